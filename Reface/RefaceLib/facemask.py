@@ -1,0 +1,110 @@
+"""Which voxels are face, and which may never be touched.
+
+Masks are made on the head parser's 2 mm grid, where they are cheap, and brought to the native grid in the end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from RefaceLib import canonical, geometry
+from RefaceLib.headparser import FACE_LANDMARKS, HeadParse
+
+PROTECTED_MM = 4.0  # the brain, grown by this, is never face
+_WEIGHT_FACE, _WEIGHT_BRAIN = 2.0, 1.0
+_STIFFNESS_MM = 40.0
+
+
+def head_frame(parse: HeadParse) -> np.ndarray:
+    """The similarity (4 x 4) from canonical to RAS mm, by the landmarks of the brain alone.
+
+    Only the brain has a say, so that the frame of the generated face knows nothing of the face that was.
+    """
+    points, certainty = parse.points[len(FACE_LANDMARKS) :], parse.certainty[len(FACE_LANDMARKS) :]
+    seen = certainty > 0
+    return geometry.fit_similarity(canonical.BRAIN_POINTS[seen], points[seen], certainty[seen])
+
+
+def face_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    """The affine (4 x 4) from canonical to RAS mm by all landmarks (17, 3): where this head's face lies."""
+    canonical_points = np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS])
+    n = len(FACE_LANDMARKS)
+    weights = certainty * np.repeat([_WEIGHT_FACE, _WEIGHT_BRAIN], [n, len(points) - n])
+    seen = certainty > 0
+    return geometry.fit_affine(canonical_points[seen], points[seen], weights[seen], stiffness=_STIFFNESS_MM)
+
+
+def canonical_coordinates(grid: geometry.Grid, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Canonical x, y, z (each float32, the grid's shape) of every voxel of ``grid``."""
+    matrix = (np.linalg.inv(frame) @ grid.affine).astype(np.float32)
+    i, j, k = (np.arange(n, dtype=np.float32) for n in grid.shape)
+    i, j, k = i[:, None, None], j[None, :, None], k[None, None, :]
+    x, y, z = (row[0] * i + row[1] * j + row[2] * k + row[3] for row in matrix[:3])
+    return x, y, z
+
+
+def protected(parse: HeadParse) -> np.ndarray:
+    """The brain and PROTECTED_MM around it, on the parse's grid."""
+    # Half a voxel more: a native voxel between two grid points must not slip through.
+    return geometry.dilate_mm(parse.brain, PROTECTED_MM + 1.0, parse.grid.affine)
+
+
+def face_mask(parse: HeadParse, *, ears: bool) -> np.ndarray:
+    """The face (and ears) of a raw head on the parse's grid: bool."""
+    frame = face_frame(parse.points, parse.certainty)
+    x, y, z = canonical_coordinates(parse.grid, frame)
+    mask = canonical.in_face(x, y, z)
+    if ears:
+        mask |= canonical.in_ears(x, y, z)
+    return mask & ~protected(parse)
+
+
+def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np.ndarray:
+    """The region (bool, native grid) that somebody else's defacing took out of the face.
+
+    Defacing leaves one exact value over a large region. Of that, what lies where a face must be, air before it
+    included, is missing; its edge is grown by one voxel since ragged masks leave half-cut voxels.
+    """
+    fill = fill_value(values)
+    frame = head_frame(parse)
+    x, y, z = canonical_coordinates(parse.grid, frame)
+    zone = ((y > 20.0) | canonical.in_ears(x, y, z)) & (z < 45.0) & (z > -146.0) & (np.abs(x) < 112.0)
+    zone &= ~protected(parse)
+    here = to_native(zone, parse.grid, values.shape, affine)
+    same = here & ((values == fill) | ~np.isfinite(values))
+    steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
+    same = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps) | same
+    return ndimage.binary_dilation(same, iterations=1) & here
+
+
+def fill_value(values: np.ndarray) -> float:
+    """The single most frequent exact value of the volume: zero mostly, in a defaced one surely."""
+    sample = values[np.isfinite(values)]
+    numbers, counts = np.unique(sample[:: max(1, sample.size // 2_000_000)], return_counts=True)
+    return float(numbers[counts.argmax()])
+
+
+def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Bring a bool mask of ``grid`` to a native grid: linear interpolation, cut at one half."""
+    out = np.zeros(shape, dtype=bool)
+    voxels = np.argwhere(mask)
+    if not len(voxels):
+        return out
+    low, high = voxels.min(axis=0) - 1, voxels.max(axis=0) + 1
+    corners = np.array([[a, b, c] for a in (low[0], high[0]) for b in (low[1], high[1]) for c in (low[2], high[2])])
+    native = geometry.apply_affine(np.linalg.inv(affine) @ grid.affine, corners)
+    start = np.clip(np.floor(native.min(axis=0)).astype(int), 0, shape)
+    stop = np.clip(np.ceil(native.max(axis=0)).astype(int) + 1, 0, shape)
+    if (stop <= start).any():
+        return out
+    box_affine = np.array(affine, dtype=float)
+    box_affine[:3, 3] = geometry.apply_affine(affine, start.astype(float))
+    piece = geometry.Grid(tuple(int(n) for n in stop - start), box_affine)
+    # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
+    matrix = np.linalg.inv(grid.affine) @ piece.affine
+    sampled = ndimage.affine_transform(
+        mask.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=piece.shape, order=1, mode="nearest"
+    )
+    out[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = sampled > 0.5
+    return out

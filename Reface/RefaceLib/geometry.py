@@ -1,0 +1,146 @@
+"""Grids and affines: from a native voxel grid to a working grid and back.
+
+Every affine maps voxel indices (I, J, K) to RAS millimetres (4 x 4, float64). Arrays are indexed [i, j, k].
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A voxel grid in the world: ``shape`` (I, J, K) and ``affine`` IJK -> RAS mm."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+def voxel_sizes(affine: np.ndarray) -> np.ndarray:
+    """Edge lengths of a voxel in mm, one per array axis."""
+    return np.sqrt((np.asarray(affine)[:3, :3] ** 2).sum(axis=0))
+
+
+def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Map ``points`` (..., 3) by a 4 x 4 affine."""
+    return np.asarray(points) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def ras_grid(shape: Sequence[int], affine: np.ndarray, spacing: float, *, multiple: int = 1, limit: float = 384.0) -> Grid:
+    """The grid of ``spacing`` mm, with axes along R, A and S, that covers the field of view of ``shape``/``affine``.
+
+    The grid's shape is padded to ``multiple``. A field of view longer than ``limit`` mm is cut to its middle
+    along R and A and to its top along S: the head is at the top of a long scan.
+    """
+    corners = np.array(list(itertools.product(*[(-0.5, n - 0.5) for n in shape])))
+    world = apply_affine(affine, corners)
+    low, high = world.min(axis=0), world.max(axis=0)
+    excess = np.maximum(high - low - limit, 0)
+    low, high = low + excess * (0.5, 0.5, 1.0), high - excess * (0.5, 0.5, 0.0)
+    count = np.ceil((high - low) / spacing / multiple - 1e-6).astype(int) * multiple
+    origin = (low + high) / 2 - (count - 1) * spacing / 2
+    grid_affine = np.diag([spacing, spacing, spacing, 1.0])
+    grid_affine[:3, 3] = origin
+    return Grid(tuple(int(n) for n in count), grid_affine)
+
+
+def block_mean(values: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Average whole blocks of voxels so that a later sampling at ``spacing`` mm does not alias.
+
+    Returns the (smaller) float32 array and its affine; axes already as coarse as ``spacing`` stay as they are.
+    """
+    factors = np.maximum(np.floor(spacing / voxel_sizes(affine) + 0.25).astype(int), 1)
+    factors = np.minimum(factors, values.shape)
+    if (factors == 1).all():
+        return np.asarray(values, dtype=np.float32), affine
+    count = np.array(values.shape) // factors
+    trimmed = values[tuple(slice(0, n * f) for n, f in zip(count, factors, strict=True))]
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            index: list[slice] = [slice(None)] * 3
+            parts = []
+            for start in range(factor):
+                index[axis] = slice(start, None, factor)
+                parts.append(trimmed[tuple(index)])
+            trimmed = sum(parts[1:], parts[0].astype(np.float32)) * np.float32(1.0 / factor)
+    coarse = np.array(affine, dtype=float)
+    coarse[:3, 3] = apply_affine(affine, (factors - 1) / 2)
+    coarse[:3, :3] = affine[:3, :3] * factors
+    return trimmed.astype(np.float32, copy=False), coarse
+
+
+def resample(values: np.ndarray, affine: np.ndarray, grid: Grid, *, order: int = 1, outside: float = 0.0) -> np.ndarray:
+    """Sample ``values`` (I, J, K; IJK -> RAS by ``affine``) on ``grid``; voxels out of view get ``outside``."""
+    matrix = np.linalg.inv(affine) @ grid.affine
+    return ndimage.affine_transform(
+        values, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=order, mode="grid-constant", cval=outside
+    )
+
+
+def sample_at(values: np.ndarray, affine: np.ndarray, points: np.ndarray, *, order: int = 1) -> np.ndarray:
+    """Sample ``values`` at RAS ``points`` (N, 3); points out of view take the nearest voxel. Returns (N,)."""
+    index = apply_affine(np.linalg.inv(affine), points).T
+    return ndimage.map_coordinates(values, index, order=order, mode="nearest")
+
+
+def voxel_positions(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """RAS mm (N, 3) of integer voxel indices ``voxels`` (N, 3)."""
+    return apply_affine(affine, voxels.astype(np.float64))
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """The rotation, uniform scale and shift (4 x 4) that takes ``source`` (N, 3) to ``target`` (N, 3) best.
+
+    Weighted least squares in closed form (Umeyama, IEEE TPAMI 1991). Reflections are excluded.
+    """
+    weights = np.ones(len(source)) if weights is None else np.asarray(weights, dtype=float)
+    weights = weights / weights.sum()
+    mean_source, mean_target = weights @ source, weights @ target
+    a, b = source - mean_source, target - mean_target
+    u, s, vt = np.linalg.svd((b * weights[:, None]).T @ a)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * signs) @ vt
+    scale = (s * signs).sum() / (weights @ (a**2).sum(axis=1))
+    matrix = np.eye(4)
+    matrix[:3, :3] = scale * rotation
+    matrix[:3, 3] = mean_target - matrix[:3, :3] @ mean_source
+    return matrix
+
+
+def fit_affine(source: np.ndarray, target: np.ndarray, weights: np.ndarray, *, stiffness: float) -> np.ndarray:
+    """The affine (4 x 4) from ``source`` to ``target`` (N, 3), held near the best similarity by ``stiffness``.
+
+    A ridge on the residual of the similarity: with few or coplanar points the shear stays small.
+    """
+    similarity = fit_similarity(source, target, weights)
+    residual = target - apply_affine(similarity, source)
+    w = np.asarray(weights, dtype=float) / np.sum(weights)
+    centred = source - w @ source
+    design = np.concatenate([centred, np.ones((len(source), 1))], axis=1)
+    ridge = np.diag([stiffness**2] * 3 + [0.0])
+    extra = np.linalg.solve(design.T @ (design * w[:, None]) + ridge, design.T @ (residual * w[:, None]))
+    matrix = similarity.copy()
+    matrix[:3, :3] += extra[:3].T
+    matrix[:3, 3] += extra[3] - extra[:3].T @ (w @ source)
+    return matrix
+
+
+def ball(radius: float, affine: np.ndarray) -> np.ndarray:
+    """A boolean ball of ``radius`` mm on the grid of ``affine``: a structuring element."""
+    sizes = voxel_sizes(affine)
+    reach = np.floor(radius / sizes + 1e-6).astype(int)
+    axes = [np.arange(-n, n + 1) * size for n, size in zip(reach, sizes, strict=True)]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    return x**2 + y**2 + z**2 <= radius**2 + 1e-6
+
+
+def dilate_mm(mask: np.ndarray, radius: float, affine: np.ndarray) -> np.ndarray:
+    """``mask`` grown by ``radius`` mm (Euclidean distance on the grid of ``affine``)."""
+    if not mask.any():
+        return mask.copy()
+    return ndimage.distance_transform_edt(~mask, sampling=voxel_sizes(affine)) <= radius + 1e-6

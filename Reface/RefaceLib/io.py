@@ -1,0 +1,298 @@
+"""Reading and writing volumes: NIfTI, NRRD and MGH, so that what is not changed stays the same to the last bit.
+
+A Volume holds the numbers as they are in the file, and the bytes of the file around them. ``write_volume`` puts other
+numbers between the same bytes; data type, byte order, scale factors, extensions and tags are therefore kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .errors import InputError, OutputError
+from .formats import (
+    FORMATS,
+    IMAGE_EXTENSIONS,
+    FileSource,
+    image_extension,
+    new_mgh_header,
+    new_nifti_header,
+    new_nrrd_header,
+    read_header,
+)
+from .outputs import OutputSet
+
+MAX_NON_FINITE = 0.1  # the largest share of NaN and Inf voxels that check_values lets pass
+_CHUNK = 1 << 23  # bytes (or voxels) that are handled at once, so that large volumes need no second copy
+_MAX_DEFLATE = 1032  # gzip cannot compress more than about this many times
+_GZIP_LEVEL = 4  # half the time of the usual 6 to 9, files a few per cent larger
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One 3D image; the arrays are not to be changed in place.
+
+    ``stored`` is (I, J, K), the numbers as they are in the file, in its data type and byte order; ``affine`` is (4, 4)
+    float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``. ``source`` holds the file's other bytes, None
+    for a volume that came from no file. ``warnings`` are sentences for the user.
+    """
+
+    stored: np.ndarray
+    affine: np.ndarray
+    slope: float = 1.0
+    inter: float = 0.0
+    source: FileSource | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What error messages call the volume."""
+        return "The volume" if self.source is None else str(self.source.path)
+
+    def values(self) -> np.ndarray:
+        """The values, (I, J, K) float32 in the memory order of ``stored``; NaN and Inf are kept."""
+        return self.to_values(self.stored)
+
+    def to_values(self, stored: np.ndarray) -> np.ndarray:
+        """The float32 values of any array of stored numbers, of the same shape; always a new array."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.slope == 1.0 and self.inter == 0.0:
+                return stored.astype(np.float32)
+            values = np.empty_like(stored, dtype=np.float32)
+            for part in _parts(stored.shape):  # float64 is exact for the largest integers, but large
+                values[part] = stored[part].astype(np.float64) * self.slope + self.inter
+        return values
+
+    def to_stored(self, values: np.ndarray) -> np.ndarray:
+        """The stored numbers of any array of ``values`` (float), of the same shape, in the data type of ``stored``.
+
+        For integer types the numbers are rounded to the nearest and clipped to the range of the type, never wrapped;
+        NaN becomes the number of the value 0.
+        """
+        values = np.asarray(values)
+        dtype = self.stored.dtype
+        stored = np.empty_like(values, dtype=dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part in _parts(values.shape):
+                numbers = (values[part].astype(np.float64) - self.inter) / self.slope
+                if dtype.kind != "f":
+                    low, high = _integer_range(dtype)
+                    zero = -self.inter / self.slope
+                    numbers = np.clip(np.rint(np.where(np.isnan(numbers), zero, numbers)), low, high)
+                stored[part] = numbers
+        return stored
+
+
+def _integer_range(dtype: np.dtype) -> tuple[float, float]:
+    """The least and the largest float64 that the integer type holds (for 64 bits that is less than its maximum)."""
+    limits = np.iinfo(dtype)
+    high = float(limits.max)
+    return float(limits.min), high if int(high) <= limits.max else math.nextafter(high, 0.0)
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[tuple]:
+    """Indices that cut an array along its last axis into parts of about _CHUNK elements."""
+    if not shape:
+        yield ()
+        return
+    step = max(1, _CHUNK // max(1, math.prod(shape[:-1])))
+    for start in range(0, shape[-1], step):
+        yield (..., slice(start, start + step))
+
+
+# ---- reading ----
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MGH (.mgz, .mgh) file.
+
+    An axis beyond the third is accepted when its size is 1. Raises InputError with one sentence for anything else
+    than one readable grey-scale volume.
+    """
+    path = Path(path)
+    with _reading(path), contextlib.ExitStack() as stack:
+        format_ = _input_format(path)
+        file = stack.enter_context(open(path, "rb"))
+        size = path.stat().st_size
+        if size == 0:
+            raise InputError(f"{path} is empty: copy it again.")
+        stream: BinaryIO = file
+        compressed = format_ != "NRRD" and file.peek(2)[:2] == b"\x1f\x8b"
+        if compressed:
+            stream = stack.enter_context(gzip.GzipFile(fileobj=file))
+        header = read_header(stream, format_, str(path))
+        if header.data_gzip:
+            compressed = True
+            stream = stack.enter_context(gzip.GzipFile(fileobj=file))
+        # Headers may claim anything: no memory is asked for what the file cannot hold.
+        if math.prod(header.shape) * header.dtype.itemsize > size * (_MAX_DEFLATE if compressed else 1):
+            raise EOFError
+        stored = _read_data(stream, header.shape, header.dtype)
+        trailer = stream.read()  # to the end, where gzip compares its checksum
+    source = FileSource(path, format_, header.raw, trailer, header.data_gzip)
+    return Volume(stored, header.affine, header.slope, header.inter, source, header.warnings)
+
+
+def _input_format(path: Path) -> str:
+    """The format that the name promises; InputError when there is no such file or it is of no use."""
+    dicom = "convert DICOM with dcm2niix or load it in 3D Slicer"
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give one image file, and {dicom} first.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the name.")
+    extension = image_extension(path)
+    if extension:
+        return FORMATS[extension]
+    with open(path, "rb") as file:
+        start = file.read(132)
+    if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima"):
+        raise InputError(f"{path} is a DICOM file: {dicom} first.")
+    if path.name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz")):
+        raise InputError(f"{path} is half of a pair of .hdr and .img: convert the pair to one .nii.gz file first.")
+    if path.suffix.lower() == ".nhdr":
+        raise InputError(f"{path} is only the header of an NRRD image: save it as one .nrrd file first.")
+    raise InputError(f"{path} has none of the endings {', '.join(IMAGE_EXTENSIONS)}: convert it to one of them first.")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what reading may raise into InputError."""
+    try:
+        yield
+    except EOFError as error:
+        raise InputError(f"{path} is truncated (it ends before its last voxel): copy it again.") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged (its compressed data cannot be read): copy it again.") from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into the memory of this machine: use a larger one.") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason}): check its permissions and the disk.") from error
+
+
+def _read_data(stream: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+    flat = np.empty(math.prod(shape), dtype)
+    view = memoryview(flat.view(np.uint8))
+    done = 0
+    while done < len(view):
+        count = stream.readinto(view[done : done + _CHUNK])
+        if not count:
+            raise EOFError
+        done += count
+    flat.flags.writeable = False
+    return flat.reshape(shape, order="F")
+
+
+def check_values(volume: Volume) -> tuple[str, ...]:
+    """Warnings about the values of ``volume``; InputError when they cannot be an image.
+
+    That is when all are zero, all are the same, or more than MAX_NON_FINITE of them are NaN or Inf.
+    """
+    low, high, bad = math.inf, -math.inf, 0
+    for part in _parts(volume.stored.shape):
+        values = volume.to_values(volume.stored[part])
+        finite = np.isfinite(values)
+        count = int(np.count_nonzero(finite))
+        bad += values.size - count
+        if count:
+            values = values if count == values.size else values[finite]
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    share = bad / volume.stored.size
+    if share > MAX_NON_FINITE:
+        raise InputError(f"{volume.name} has no finite value (NaN or Inf) in {share:.0%} of its voxels: repair it.")
+    if low == high == 0:
+        raise InputError(f"{volume.name} holds only zeros: give the image of a head.")
+    if low == high:
+        raise InputError(f"{volume.name} holds the same value in every voxel: give the image of a head.")
+    if bad == 1:
+        return ("1 voxel is not finite; it stays as it is.",)
+    return (f"{bad} voxels are not finite; they stay as they are.",) if bad else ()
+
+
+# ---- writing ----
+
+
+def check_format(path: str | Path, volume: Volume) -> None:
+    """Raise OutputError when ``volume`` cannot be written to a file of this name."""
+    wanted = "NIfTI" if volume.source is None else volume.source.format
+    if FORMATS.get(image_extension(path)) != wanted:
+        endings = " or ".join(extension for extension, format_ in FORMATS.items() if format_ == wanted)
+        like = "" if volume.source is None else " like the input"
+        raise OutputError(f"{path} has another format: write the output as {wanted}{like}, with the ending {endings}.")
+
+
+def write_volume(path: str | Path, volume: Volume, stored: np.ndarray, *, overwrite: bool = False) -> None:
+    """Write ``volume`` with the numbers ``stored``, (I, J, K) of the same data type, in place of its own.
+
+    All other bytes are those of ``volume.source``; a volume without one becomes a new NIfTI file. The file appears
+    whole or not at all. Raises OutputError when it cannot be written, ValueError for ``stored`` of another kind.
+    """
+    check_format(path, volume)
+    dtype = volume.stored.dtype
+    if stored.shape != volume.stored.shape or stored.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        raise ValueError(f"stored must be {volume.stored.shape} {dtype}, not {stored.shape} {stored.dtype}")
+    source = volume.source
+    if source is None:
+        try:
+            header = new_nifti_header(dtype, stored.shape, volume.affine, volume.slope, volume.inter)
+        except ValueError as error:
+            raise OutputError(f"NIfTI has no voxels of type {dtype}: convert the volume to another type.") from error
+        source = FileSource(Path(path), "NIfTI", header, b"")
+    _write_file(Path(path), source, stored, dtype, overwrite)
+
+
+def write_mask(path: str | Path, mask: np.ndarray, volume: Volume, *, overwrite: bool = False) -> None:
+    """Write ``mask`` (I, J, K) as 0 and 1 (uint8) on the grid of ``volume``, in the format of the name's ending.
+
+    The header is new, so that nothing in it names the person. Raises OutputError when it cannot be written.
+    """
+    if mask.shape != volume.stored.shape:
+        raise ValueError(f"mask must be {volume.stored.shape}, not {mask.shape}")
+    dtype = np.dtype(np.uint8)
+    format_ = FORMATS.get(image_extension(path))
+    if format_ == "NIfTI":
+        model = volume.source.header if volume.source is not None and volume.source.format == "NIfTI" else None
+        header = new_nifti_header(dtype, mask.shape, volume.affine, model=model)
+    elif format_ == "NRRD":
+        header = new_nrrd_header(dtype, mask.shape, volume.affine)
+    elif format_ == "MGH":
+        header = new_mgh_header(dtype, mask.shape, volume.affine)
+    else:
+        raise OutputError(f"{path} must end with one of {', '.join(IMAGE_EXTENSIONS)}: choose another name.")
+    source = FileSource(Path(path), format_, header, b"", data_gzip=format_ == "NRRD")
+    _write_file(Path(path), source, mask.astype(bool), dtype, overwrite)
+
+
+def _write_file(path: Path, source: FileSource, stored: np.ndarray, dtype: np.dtype, overwrite: bool) -> None:
+    """The bytes of ``source`` with ``stored`` (as ``dtype``, Fortran order) between them, atomically."""
+    with OutputSet(overwrite) as out, open(out.stage(path), "xb") as file:
+        if image_extension(path) in (".nii.gz", ".mgz"):
+            with _compressor(file) as stream:
+                stream.write(source.header)
+                _write_data(stream, stored, dtype)
+                stream.write(source.trailer)
+        else:
+            file.write(source.header)
+            with _compressor(file) if source.data_gzip else contextlib.nullcontext(file) as stream:
+                _write_data(stream, stored, dtype)
+                stream.write(source.trailer)
+
+
+def _compressor(file: BinaryIO) -> gzip.GzipFile:
+    # Neither a name nor a time: the same volume always gives the same bytes.
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0)
+
+
+def _write_data(stream: BinaryIO, stored: np.ndarray, dtype: np.dtype) -> None:
+    for part in _parts(stored.shape):
+        block = stored[part].astype(dtype, copy=False)
+        stream.write(np.ravel(block, order="F").view(np.uint8))

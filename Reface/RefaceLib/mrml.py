@@ -1,0 +1,321 @@
+"""The one bridge between MRML nodes and arrays.
+
+Everything takes the scene and the nodes as arguments, so that it runs in the application and under slicer-core alike;
+nothing here needs Qt, a module manager or `slicer.mrmlScene`.
+
+Geometry is the node's own: `Volume.affine` is the IJK to RAS matrix of the node *without* its parent transform, and
+results get the same matrix and the same parent transform. So a face is looked for in the scanner's coordinates,
+whatever the user has done with the volume since; a non-linear parent transform needs no resampling; and the result
+moves along with the input.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+import RefaceLib
+from RefaceLib.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from RefaceLib.io import Volume
+
+ATTRIBUTE_PREFIX = "Reface."
+SEGMENT_NAME = "Face"
+SEGMENT_COLOR = (0.87, 0.56, 0.42)
+
+
+def active_volume(scene: slicer.vtkMRMLScene, selection: Any) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Return the active volume of the application, or None.
+
+    `selection` is the selection node, or the application logic that holds it (`slicer.app.applicationLogic()`).
+    """
+    if hasattr(selection, "GetSelectionNode"):
+        selection = selection.GetSelectionNode()
+    volume_id = selection.GetActiveVolumeID() if selection is not None else None
+    node = scene.GetNodeByID(volume_id) if volume_id else None
+    return node if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None
+
+
+def check_input(node: slicer.vtkMRMLNode | None) -> None:
+    """Raise InputError unless the node is a scalar volume with one component, an image and a scene."""
+    if node is None:
+        raise InputError("No input volume is selected: choose the head scan to work on.")
+    name = node.GetName()
+    if node.GetClassName() != "vtkMRMLScalarVolumeNode":
+        raise InputError(f"'{name}' is a {node.GetNodeTagName()} node: choose a scalar volume, such as a T1 head.")
+    if node.GetScene() is None:
+        raise InputError(f"The volume '{name}' is in no scene: add it to one first.")
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        raise InputError(f"The volume '{name}' holds no image: load one into it first.")
+    components = image.GetNumberOfScalarComponents()
+    if components != 1:
+        raise InputError(f"The volume '{name}' has {components} numbers per voxel: choose one with a single one.")
+
+
+def check_output(source_node: slicer.vtkMRMLScalarVolumeNode, output_node: slicer.vtkMRMLNode) -> None:
+    """Raise OutputError unless the result of `source_node` may be written into `output_node`: never into the input."""
+    name = output_node.GetName()
+    if output_node is source_node:
+        raise OutputError("The output volume is the input volume, which is never changed: choose another or a new one.")
+    if output_node.GetClassName() != "vtkMRMLScalarVolumeNode":
+        raise OutputError(f"'{name}' is a {output_node.GetNodeTagName()} node: choose a scalar volume as output.")
+    if output_node.GetScene() is not source_node.GetScene():
+        raise OutputError(f"The output volume '{name}' is not in the scene of the input volume: choose one that is.")
+
+
+def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """Return a copy of the node's voxels and its local geometry (no parent transform).
+
+    The array is (I, J, K) with the node's scalar type; the affine takes its indices to the node's RAS millimetres.
+    Raises InputError.
+    """
+    from RefaceLib.io import Volume
+
+    check_input(node)
+    image = node.GetImageData()
+    return Volume(stored=np.array(_voxels(image), order="K"), affine=_affine(node, image))
+
+
+def add_result_volume(
+    scene: slicer.vtkMRMLScene, source_node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray, name: str
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a volume with the voxels `stored`, (I, J, K) of the source's scalar type, that is otherwise like the source.
+
+    Geometry, parent transform, display (window and level as the user sees them now) and subject-hierarchy parent are
+    the source's. Attributes and description are not: what a reader left there may name the patient (`DICOM.*`, keys of
+    NRRD headers).
+    """
+    image = _image_like(source_node, stored)
+    # Without the image data: the clone never holds a copy of the original face.
+    node = slicer.vtkSlicerVolumesLogic.CloneVolume(scene, source_node, name, False)
+    for attribute in node.GetAttributeNames():
+        node.RemoveAttribute(attribute)
+    node.SetDescription("")
+    node.SetAndObserveImageData(image)
+    _copy_display(source_node, node)
+    _place_beside(scene, source_node, node)
+    scrub_dicom(node)
+    return node
+
+
+def update_result_volume(
+    scene: slicer.vtkMRMLScene,
+    source_node: slicer.vtkMRMLScalarVolumeNode,
+    output_node: slicer.vtkMRMLScalarVolumeNode,
+    stored: np.ndarray,
+) -> None:
+    """Put the result into a volume node that exists: voxels, geometry, parent transform, display as in a new result.
+
+    Its name and its place in the subject hierarchy stay; attributes of DICOM and of an earlier result go. Raises
+    OutputError when `output_node` is the input or no scalar volume of the scene.
+    """
+    check_output(source_node, output_node)
+    image = _image_like(source_node, stored)
+    was_modifying = output_node.StartModify()
+    try:
+        for attribute in output_node.GetAttributeNames():
+            if attribute.startswith(ATTRIBUTE_PREFIX):
+                output_node.RemoveAttribute(attribute)
+        output_node.SetDescription("")
+        output_node.CopyOrientation(source_node)
+        output_node.SetVoxelValueQuantity(source_node.GetVoxelValueQuantity())
+        output_node.SetVoxelValueUnits(source_node.GetVoxelValueUnits())
+        output_node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
+        output_node.SetAndObserveImageData(image)
+    finally:
+        output_node.EndModify(was_modifying)
+    _copy_display(source_node, output_node)
+    if _hierarchy_item(scene, output_node) == 0:
+        _place_beside(scene, source_node, output_node)
+    scrub_dicom(output_node)
+
+
+def add_mask_segmentation(
+    scene: slicer.vtkMRMLScene,
+    source_node: slicer.vtkMRMLScalarVolumeNode,
+    mask: np.ndarray,
+    name: str,
+    existing: slicer.vtkMRMLSegmentationNode | None = None,
+) -> slicer.vtkMRMLSegmentationNode:
+    """Add a segmentation with one segment "Face": `mask`, (I, J, K) bool, in the source's grid and parent transform.
+
+    With `existing`, that segmentation node is filled anew instead (a second run into the same output).
+    """
+    labelmap = slicer.vtkOrientedImageData()
+    _fill(labelmap, source_node.GetImageData(), vtk.VTK_UNSIGNED_CHAR, np.asarray(mask, dtype=bool).astype(np.uint8))
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    source_node.GetIJKToRASMatrix(ijk_to_ras)
+    labelmap.SetImageToWorldMatrix(ijk_to_ras)
+
+    node = existing
+    if node is None:
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+        node.CreateDefaultDisplayNodes()
+        _place_beside(scene, source_node, node)
+    # The parent transform first: the reference geometry is made relative to it.
+    node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
+    node.GetSegmentation().RemoveAllSegments()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(source_node)
+    node.AddSegmentFromBinaryLabelmapRepresentation(labelmap, SEGMENT_NAME, SEGMENT_COLOR)
+    return node
+
+
+def scrub_dicom(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
+    """Remove what ties a node to DICOM files: its `DICOM*` attributes, and those and the UIDs of its hierarchy item.
+
+    Returns the names of what was removed. Items above it (patient, study) are left: see patient_tags_warning.
+    """
+    removed = [attribute for attribute in node.GetAttributeNames() if _is_dicom(attribute)]
+    for attribute in removed:
+        node.RemoveAttribute(attribute)
+    item = _hierarchy_item(node.GetScene(), node)
+    if item:
+        hierarchy = _hierarchy(node.GetScene())
+        for attribute in hierarchy.GetItemAttributeNames(item):
+            if _is_dicom(attribute):
+                hierarchy.RemoveItemAttribute(item, attribute)
+                removed.append(attribute)
+        for uid in hierarchy.GetItemUIDNames(item):
+            if _is_dicom(uid):
+                hierarchy.RemoveItemUID(item, uid)
+                removed.append(uid)
+    return tuple(removed)
+
+
+def patient_tags_warning(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> str | None:
+    """Return a sentence when a subject-hierarchy item above the node carries DICOM tags, else None.
+
+    Such an item (patient, study) goes into a saved scene or an export together with the result. The sentence names the
+    tags, not their values.
+    """
+    hierarchy = _hierarchy(scene)
+    item = _hierarchy_item(scene, node)
+    tags: list[str] = []
+    while item and item != hierarchy.GetSceneItemID():
+        item = hierarchy.GetItemParent(item)
+        attributes = filter(_is_dicom, hierarchy.GetItemAttributeNames(item))
+        tags += [name.removeprefix("DICOM.") for name in attributes if hierarchy.GetItemAttribute(item, name)]
+        tags += [f"{name} UID" for name in filter(_is_dicom, hierarchy.GetItemUIDNames(item))]
+    if not tags:
+        return None
+    names = ", ".join(dict.fromkeys(tags))
+    return (
+        f"'{node.GetName()}' lies under a patient or study of the subject hierarchy that carries DICOM tags ({names}): "
+        "move it out, or remove the tags, before sharing the scene."
+    )
+
+
+def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
+    """Write the report of RefaceLib.report.build_report into attributes `Reface.*`, and its JSON in `Reface.Report`.
+
+    A saved scene keeps the attributes; an image file written from the node does not.
+    """
+    model = report.get("model", {})
+    values = {
+        "Version": RefaceLib.__version__,
+        "Model": " ".join(str(model[key]) for key in ("name", "version") if model.get(key)),
+        "ModelSha256": model.get("sha256"),
+        "Seed": report.get("seed"),
+        "Mode": report.get("mode"),
+        "Ears": report.get("ears"),
+        "VoxelsChanged": report.get("voxels_changed"),
+        "BrainVoxelsChanged": report.get("brain_voxels_changed"),
+        "MaskMl": report.get("mask_ml"),
+        "Seconds": report.get("seconds", {}).get("total"),
+        "Warnings": " ".join(report.get("warnings", ())),
+    }
+    for key, value in values.items():
+        if value is not None:
+            node.SetAttribute(ATTRIBUTE_PREFIX + key, str(value).lower() if isinstance(value, bool) else str(value))
+    node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
+
+
+def _affine(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:
+    """Return the (4, 4) float64 matrix from array indices to the node's local RAS millimetres."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    # IJK counts from the image's extent, which need not begin at 0; an array's indices do.
+    affine[:3, 3] += affine[:3, :3] @ np.array(image.GetExtent()[::2], dtype=float)
+    return affine
+
+
+def _voxels(image: vtk.vtkImageData) -> np.ndarray:
+    """Return the scalars as a (I, J, K) view on VTK's memory."""
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
+
+
+def _fill(image: vtk.vtkImageData, like: vtk.vtkImageData, scalar_type: int, values: np.ndarray) -> None:
+    """Give `image` the extent of `like`, the VTK scalar type and the voxels `values`, (I, J, K)."""
+    image.SetExtent(like.GetExtent())
+    image.AllocateScalars(scalar_type, 1)
+    voxels = _voxels(image)
+    if values.shape != voxels.shape or not np.can_cast(values.dtype, voxels.dtype, casting="equiv"):
+        have, need = f"{values.dtype} {values.shape}", f"{voxels.dtype} {voxels.shape}"
+        raise ValueError(f"The array is {have}, but the volume needs {need}.")
+    voxels[...] = values
+
+
+def _image_like(source_node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray) -> vtk.vtkImageData:
+    """Return a new image of the source's extent and VTK scalar type with the voxels `stored`, (I, J, K)."""
+    image = vtk.vtkImageData()
+    _fill(image, source_node.GetImageData(), source_node.GetImageData().GetScalarType(), stored)
+    return image
+
+
+def _copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show the node with the very window, level, thresholds and colours of the source.
+
+    Automatic window and level are fixed at the source's values: computed anew for another face they would differ,
+    and two scans that should be compared would look different all over.
+    """
+    source = source_node.GetScalarVolumeDisplayNode()
+    if node.GetScalarVolumeDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    display = node.GetScalarVolumeDisplayNode()
+    if source is None:
+        return
+    was_modifying = display.StartModify()
+    try:
+        display.SetAndObserveColorNodeID(source.GetColorNodeID())
+        display.SetInterpolate(source.GetInterpolate())
+        display.SetInvertDisplayScalarRange(source.GetInvertDisplayScalarRange())
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(source.GetWindow(), source.GetLevel())
+        display.SetAutoThreshold(False)
+        display.SetThreshold(source.GetLowerThreshold(), source.GetUpperThreshold())
+        display.SetApplyThreshold(source.GetApplyThreshold())
+    finally:
+        display.EndModify(was_modifying)
+
+
+def _hierarchy(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+
+def _hierarchy_item(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> int:
+    """Return the node's subject-hierarchy item, 0 when it has none (outside the application nothing makes one)."""
+    return _hierarchy(scene).GetItemByDataNode(node)
+
+
+def _place_beside(scene: slicer.vtkMRMLScene, source_node: slicer.vtkMRMLNode, node: slicer.vtkMRMLNode) -> None:
+    """Put the node under the source's parent in the subject hierarchy; under the scene when the source is not in it."""
+    hierarchy = _hierarchy(scene)
+    source_item = _hierarchy_item(scene, source_node)
+    parent = hierarchy.GetItemParent(source_item) if source_item else hierarchy.GetSceneItemID()
+    item = _hierarchy_item(scene, node)
+    if item:
+        hierarchy.SetItemParent(item, parent)
+    else:
+        hierarchy.CreateItem(parent, node)
+
+
+def _is_dicom(name: str) -> bool:
+    return name.upper().startswith("DICOM")

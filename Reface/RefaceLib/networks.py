@@ -1,0 +1,143 @@
+"""The networks' building blocks and the head parser's network (torch modules only, no files and no volumes)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def fold(x: Tensor) -> Tensor:
+    """Space to depth: (B, C, X, Y, Z) -> (B, 8 C, X/2, Y/2, Z/2)."""
+    b, c, x_, y_, z_ = x.shape
+    x = x.reshape(b, c, x_ // 2, 2, y_ // 2, 2, z_ // 2, 2)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, 8 * c, x_ // 2, y_ // 2, z_ // 2)
+
+
+def unfold(x: Tensor) -> Tensor:
+    """Depth to space: the inverse of ``fold``."""
+    b, c, x_, y_, z_ = x.shape
+    x = x.reshape(b, c // 8, 2, 2, 2, x_, y_, z_)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // 8, 2 * x_, 2 * y_, 2 * z_)
+
+
+class Block(nn.Module):
+    """A residual block of two 3 x 3 x 3 convolutions with group normalisation; ``code`` may shift and scale it."""
+
+    def __init__(self, channels: int, code: int = 0) -> None:
+        super().__init__()
+        groups = max(1, channels // 16)
+        self.norm1 = nn.GroupNorm(groups, channels)
+        self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(groups, channels)
+        self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
+        self.style = nn.Linear(code, 2 * channels) if code else None
+        nn.init.zeros_(self.conv2.bias)
+        nn.init.normal_(self.conv2.weight, std=1e-2 / channels**0.5)
+        if self.style is not None:
+            nn.init.normal_(self.style.weight, std=0.02)
+            nn.init.zeros_(self.style.bias)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.norm2(h)
+        if self.style is not None:
+            scale, shift = self.style(code)[:, :, None, None, None].chunk(2, dim=1)
+            h = h * (1 + scale) + shift
+        return x + self.conv2(F.silu(h))
+
+
+class UNet(nn.Module):
+    """A U-Net with additive skips: ``widths`` channels a level, ``blocks`` residual blocks a level and side."""
+
+    def __init__(self, widths: tuple[int, ...], code: int = 0, blocks: int = 1) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(nn.ModuleList(Block(w, code) for _ in range(blocks)) for w in widths)
+        self.decoder = nn.ModuleList(nn.ModuleList(Block(w, code) for _ in range(blocks)) for w in widths[:-1])
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in pairs)
+        self.up = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairs)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        skips = []
+        for level, blocks in enumerate(self.encoder):
+            for block in blocks:
+                x = block(x, code)
+            if level < len(self.down):
+                skips.append(x)
+                x = self.down[level](x)
+        for level in reversed(range(len(self.decoder))):
+            # The 1 x 1 x 1 convolution comes before the enlargement: eight times cheaper, the same result.
+            x = F.interpolate(self.up[level](x), scale_factor=2, mode="trilinear") + skips[level]
+            for block in self.decoder[level]:
+                x = block(x, code)
+        return x
+
+
+class HeadParserNet(nn.Module):
+    """Image (B, 1, X, Y, Z) at 2 mm -> mask logits (B, 2, X, Y, Z) and heat-map logits (B, L, X/2, Y/2, Z/2).
+
+    X, Y, Z are multiples of 16.
+    """
+
+    def __init__(self, landmarks: int = 17, widths: tuple[int, ...] = (32, 64, 128, 160)) -> None:
+        super().__init__()
+        self.entry = nn.Conv3d(8, widths[0], 3, padding=1)
+        self.body = UNet(tuple(widths))
+        self.norm = nn.GroupNorm(2, widths[0])
+        self.heat = nn.Conv3d(widths[0], landmarks, 1)
+        self.masks = nn.Conv3d(widths[0], 8 * 4, 1)
+        self.refine = nn.Sequential(nn.Conv3d(5, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 2, 3, padding=1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = F.silu(self.norm(self.body(self.entry(fold(image)))))
+        masks = unfold(self.masks(features))
+        masks = masks[:, :2] + self.refine(torch.cat([image, masks], dim=1))
+        return masks, self.heat(features)
+
+
+class Generator(nn.Module):
+    """The coarse stage: paints a head's face at 2 mm.
+
+    ``visible`` (B, 1, X, Y, Z): normalised picture, zero in the mask; ``mask``, ``shape`` (signed distance / 16 mm),
+    ``view`` (inside the field of view): same shape; ``code`` (B, K). Returns the picture (B, 1, X, Y, Z) of the whole
+    box. X, Y, Z are multiples of 8.
+    """
+
+    def __init__(self, code: int = 64, widths: tuple[int, ...] = (24, 64, 160)) -> None:
+        super().__init__()
+        self.entry = nn.Conv3d(32, widths[0], 3, padding=1)
+        self.embed = nn.Sequential(nn.Linear(code, 64), nn.SiLU())
+        self.body = UNet(tuple(widths), code=64)
+        self.norm = nn.GroupNorm(1, widths[0])
+        self.exit = nn.Conv3d(widths[0], 32, 1)
+        # Convolutions after the depth-to-space step: without them its raster shows as a checkerboard.
+        self.refine = nn.Sequential(nn.Conv3d(7, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+
+    def forward(self, visible: Tensor, mask: Tensor, shape: Tensor, view: Tensor, code: Tensor) -> Tensor:
+        picture = visible * (1 - mask)
+        features = self.entry(fold(torch.cat([picture, mask, shape, view], dim=1)))
+        features = F.silu(self.norm(self.body(features, self.embed(code))))
+        fine = unfold(self.exit(features))
+        return F.softplus(fine[:, :1] + self.refine(torch.cat([fine, picture, mask, shape], dim=1)))
+
+
+class FineGenerator(nn.Module):
+    """The fine stage: adds 1 mm detail to a coarse face.
+
+    ``coarse`` (the 2 mm face enlarged), ``visible`` (1 mm picture, zero in the mask), ``mask``: (B, 1, X, Y, Z),
+    X, Y, Z multiples of 4. Returns the picture (B, 1, X, Y, Z).
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (24, 48)) -> None:
+        super().__init__()
+        self.entry = nn.Conv3d(24, widths[0], 3, padding=1)
+        self.body = UNet(tuple(widths))
+        self.exit = nn.Conv3d(widths[0], 32, 1)
+        self.refine = nn.Sequential(nn.Conv3d(6, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+
+    def forward(self, coarse: Tensor, visible: Tensor, mask: Tensor) -> Tensor:
+        picture = visible * (1 - mask)
+        features = F.silu(self.body(self.entry(fold(torch.cat([coarse, picture, mask], dim=1)))))
+        fine = unfold(self.exit(features))
+        return F.relu(coarse + fine[:, :1] + self.refine(torch.cat([fine, coarse, picture], dim=1)))

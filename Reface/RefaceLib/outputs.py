@@ -1,0 +1,172 @@
+"""Writing files so that nothing is ever left half-written: temporary files beside the targets, renamed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from .errors import OutputError
+from .formats import IMAGE_EXTENSIONS, image_extension
+
+
+def same_file(a: str | Path, b: str | Path) -> bool:
+    """Whether both paths lead to one file, also through links; a file that does not exist yet is compared by name."""
+    if os.path.exists(a) and os.path.exists(b):
+        return os.path.samefile(a, b)
+    return os.path.normcase(os.path.realpath(a)) == os.path.normcase(os.path.realpath(b))
+
+
+def check_writable(
+    path: str | Path, overwrite: bool = False, extensions: tuple[str, ...] | None = IMAGE_EXTENSIONS
+) -> None:
+    """Raise OutputError when ``path`` cannot become a file; to be called before the work, not after it.
+
+    The name must end with one of ``extensions`` (None: any name will do). A file is made in the folder and removed
+    again, because permissions alone do not tell whether a network share or a read-only disk takes one.
+    """
+    path = Path(path)
+    if extensions is not None and not path.name.lower().endswith(extensions):
+        raise OutputError(f"{path} must end with one of {', '.join(extensions)}: choose another name.")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: give the name of a file in it.")
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} does not exist: create it first.")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name or allow overwriting.")
+    probe = _hidden_beside(path)
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        _remove(probe)
+
+
+def write_error(path: str | Path, error: OSError) -> OutputError:
+    """The one sentence for an ``error`` that writing ``path`` met."""
+    folder = Path(path).parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"The disk of the folder {folder} is full: free some space or choose another folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(f"The folder {folder} cannot be written to: choose another one or change its permissions.")
+    if error.errno == errno.EFBIG:
+        return OutputError(f"The disk of the folder {folder} takes no file of this size: choose another folder.")
+    reason = error.strerror or type(error).__name__
+    return OutputError(f"A file in the folder {folder} could not be written ({reason}): choose another folder.")
+
+
+class OutputSet:
+    """Several outputs that appear together or not at all.
+
+    ::
+
+        with OutputSet(overwrite=False) as out:
+            write_something(out.stage("result.nii.gz"))
+            write_something(out.stage("report.json"))
+
+    ``stage`` returns the path to write to. When the block ends well, every staged file is flushed to the disk and
+    renamed to its target; when it ends by any exception, Ctrl-C included, the staged files are removed and the targets
+    are as before. An OSError within the block comes out as OutputError.
+    """
+
+    def __init__(self, overwrite: bool = False) -> None:
+        self._overwrite = overwrite
+        self._staged: list[tuple[Path, Path]] = []  # (temporary file, target)
+
+    def stage(self, path: str | Path) -> Path:
+        """A path beside ``path``, with its extension, where nothing is yet; OutputError as from check_writable."""
+        target = Path(path)
+        check_writable(target, self._overwrite, extensions=None)
+        if any(same_file(target, other) for _, other in self._staged):
+            raise OutputError(f"{target} is given for two outputs: choose different names.")
+        temporary = _hidden_beside(target)
+        self._staged.append((temporary, target))
+        return temporary
+
+    def __enter__(self) -> OutputSet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        last = self._staged[-1][1] if self._staged else Path()
+        try:
+            if isinstance(error, OSError):
+                raise write_error(last, error) from error
+            if error is None:
+                self._commit()
+        except OSError as failure:
+            raise write_error(last, failure) from failure
+        finally:
+            for temporary, _ in self._staged:
+                _remove(temporary)
+
+    def _commit(self) -> None:
+        for temporary, target in self._staged:
+            if not temporary.exists():
+                raise OutputError(f"{target} was not written: please report this as an error of the program.")
+            _flush(temporary)
+        renamed: list[tuple[Path, Path, Path | None]] = []  # (temporary, target, backup), noted before each renaming
+        try:
+            for temporary, target in self._staged:
+                backup = None
+                if os.path.lexists(target):
+                    check_writable(target, self._overwrite, extensions=None)  # it may have appeared meanwhile
+                    backup = _hidden_beside(target)
+                renamed.append((temporary, target, backup))
+                if backup is not None:
+                    _keep(target, backup)
+                os.replace(temporary, target)
+        except BaseException as error:
+            stuck = [backup for entry in reversed(renamed) if (backup := _undo(*entry))]
+            if stuck:  # the disk refuses even what it did a moment ago
+                names = ", ".join(str(backup) for backup in stuck)
+                raise OutputError(f"The former outputs could not be brought back: they are {names} now.") from error
+            raise
+        for _, _, backup in renamed:
+            if backup is not None:
+                _remove(backup)
+
+
+def _hidden_beside(path: Path) -> Path:
+    # The name is short and says nothing of the original, whose name may be long or tell who was scanned.
+    return path.with_name(f".reface-{secrets.token_hex(8)}{image_extension(path) or path.suffix}")
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)  # Windows flushes only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _keep(target: Path, backup: Path) -> None:
+    """Give the file at ``target`` the second name ``backup``, or only that one where the disk has no hard links."""
+    if not target.is_symlink():  # systems differ in whether linking follows a symbolic link; renaming never does
+        with contextlib.suppress(OSError):
+            os.link(target, backup)
+            return
+    os.replace(target, backup)
+
+
+def _undo(temporary: Path, target: Path, backup: Path | None) -> Path | None:
+    """Bring ``target`` back to what it was, however far its renaming had come; the backup when that is impossible."""
+    if backup is not None and os.path.lexists(backup):
+        try:
+            os.replace(backup, target)
+        except OSError:
+            return backup
+        _remove(backup)  # renaming one of two hard links to the other leaves both
+    elif backup is None and not temporary.exists():
+        _remove(target)
+    return None

@@ -1,0 +1,127 @@
+"""Paints a new face: the visible head and the mask in, the picture of a whole face box out.
+
+Nothing here ever sees a voxel of the face: the volume comes defaced, and the frame, the scale of intensities and the
+shape are all taken from what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from RefaceLib import canonical, facemask, geometry, shapemodel
+from RefaceLib.errors import CancelledError
+from RefaceLib.headparser import HeadParse
+from RefaceLib.inference import precision
+from RefaceLib.intensity import IntensityScale
+from RefaceLib.weights import Models
+
+_UNSEEN = -1e6  # marks voxels out of the field of view while resampling
+_SEAM_MM = 5.0  # how far the difference at the mask's edge is carried into the face
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """A painted face in the scan's own intensities: ``picture`` (192, 176, 176) float32 at 1 mm, placed by
+    ``affine`` (picture voxels -> RAS mm), and ``code`` (K,), the latent code that chose the face."""
+
+    picture: np.ndarray
+    affine: np.ndarray
+    code: np.ndarray
+    scale: IntensityScale
+
+
+def paint(
+    values: np.ndarray, affine: np.ndarray, mask: np.ndarray, parse: HeadParse, models: Models, seed: int,
+    cancelled: Callable[[], bool] | None = None,
+) -> Painting:  # fmt: skip
+    """Paint a face for a *defaced* volume.
+
+    ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` (I, J, K) bool,
+    ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
+    """
+    frame = facemask.head_frame(parse)
+    grid = canonical.box(1.0)
+    world = geometry.Grid(grid.shape, frame @ grid.affine)
+    scale = IntensityScale.of(values, _nearest(parse.brain, parse, values.shape, affine) & ~mask)
+    sampled = geometry.resample(values, affine, world, outside=_UNSEEN)
+    view = sampled > 0.5 * _UNSEEN
+    # Any share of a blank voxel makes a voxel of the box hidden: interpolation must not mix blanks into the picture.
+    hidden = geometry.resample(mask.astype(np.float32), affine, world) > 1e-3
+    visible = np.where(view & ~hidden, np.clip(scale.normalise(sampled), 0, 2), 0).astype(np.float32)
+    head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, geometry.Grid(
+        canonical.box(2.0).shape, frame @ canonical.box(2.0).affine)) > 0.5  # fmt: skip
+    code, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
+    if cancelled and cancelled():
+        raise CancelledError("The run was stopped; nothing was written.")
+    picture = _paint_fine(coarse, visible, hidden, models)
+    picture = _match_edges(picture, visible, hidden, view)
+    return Painting(scale.restore(picture), world.affine, code, scale)
+
+
+def _nearest(mask: np.ndarray, parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    return geometry.resample(mask.astype(np.uint8), parse.grid.affine, geometry.Grid(shape, affine), order=0) > 0
+
+
+def _halve(field: np.ndarray) -> np.ndarray:
+    """Mean of blocks of 2 x 2 x 2."""
+    return geometry.block_mean(field, np.eye(4), 2.0)[0]
+
+
+def _paint_coarse(
+    visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Code and picture (96, 88, 88) at 2 mm."""
+    import torch
+
+    mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
+    distance = shapemodel.signed_distance(head, 2.0)
+    code, shape = shapemodel.condition(models.shape, np.random.default_rng(seed), distance, mask, seen, own=False)
+    inputs = [_halve(visible) * ~mask, mask, shape / shapemodel.CLIP, seen]
+    with torch.inference_mode(), precision(models.device):
+        tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]
+        picture = models.coarse(*tensors, torch.from_numpy(code)[None].to(models.device))
+    return code, picture.float()[0, 0].cpu().numpy()
+
+
+def _paint_fine(coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, models: Models) -> np.ndarray:
+    """The picture at 1 mm (192, 176, 176); only the part around the mask goes through the network."""
+    import torch
+
+    large = shapemodel.to_raster(coarse, 2.0, 1.0)
+    if not hidden.any():
+        return large
+    voxels = np.argwhere(hidden.any(axis=(1, 2)))[[0, -1], 0], np.argwhere(hidden.any(axis=(0, 2)))[[0, -1], 0], np.argwhere(
+        hidden.any(axis=(0, 1)))[[0, -1], 0]  # fmt: skip
+    window = tuple(_window(low, high, n) for (low, high), n in zip(voxels, hidden.shape, strict=True))
+    with torch.inference_mode(), precision(models.device):
+        tensors = [
+            torch.from_numpy(np.ascontiguousarray(a[window], np.float32))[None, None].to(models.device)
+            for a in (large, visible, hidden)
+        ]
+        large[window] = models.fine(*tensors).float()[0, 0].cpu().numpy()
+    return large
+
+
+def _window(low: int, high: int, size: int, margin: int = 12, multiple: int = 4) -> slice:
+    """The slice from ``low`` to ``high`` (inclusive) with a margin, its ends at multiples, within 0..size."""
+    start = max(0, (low - margin) // multiple * multiple)
+    stop = min(size, -(-(high + 1 + margin) // multiple) * multiple)
+    return slice(start, stop)
+
+
+def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Carry the difference between scan and painting at the mask's edge a little way into the face: no seam.
+
+    The difference is spread by a normalised Gaussian (2 mm raster), and only onto painted tissue: air stays air.
+    """
+    weight = _halve((view & ~hidden).astype(np.float32))
+    error = _halve(np.where(view & ~hidden, visible - picture, 0))
+    sigma = _SEAM_MM / 2
+    spread = ndimage.gaussian_filter(weight, sigma)
+    correction = ndimage.gaussian_filter(error, sigma) / (spread + 0.05)
+    tissue = np.clip(picture / 0.3, 0, 1)
+    return np.maximum(picture + tissue * shapemodel.to_raster(correction, 2.0, 1.0), 0)

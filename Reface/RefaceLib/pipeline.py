@@ -1,0 +1,197 @@
+"""From a head to the same head with another face: conform, parse, mask, deface, generate, blend, check.
+
+Reading and writing files is the command line's (io), nodes are the window's (mrml); both give a Volume to
+``reface_volume``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from RefaceLib import blend, facemask, geometry
+from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.headparser import FACE_LANDMARKS, HeadParse, parse_head
+from RefaceLib.io import Volume, check_values
+
+if TYPE_CHECKING:
+    from RefaceLib.weights import Models
+
+MODES = ("reface", "deface", "recover")
+STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+apply_mask = blend.apply_mask
+
+
+@dataclass(frozen=True)
+class RefaceOptions:
+    """``mode``: reface (a raw head), deface (mask only), recover (a head that is defaced already)."""
+
+    mode: str = "reface"
+    seed: int = 0
+    ears: bool = True
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class RefaceResult:
+    """The new volume and what is known of it. Arrays (I, J, K) are in the grid of the input.
+
+    ``landmarks`` are RAS mm of the head as it was given; ``counts`` and ``seconds`` are what the report shows.
+    """
+
+    stored: np.ndarray
+    mask: np.ndarray
+    brain: np.ndarray
+    landmarks: dict[str, tuple[float, float, float]]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    model: dict[str, str]
+    device: str
+    mode: str
+    seed: int
+    ears: bool
+    counts: dict[str, float]
+
+
+@dataclass
+class _Run:
+    """Times the stages of one run, reports progress and notices a cancel."""
+
+    progress: Progress | None
+    cancelled: Cancelled | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self.cancelled and self.cancelled():
+            raise CancelledError("The run was stopped; nothing was written.")
+        if self.progress:
+            self.progress(STAGES[name], name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def load_models(device: str = "auto") -> Models:
+    """Load all networks onto a device ('auto', 'cpu', 'cuda', 'mps'); they can be used for many volumes."""
+    from RefaceLib import inference, weights
+
+    return weights.load_models(inference.choose_device(device))
+
+
+def reface_volume(
+    volume: Volume,
+    options: RefaceOptions = RefaceOptions(),
+    *,
+    models: Models | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> RefaceResult:
+    """Give a head another face (or take it away, or give one back): see RefaceOptions.
+
+    Raises InputError or HeadNotFoundError for a volume that cannot be used, PromiseError where a check of the result
+    fails, and CancelledError. The input is never changed.
+    """
+    if options.mode not in MODES:
+        raise InputError(f"The mode '{options.mode}' is unknown: choose one of {', '.join(MODES)}.")
+    run = _Run(progress, cancelled)
+    warnings = list(volume.warnings) + list(check_values(volume))
+    models = models or load_models(options.device)
+    with run.stage("parse"):
+        values = volume.values()
+        finite = np.isfinite(values)
+        values[~finite] = 0
+        parse = parse_head(values, volume.affine, models.parser, models.device)
+        warnings += inspect_head(values, volume.affine, parse)
+    with run.stage("mask"):
+        mask = _mask(values, volume, parse, options) & finite
+        brain = facemask.to_native(parse.brain, parse.grid, values.shape, volume.affine)
+        mask &= ~brain
+        warnings += inspect_mask(mask, volume.affine, parse, options)
+        stored = blend.deface(volume, values, mask)
+    if options.mode != "deface" and mask.any():
+        stored = _new_face(volume, stored, values, mask, models, options.seed, run)
+    with run.stage("check"):
+        counts = check(volume, stored, mask, brain)
+    return RefaceResult(
+        stored=stored, mask=mask, brain=brain, landmarks=_named(parse), warnings=tuple(warnings), seconds=run.seconds,
+        model=dict(models.about) if options.mode != "deface" else {"name": "none", "version": "", "sha256": ""},
+        device=models.device, mode=options.mode, seed=options.seed, ears=options.ears, counts=counts,
+    )  # fmt: skip
+
+
+def _mask(values: np.ndarray, volume: Volume, parse: HeadParse, options: RefaceOptions) -> np.ndarray:
+    if options.mode == "recover":
+        return facemask.missing_mask(values, volume.affine, parse)
+    mask = facemask.face_mask(parse, ears=options.ears)
+    return facemask.to_native(mask, parse.grid, values.shape, volume.affine)
+
+
+def _new_face(
+    volume: Volume, defaced: np.ndarray, values: np.ndarray, mask: np.ndarray, models: Models, seed: int, run: _Run
+) -> np.ndarray:
+    """From here on there is no face: ``defaced`` and ``values`` are blank in the mask, and all else comes from them."""
+    from RefaceLib import painter
+
+    with run.stage("parse"):
+        rest = parse_head(values, volume.affine, models.parser, models.device)
+    with run.stage("generate"):
+        painting = painter.paint(values, volume.affine, mask, rest, models, seed, run.cancelled)
+    with run.stage("blend"):
+        head = facemask.to_native(rest.head, rest.grid, values.shape, volume.affine) & ~mask
+        return blend.blend(volume, defaced, values, mask, head, painting, seed)
+
+
+def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, float]:
+    """Count what changed; raise PromiseError where anything did that must not."""
+    changed = blend.changed(volume.stored, stored)
+    counts = {
+        "voxels_changed": int(changed.sum()),
+        "voxels_changed_outside_mask": int((changed & ~mask).sum()),
+        "brain_voxels_changed": int((changed & brain).sum()),
+        "mask_voxels": int(mask.sum()),
+        "mask_ml": round(float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000), 2),
+    }
+    if counts["voxels_changed_outside_mask"] or counts["brain_voxels_changed"]:
+        raise PromiseError("The result was thrown away: voxels outside the face would have changed; please report this.")
+    return counts
+
+
+def inspect_head(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> list[str]:
+    """Warnings about the head; HeadNotFoundError for a brain without a head around it."""
+    from RefaceLib.headparser import conform
+
+    image, _ = conform(values, affine)
+    near = geometry.dilate_mm(parse.brain, 6.0, parse.grid.affine)
+    white = np.percentile(image[parse.brain], 90)
+    if ((image > 0.12 * white) & ~near).sum() < 0.1 * parse.brain.sum():
+        raise HeadNotFoundError("The volume holds a brain without a head (skull-stripped): there is no face to replace.")
+    depth = ndimage.distance_transform_edt(parse.brain, sampling=2.0)
+    rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
+    if core.size and np.median(rim) > 0.97 * np.median(core):
+        return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]
+    return []
+
+
+def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, options: RefaceOptions) -> list[str]:
+    """Warnings about what of the face is in the field of view."""
+    if not mask.any():
+        what = "missing region" if options.mode == "recover" else "face"
+        return [f"No {what} lies in the field of view: nothing was changed."]
+    points = geometry.apply_affine(np.linalg.inv(affine), parse.points[: len(FACE_LANDMARKS)])
+    inside = ((points > -1) & (points < np.array(mask.shape))).all(axis=1)
+    lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
+    return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
+
+
+def _named(parse: HeadParse) -> dict[str, tuple[float, float, float]]:
+    points = parse.points[: len(FACE_LANDMARKS)].round(2)
+    return {name: tuple(float(x) for x in point) for name, point in zip(FACE_LANDMARKS, points, strict=True)}

@@ -1,0 +1,109 @@
+"""Training heads in the canonical box, and the shape model made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from RefaceLib import canonical, facemask, geometry, shapemodel
+from RefaceLib.headparser import BRAIN_LANDMARKS, FACE_LANDMARKS, HeadParse
+from RefaceLib.intensity import IntensityScale
+from RefaceLib.shapemodel import ShapeModel
+from RefaceLib.training import heads
+
+EIGHT_BIT = 127.0  # a normalised picture, 0..2, times this is stored in a byte
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """A head in the canonical box at ``spacing`` mm: ``image`` (uint8, see EIGHT_BIT), ``distance`` (float16 mm to the
+    skin), ``brain`` and ``view`` (bool), ``points`` (17, 3) in canonical mm."""
+
+    name: str
+    spacing: float
+    image: np.ndarray
+    distance: np.ndarray
+    brain: np.ndarray
+    view: np.ndarray
+    points: np.ndarray
+
+
+def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse, spacing: float) -> Box:
+    """Bring a volume (float32 IJK, IJK -> RAS) and its parse into the canonical box."""
+    frame = facemask.head_frame(parse)
+    grid = canonical.box(spacing)
+    world = geometry.Grid(grid.shape, frame @ grid.affine)
+    brain = geometry.resample(parse.brain.astype(np.float32), parse.grid.affine, world) > 0.5
+    head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, world) > 0.5
+    native_brain = geometry.resample(parse.brain.astype(np.uint8), parse.grid.affine, geometry.Grid(values.shape, affine), order=0)
+    scale = IntensityScale.of(values, native_brain > 0)
+    coarse, coarse_affine = geometry.block_mean(values, affine, spacing)
+    sampled = geometry.resample(coarse, coarse_affine, world, outside=-1e6)
+    image = np.clip(scale.normalise(np.maximum(sampled, scale.black)), 0, 2)
+    points = geometry.apply_affine(np.linalg.inv(frame), parse.points)
+    distance = shapemodel.signed_distance(head, spacing).astype(np.float16)
+    packed = np.rint(image * EIGHT_BIT).astype(np.uint8)
+    return Box(name, spacing, packed, distance, brain, sampled > -1e5, points)
+
+
+def labelled_box(name: str, image_path, label_path, face: np.ndarray, spacing: float = 2.0) -> Box:
+    """The box of a head with DLMUSE labels and known face landmarks (RAS mm)."""
+    sample = heads.labelled_sample(name, image_path, label_path, face)
+    values, affine = heads.load(image_path)
+    image_grid = geometry.ras_grid(values.shape, affine, 2.0, multiple=16)
+    points = geometry.apply_affine(image_grid.affine, sample.points)
+    certainty = np.where(np.isfinite(points).all(axis=1), 1.0, 0.0)
+    parse = HeadParse(image_grid, sample.brain, sample.head, points, certainty)
+    return make_box(name, values, affine, parse, spacing)
+
+
+def mirrored(box: Box) -> Box:
+    """The box of the head in a mirror (the canonical box is symmetric)."""
+    points = (box.points * [-1, 1, 1])[heads.SWAP]
+    image, distance, brain, view = (a[::-1] for a in (box.image, box.distance, box.brain, box.view))
+    return Box(box.name, box.spacing, image, distance, brain, view, points)
+
+
+def build_shape_model(boxes: list[Box], size: int = 64, rounds: int = 4) -> ShapeModel:
+    """Principal components of the signed distances of all boxes and their mirror images.
+
+    What lies outside a scan's field of view is unknown: it starts as the mean and is estimated anew in each round.
+    """
+    rows, known = [], []
+    for box in [b for pair in ((b, mirrored(b)) for b in boxes) for b in pair]:
+        rows.append(shapemodel.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING).ravel())
+        view = shapemodel.to_raster(box.view.astype(np.float32), box.spacing, shapemodel.SPACING)
+        # Near the edge of the view the distance is to the edge and not to the skin.
+        known.append((_distance_to(view < 0.99) > shapemodel.CLIP).ravel() if (view < 0.99).any() else view.ravel() > 0)
+    data, seen = np.array(rows, dtype=np.float32), np.array(known)
+    weight = seen.sum(axis=0)
+    data = np.where(seen, data, (data * seen).sum(axis=0) / np.maximum(weight, 1))
+    for _ in range(rounds):
+        mean = data.mean(axis=0)
+        centred = data - mean
+        values, vectors = np.linalg.eigh(centred @ centred.T / len(data))
+        order = np.argsort(values)[::-1][:size]
+        modes = (vectors[:, order].T @ centred) / np.sqrt(len(data))
+        scores = centred @ modes.T / np.maximum((modes**2).sum(axis=1), 1e-9)
+        data = np.where(seen, data, mean + scores @ modes)
+    shape = canonical.box(shapemodel.SPACING).shape
+    return ShapeModel(mean.reshape(shape), modes.reshape(size, *shape).astype(np.float32))
+
+
+def _distance_to(mask: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    return ndimage.distance_transform_edt(~mask, sampling=shapemodel.SPACING)
+
+
+def subject_mask(box: Box, rng: np.random.Generator, *, ears: bool, jitter: float = 3.0) -> np.ndarray:
+    """The face mask (bool, the box's raster) that the pipeline would make, its landmarks moved by ``jitter`` mm."""
+    points = np.where(np.isfinite(box.points), box.points, np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS]))
+    points = points + rng.normal(0, jitter, points.shape) * ([[1.0]] * len(FACE_LANDMARKS) + [[0.3]] * len(BRAIN_LANDMARKS))
+    frame = facemask.face_frame(points, np.ones(len(points)))
+    x, y, z = facemask.canonical_coordinates(canonical.box(box.spacing), frame)
+    mask = canonical.in_face(x, y, z)
+    if ears:
+        mask |= canonical.in_ears(x, y, z)
+    return mask & ~geometry.dilate_mm(box.brain, facemask.PROTECTED_MM + 1.0, canonical.box(box.spacing).affine)

@@ -1,0 +1,156 @@
+"""Training of the coarse stage: a conditional GAN that paints a face of a given shape onto a defaced head.
+
+Two kinds of steps alternate. On *own* steps the shape is the head's own, and the painting is compared with the real
+face: L1, the critic's features, and the critic's verdict (hinge). On *drawn* steps the shape comes from the shape
+model, as in use; there is no truth to compare with, and the critic and the agreement of the painted surface with the
+shape are the teachers. Reconstruction teaches anatomy and contrast quickly, feature matching holds the GAN stable at a
+batch of one, the hinge loss keeps faces sharp, and drawn steps keep the network honest where it will be used. An
+average of the weights over the last few hundred steps is what ships: single steps of a GAN of this size flicker.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from RefaceLib.inference import precision
+from RefaceLib.networks import Generator
+from RefaceLib.shapemodel import ShapeModel
+from RefaceLib.training import state
+from RefaceLib.training.boxes import Box
+from RefaceLib.training.discriminator import Discriminator, critic_loss, feature_distance, patch_weights
+from RefaceLib.training.faces import FaceSample, random_face
+
+
+@dataclass(frozen=True)
+class FaceTraining:
+    """``out``: folder for checkpoint, log and pictures; ``minutes``: time budget over all runs."""
+
+    out: Path
+    minutes: float = 100.0
+    device: str = "cpu"
+    seed: int = 0
+    rate: float = 6e-4
+    critic_rate: float = 8e-4
+    drawn_share: float = 0.33
+    l1_weight: float = 20.0
+    feature_weight: float = 4.0
+    critic_weight: float = 0.4
+    surface_weight: float = 4.0
+
+
+class FaceTrainer:
+    """Generator, critic and their optimisers; ``step`` trains both on one sample."""
+
+    def __init__(self, config: FaceTraining, model: ShapeModel) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.model = config, model
+        layout = {"device": config.device, "memory_format": torch.channels_last_3d}
+        self.generator = Generator(model.size).to(**layout)
+        self.critic = Discriminator().to(**layout)
+        self.average = state.Averaged(self.generator)
+        betas = (0.5, 0.99)
+        self.optimiser = torch.optim.AdamW(self.generator.parameters(), lr=config.rate, betas=betas, weight_decay=1e-4)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=betas)
+        self.progress = state.Progress(config.minutes)
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {
+            "generator": self.generator, "critic": self.critic, "average": self.average.net,
+            "optimiser": self.optimiser, "critic_optimiser": self.critic_optimiser,
+        }  # fmt: skip
+
+    def step(self, sample: FaceSample) -> dict[str, float]:
+        """One step of both networks; returns the losses."""
+        c = self.config
+        factor = state.learning_rate(1.0, self.progress.fraction, self.progress.step)
+        for optimiser, rate in ((self.optimiser, c.rate), (self.critic_optimiser, c.critic_rate)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+        image, mask, shape, view, code = (
+            t.to(c.device) for t in (sample.image, sample.mask, sample.shape, sample.view, sample.code)
+        )
+        with precision(c.device):
+            painted = self.generator(image, mask, shape, view, code)
+        painted = painted.float() * view
+        # The critic sees half of the head, left or right: half the cost, and it cannot count on symmetry.
+        half = slice(0, 48) if torch.rand(()) < 0.5 else slice(48, 96)
+        fake = (image * (1 - mask) + painted * mask)[:, :, half]
+        told = torch.cat([mask, shape], dim=1)[:, :, half]
+        losses = self._critic_step(image[:, :, half], fake.detach(), told)
+        terms = self._generator_terms(painted, fake, told, half, sample, image, mask, shape, view)
+        self.optimiser.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        nn.utils.clip_grad_norm_(self.generator.parameters(), 2.0)
+        self.optimiser.step()
+        self.average.update(self.generator, self.progress.step)
+        kind = "own_" if sample.own else "drawn_"
+        return {**losses, **{kind + key: float(value.detach()) for key, value in terms.items()}}
+
+    def _critic_step(self, real: Tensor, fake: Tensor, told: Tensor) -> dict[str, float]:
+        with precision(self.config.device):
+            scores, _ = self.critic(torch.cat([torch.cat([real, fake]), told.repeat(2, 1, 1, 1, 1)], dim=1))
+        weights = patch_weights(told[:, :1], scores)
+        loss = critic_loss(scores[:1], scores[1:], weights)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimiser.step()
+        return {"critic": float(loss.detach())}
+
+    def _generator_terms(
+        self, painted: Tensor, fake: Tensor, told: Tensor, half: slice, sample: FaceSample,
+        image: Tensor, mask: Tensor, shape: Tensor, view: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        c = self.config
+        self.critic.requires_grad_(False)
+        with precision(c.device):
+            scores, features = self.critic(torch.cat([fake, told], dim=1))
+            terms = {"critic": -c.critic_weight * (patch_weights(told[:, :1], scores) * scores.float()).sum()}
+            if sample.own:
+                with torch.no_grad():
+                    _, real = self.critic(torch.cat([image[:, :, half], told], dim=1))
+                terms["features"] = c.feature_weight * feature_distance(real, features)
+        self.critic.requires_grad_(True)
+        counted = mask * view
+        if sample.own:
+            # A little weight outside the mask: the painting there is what the blending compares with the scan.
+            weight = counted + 0.1 * view
+            terms["l1"] = c.l1_weight * (weight * (painted - image).abs()).sum() / weight.sum()
+        else:
+            # Tissue is brighter than a tenth of white matter just under the skin, and air is darker, but for a
+            # band of 3 mm about the surface, where the drawing is not exact.
+            under = counted * ((shape > 0.19) & (shape < 0.45))
+            above = counted * (shape < -0.19)
+            gap = under * (0.15 - painted).clamp(min=0) / 0.15
+            mist = above * painted
+            terms["surface"] = c.surface_weight * (gap.sum() / under.sum().clamp(min=1) + mist.sum() / above.sum().clamp(min=1))
+        return terms
+
+
+def train_faces(config: FaceTraining, boxes: list[Box], model: ShapeModel, validate=None) -> nn.Module:
+    """Train (or go on) until the time budget is used up; returns the averaged generator."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    trainer = FaceTrainer(config, model)
+    progress, path = trainer.progress, config.out / "faces.pt"
+    state.load_checkpoint(path, progress, trainer.parts())
+    progress.restart_clock()
+    saved = time.monotonic()
+    while progress.fraction < 1:
+        rng = np.random.default_rng((config.seed, progress.step))
+        own = rng.random() >= config.drawn_share or progress.step < 300
+        sample = random_face(rng, boxes[rng.integers(len(boxes))], model, own=own)
+        progress.tick(trainer.step(sample))
+        if progress.step % 50 == 0:
+            state.log(config.out, {"step": progress.step, "s": round(progress.seconds), **progress.means()})
+        if time.monotonic() - saved > 300:
+            state.save_checkpoint(path, progress, trainer.parts())
+            saved = time.monotonic()
+            if validate:
+                validate(trainer.average.net, progress.step)
+    state.save_checkpoint(path, progress, trainer.parts())
+    return trainer.average.net

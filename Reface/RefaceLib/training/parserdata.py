@@ -1,0 +1,64 @@
+"""Random training samples for the head parser."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from RefaceLib.headparser import FACE_LANDMARKS
+from RefaceLib.training import synth
+from RefaceLib.training.heads import SWAP, ParserSample
+
+CROP = (96, 112, 112)
+
+
+def random_sample(rng: np.random.Generator, sample: ParserSample) -> tuple[Tensor, Tensor, np.ndarray]:
+    """One picture: image (1, X, Y, Z), masks (2, X, Y, Z: brain, head), points (17, 3) in voxels, NaN where unknown."""
+    matrix, offset = _random_placement(rng, sample)
+    points = (sample.points - offset) @ np.linalg.inv(matrix).T
+    if np.linalg.det(matrix) < 0:
+        points = points[SWAP]
+    stack = torch.from_numpy(np.stack([sample.brain, sample.head]).astype(np.float32))
+    masks = synth.warp(stack, matrix, offset, CROP, "bilinear") > 0.5
+    image = _picture(rng, sample, matrix, offset)
+    if rng.random() < 0.45:
+        removed = synth.random_removal(rng, masks[0], points[: len(FACE_LANDMARKS)])
+        image = synth.fill_removed(rng, image, removed)
+        masks[1] &= ~removed
+    image = synth.scanner_faults(rng, image) if rng.random() < 0.85 else image
+    return synth.normalise(image)[None], masks.float(), points
+
+
+def _random_placement(rng: np.random.Generator, sample: ParserSample) -> tuple[np.ndarray, np.ndarray]:
+    matrix = synth.random_pose(rng)
+    if rng.random() < 0.5:
+        matrix = matrix @ np.diag([-1.0, 1, 1])
+    # The crop is laid about a point between the brain and the face, shifted at random.
+    box = np.argwhere(sample.brain[::2, ::2, ::2]) * 2.0
+    centre = (box.min(axis=0) + box.max(axis=0)) / 2 + np.array([0, 4.0, -16.0])
+    centre = centre + rng.uniform(-1, 1, 3) * np.array([8, 14, 16])
+    return matrix, centre - matrix @ ((np.array(CROP) - 1) / 2)
+
+
+def _picture(rng: np.random.Generator, sample: ParserSample, matrix: np.ndarray, offset: np.ndarray) -> Tensor:
+    source = torch.from_numpy(sample.image.astype(np.float32))[None]
+    if sample.classes:
+        classes = synth.warp(source, matrix, offset, CROP, "nearest")[0]
+        return synth.paint_labels(rng, classes.round(), sample.classes)
+    image = synth.warp(source / 160, matrix, offset, CROP, "bilinear")[0]
+    return synth.remap_contrast(rng, image) if rng.random() < 0.35 else image
+
+
+def heat_targets(points: np.ndarray, shape: tuple[int, int, int], sigma: float = 1.5) -> tuple[Tensor, Tensor]:
+    """Gaussian heat maps (L, X/2, Y/2, Z/2) that sum to 1, and which of them count (L,): known and inside the crop."""
+    half = [n // 2 for n in shape]
+    maps, valid = [], []
+    for point in (points - 0.5) / 2:
+        inside = np.isfinite(point).all() and (point > 0).all() and (point < np.array(half) - 1).all()
+        valid.append(bool(inside))
+        centre = point if inside else np.zeros(3)
+        lines = [torch.exp(-((torch.arange(n) - float(c)) ** 2) / (2 * sigma**2)) for n, c in zip(half, centre, strict=True)]
+        heat = lines[0][:, None, None] * lines[1][None, :, None] * lines[2][None, None, :]
+        maps.append((heat / heat.sum()).float())
+    return torch.stack(maps), torch.tensor(valid)

@@ -1,0 +1,95 @@
+"""What every test may use (phantom, demo head, shared data), and the rule that nothing is skipped in silence.
+
+With REFACE_REQUIRE_ALL=1 (the continuous integration sets it) a skipped test is a failed test. One reason is allowed:
+the folder of real heads, which a fresh clone does not have.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
+NEEDS_SHARED = "needs ../shared"
+REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
+REQUIRED_MODULES = ("torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib")
+
+spec = importlib.util.find_spec("RefaceLib")
+if spec is None or spec.origin is None:  # not installed, or nothing but the folder of an earlier installation
+    sys.path.insert(0, str(REPOSITORY / "Reface"))
+
+import RefaceLib  # noqa: E402
+from phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
+from RefaceLib.io import Volume, read_volume  # noqa: E402
+
+
+def pytest_report_header() -> list[str]:
+    return [f"RefaceLib: {Path(RefaceLib.__file__).parent}", f"shared data: {SHARED if SHARED.is_dir() else 'absent'}"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    missing = [name for name in REQUIRED_MODULES if importlib.util.find_spec(name) is None]
+    if REQUIRE_ALL and missing:
+        raise pytest.UsageError(f"REFACE_REQUIRE_ALL=1, but these cannot be imported: {', '.join(missing)}")
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turns a skip into a failure, unless it is the one that is allowed."""
+    if not (REQUIRE_ALL and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if reason.removeprefix("Skipped: ").startswith(NEEDS_SHARED) and not SHARED.is_dir():
+        return
+    report.outcome = "failed"
+    report.longrepr = f"Skipped, but REFACE_REQUIRE_ALL=1 allows no skip here: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real heads (`ixi-t1-2mm` and others); the test is skipped where there is none."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{NEEDS_SHARED}/data (or REFACE_SHARED)")
+    return folder
+
+
+@pytest.fixture
+def phantom_head() -> Volume:
+    """A head of ellipsoids, 64 x 64 x 64 voxels of 4 mm, int16, RAS; `phantom.make_phantom` makes any other."""
+    return make_phantom()
+
+
+@pytest.fixture(scope="session")
+def demo_path() -> Path:
+    """The demo head's NIfTI file: a real head, fetched once and cached."""
+    from RefaceLib.demo import demo_head
+
+    return demo_head()
+
+
+@pytest.fixture(scope="session")
+def demo_volume(demo_path: Path) -> Volume:
+    """The demo head, read; shared by the session, so its arrays must not be written to."""
+    volume = read_volume(demo_path)
+    volume.stored.setflags(write=False)
+    return volume

@@ -1,0 +1,83 @@
+"""Stand-ins for what slicer-core lacks, so that Reface.py can be imported and driven without the application.
+
+They belong to tests alone. The module base classes do nothing but keep their arguments; every Qt and CTK class is a
+mock that remembers what it was told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import types
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+REFACE_PY = Path(__file__).resolve().parents[2] / "Reface" / "Reface.py"
+
+
+class _Module:
+    def __init__(self, parent):
+        self.parent = parent
+
+
+class _Widget:
+    def __init__(self, parent=None):
+        self.parent = parent
+        self.layout = mock.MagicMock()
+
+    def setup(self):
+        pass
+
+    def resourcePath(self, name):
+        return str(REFACE_PY.parent / "Resources" / name)
+
+
+class _Logic:
+    def __init__(self, parent=None):
+        self.parent = parent
+
+
+class _Test(unittest.TestCase):
+    def runTest(self):
+        pass
+
+    def delayDisplay(self, message):
+        pass
+
+
+def _module(name: str, **contents: object) -> ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(contents)
+    return module
+
+
+def application_modules() -> dict[str, ModuleType]:
+    """The modules by their names, to be put into sys.modules."""
+    return {
+        "slicer.ScriptedLoadableModule": _module(
+            "slicer.ScriptedLoadableModule",
+            ScriptedLoadableModule=_Module,
+            ScriptedLoadableModuleWidget=_Widget,
+            ScriptedLoadableModuleLogic=_Logic,
+            ScriptedLoadableModuleTest=_Test,
+        ),
+        "slicer.i18n": _module(
+            "slicer.i18n", tr=lambda text, *_rest: text, translate=lambda _context, text, *_rest: text
+        ),
+        "qt": mock.MagicMock(name="qt"),
+        "ctk": mock.MagicMock(name="ctk"),
+    }
+
+
+@contextlib.contextmanager
+def reface_module() -> Iterator[ModuleType]:
+    """Reface.py, imported beside the stand-ins, which are gone again afterwards."""
+    with mock.patch.dict(sys.modules, application_modules()):
+        spec = importlib.util.spec_from_file_location("Reface", REFACE_PY)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
