@@ -184,7 +184,6 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :raises RefaceLib.errors.RefaceError: with one sentence for the user
         """
         from RefaceLib.pipeline import RefaceOptions, reface_volume
-
         from RefaceLib.report import build_report
 
         mrml.check_input(inputVolume)
@@ -246,6 +245,7 @@ class RefaceTest(ScriptedLoadableModuleTest):
     def test_nodesOfAResult(self):
         """The logic puts a result into the scene, here from a stand-in for the networks."""
         import numpy as np
+
         from RefaceLib.pipeline import RefaceResult
 
         self.delayDisplay("A stand-in for the networks")

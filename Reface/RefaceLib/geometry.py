@@ -31,7 +31,9 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points) @ affine[:3, :3].T + affine[:3, 3]
 
 
-def ras_grid(shape: Sequence[int], affine: np.ndarray, spacing: float, *, multiple: int = 1, limit: float = 384.0) -> Grid:
+def ras_grid(
+    shape: Sequence[int], affine: np.ndarray, spacing: float, *, multiple: int = 1, limit: float = 384.0
+) -> Grid:
     """The grid of ``spacing`` mm, with axes along R, A and S, that covers the field of view of ``shape``/``affine``.
 
     The grid's shape is padded to ``multiple``. A field of view longer than ``limit`` mm is cut to its middle

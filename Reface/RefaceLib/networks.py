@@ -100,26 +100,31 @@ class Generator(nn.Module):
     """The coarse stage: paints a head's face at 2 mm.
 
     ``visible`` (B, 1, X, Y, Z): normalised picture, zero in the mask; ``mask``, ``shape`` (signed distance / 16 mm),
-    ``view`` (inside the field of view): same shape; ``code`` (B, K). Returns the picture (B, 1, X, Y, Z) of the whole
-    box. X, Y, Z are multiples of 8.
+    ``atlas`` (the mean head bent to the code), ``view`` (inside the field of view): same shape; ``code`` (B, K).
+    Returns the picture (B, 1, X, Y, Z) of the whole box: the atlas and what the network adds. X, Y, Z are multiples
+    of 8.
     """
 
     def __init__(self, code: int = 64, widths: tuple[int, ...] = (24, 64, 160)) -> None:
         super().__init__()
-        self.entry = nn.Conv3d(32, widths[0], 3, padding=1)
+        self.entry = nn.Conv3d(40, widths[0], 3, padding=1)
         self.embed = nn.Sequential(nn.Linear(code, 64), nn.SiLU())
         self.body = UNet(tuple(widths), code=64)
         self.norm = nn.GroupNorm(1, widths[0])
         self.exit = nn.Conv3d(widths[0], 32, 1)
         # Convolutions after the depth-to-space step: without them its raster shows as a checkerboard.
-        self.refine = nn.Sequential(nn.Conv3d(7, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+        self.refine = nn.Sequential(nn.Conv3d(8, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+        nn.init.normal_(self.exit.weight, std=1e-2)
 
-    def forward(self, visible: Tensor, mask: Tensor, shape: Tensor, view: Tensor, code: Tensor) -> Tensor:
+    def forward(
+        self, visible: Tensor, mask: Tensor, shape: Tensor, atlas: Tensor, view: Tensor, code: Tensor
+    ) -> Tensor:
         picture = visible * (1 - mask)
-        features = self.entry(fold(torch.cat([picture, mask, shape, view], dim=1)))
+        features = self.entry(fold(torch.cat([picture, mask, shape, atlas, view], dim=1)))
         features = F.silu(self.norm(self.body(features, self.embed(code))))
         fine = unfold(self.exit(features))
-        return F.softplus(fine[:, :1] + self.refine(torch.cat([fine, picture, mask, shape], dim=1)))
+        added = fine[:, :1] + self.refine(torch.cat([fine, picture, mask, shape, atlas], dim=1))
+        return F.leaky_relu(atlas + added, 0.02)  # a slope below zero too: air must be able to become tissue
 
 
 class FineGenerator(nn.Module):

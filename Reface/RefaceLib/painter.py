@@ -80,11 +80,11 @@ def _paint_coarse(
     mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
     distance = shapemodel.signed_distance(head, 2.0)
     code, shape = shapemodel.condition(models.shape, np.random.default_rng(seed), distance, mask, seen, own=False)
-    inputs = [_halve(visible) * ~mask, mask, shape / shapemodel.CLIP, seen]
+    inputs = [_halve(visible) * ~mask, mask, shape / shapemodel.CLIP, models.atlas.draw(code), seen]
     with torch.inference_mode(), precision(models.device):
         tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]
         picture = models.coarse(*tensors, torch.from_numpy(code)[None].to(models.device))
-    return code, picture.float()[0, 0].cpu().numpy()
+    return code, np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
 
 
 def _paint_fine(coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, models: Models) -> np.ndarray:
@@ -94,9 +94,8 @@ def _paint_fine(coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, mod
     large = shapemodel.to_raster(coarse, 2.0, 1.0)
     if not hidden.any():
         return large
-    voxels = np.argwhere(hidden.any(axis=(1, 2)))[[0, -1], 0], np.argwhere(hidden.any(axis=(0, 2)))[[0, -1], 0], np.argwhere(
-        hidden.any(axis=(0, 1)))[[0, -1], 0]  # fmt: skip
-    window = tuple(_window(low, high, n) for (low, high), n in zip(voxels, hidden.shape, strict=True))
+    extent = ndimage.find_objects(hidden.astype(np.uint8))[0]
+    window = tuple(_window(s.start, s.stop - 1, n) for s, n in zip(extent, hidden.shape, strict=True))
     with torch.inference_mode(), precision(models.device):
         tensors = [
             torch.from_numpy(np.ascontiguousarray(a[window], np.float32))[None, None].to(models.device)

@@ -161,7 +161,9 @@ def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarra
         "mask_ml": round(float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000), 2),
     }
     if counts["voxels_changed_outside_mask"] or counts["brain_voxels_changed"]:
-        raise PromiseError("The result was thrown away: voxels outside the face would have changed; please report this.")
+        raise PromiseError(
+            "The result was thrown away: voxels outside the face would have changed; please report this."
+        )
     return counts
 
 
@@ -173,7 +175,9 @@ def inspect_head(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> li
     near = geometry.dilate_mm(parse.brain, 6.0, parse.grid.affine)
     white = np.percentile(image[parse.brain], 90)
     if ((image > 0.12 * white) & ~near).sum() < 0.1 * parse.brain.sum():
-        raise HeadNotFoundError("The volume holds a brain without a head (skull-stripped): there is no face to replace.")
+        raise HeadNotFoundError(
+            "The volume holds a brain without a head (skull-stripped): there is no face to replace."
+        )
     depth = ndimage.distance_transform_edt(parse.brain, sampling=2.0)
     rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
     if core.size and np.median(rim) > 0.97 * np.median(core):

@@ -17,6 +17,7 @@ from RefaceLib import canonical, geometry
 
 CLIP = 16.0  # mm: distances beyond it say nothing about the surface
 SPACING = 4.0  # mm of the model's raster; distances are smooth
+FIELD_SPACING = 8.0  # mm of the raster of the atlas's displacements, which are smoother still
 RING = 12.0  # mm: how far from the mask the visible skin has a say
 _OBSERVATION_SD = 14.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for little
 _BOUND = 2.0  # codes beyond two standard deviations are not drawn: rare shapes look wrong sooner than new
@@ -55,6 +56,24 @@ class ShapeModel:
         values, vectors = np.linalg.eigh(np.eye(self.size) + basis @ basis.T)
         mean = vectors @ ((vectors.T @ (basis @ residual)) / values)
         return mean, vectors / np.sqrt(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """A sharp mean head ``picture`` (96, 88, 88) at 2 mm, 1 = white matter, and how it bends with a code:
+    displacements ``centre`` (3, X, Y, Z) + codes times ``modes`` (K, 3, X, Y, Z) in mm, on ``canonical.box(8)``."""
+
+    picture: np.ndarray
+    centre: np.ndarray
+    modes: np.ndarray
+
+    def draw(self, code: np.ndarray) -> np.ndarray:
+        """The mean head bent to a code (K,): (96, 88, 88) float32."""
+        field = self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
+        index = np.indices(self.picture.shape, dtype=np.float32)
+        for axis in range(3):
+            index[axis] += to_raster(field[axis], FIELD_SPACING, 2.0) / 2.0
+        return ndimage.map_coordinates(self.picture, index, order=1, mode="nearest")
 
 
 def signed_distance(head: np.ndarray, spacing: float) -> np.ndarray:

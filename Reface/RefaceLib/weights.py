@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.errors import WeightsError
-from RefaceLib.shapemodel import ShapeModel
+from RefaceLib.shapemodel import Atlas, ShapeModel
 
 if TYPE_CHECKING:
     from RefaceLib.networks import FineGenerator, Generator, HeadParserNet
@@ -26,6 +26,7 @@ class Models:
 
     parser: HeadParserNet
     shape: ShapeModel
+    atlas: Atlas
     coarse: Generator
     fine: FineGenerator
     device: str
@@ -73,22 +74,31 @@ def about_generator() -> dict[str, str]:
     return {"name": registry["name"], "version": registry["version"], "sha256": joined}
 
 
-def load_shape_model() -> ShapeModel:
-    """The statistical shape model: the modes are stored as bytes with one scale a mode."""
+def load_shape_model() -> tuple[ShapeModel, Atlas]:
+    """The statistical shape model and its atlas: modes are stored as bytes with one scale a mode."""
     from safetensors.numpy import load_file
 
-    arrays = load_file(checked_file("shape"))
-    modes = arrays["modes"].astype(np.float32) * arrays["scales"][:, None, None, None]
-    return ShapeModel(arrays["mean"].astype(np.float32), modes)
+    arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape")).items()}
+    modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
+    bends = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
+    return ShapeModel(arrays["mean"], modes), Atlas(arrays["picture"], arrays["centre"], bends)
 
 
-def save_shape_model(path: Path, model: ShapeModel) -> None:
-    """Write a shape model as safetensors (see load_shape_model)."""
+def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
+    """Write a shape model and its atlas as safetensors (see load_shape_model)."""
     from safetensors.numpy import save_file
 
-    scales = np.abs(model.modes).max(axis=(1, 2, 3)) / 127
-    modes = np.rint(model.modes / scales[:, None, None, None]).astype(np.int8)
-    save_file({"mean": model.mean.astype(np.float16), "modes": modes, "scales": scales.astype(np.float32)}, path)
+    modes, scales = _to_bytes(model.modes)
+    bends, bend_scales = _to_bytes(atlas.modes)
+    half = {"mean": model.mean, "picture": atlas.picture, "centre": atlas.centre}
+    arrays = {name: array.astype(np.float16) for name, array in half.items()}
+    save_file({**arrays, "modes": modes, "scales": scales, "bends": bends, "bend_scales": bend_scales}, path)
+
+
+def _to_bytes(modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scales = np.abs(modes).reshape(len(modes), -1).max(axis=1) / 127
+    steps = modes / scales.reshape(-1, *[1] * (modes.ndim - 1))
+    return np.rint(steps).astype(np.int8), scales.astype(np.float32)
 
 
 def _load_network(name: str, network: Any, device: str) -> Any:
@@ -112,10 +122,11 @@ def load_models(device: str) -> Models:
     """All models on ``device`` ('cpu', 'cuda', 'mps'); raises WeightsError for a missing or damaged file."""
     from RefaceLib.networks import FineGenerator, Generator, HeadParserNet
 
-    shape = load_shape_model()
+    shape, atlas = load_shape_model()
     return Models(
         parser=_load_network("parser", HeadParserNet(), device),
         shape=shape,
+        atlas=atlas,
         coarse=_load_network("coarse", Generator(shape.size), device),
         fine=_load_network("fine", FineGenerator(), device),
         device=device,

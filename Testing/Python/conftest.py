@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
 NEEDS_SHARED = "needs ../shared"
 REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
-REQUIRED_MODULES = ("torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib")
+REQUIRED_MODULES = (
+    "torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib", "SimpleITK",
+)  # fmt: skip
 
 spec = importlib.util.find_spec("RefaceLib")
 if spec is None or spec.origin is None:  # not installed, or nothing but the folder of an earlier installation

@@ -36,7 +36,9 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     brain = geometry.resample(parse.brain.astype(np.float32), parse.grid.affine, world) > 0.5
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, world) > 0.5
-    native_brain = geometry.resample(parse.brain.astype(np.uint8), parse.grid.affine, geometry.Grid(values.shape, affine), order=0)
+    native_brain = geometry.resample(
+        parse.brain.astype(np.uint8), parse.grid.affine, geometry.Grid(values.shape, affine), order=0
+    )
     scale = IntensityScale.of(values, native_brain > 0)
     coarse, coarse_affine = geometry.block_mean(values, affine, spacing)
     sampled = geometry.resample(coarse, coarse_affine, world, outside=-1e6)
@@ -99,8 +101,12 @@ def _distance_to(mask: np.ndarray) -> np.ndarray:
 
 def subject_mask(box: Box, rng: np.random.Generator, *, ears: bool, jitter: float = 3.0) -> np.ndarray:
     """The face mask (bool, the box's raster) that the pipeline would make, its landmarks moved by ``jitter`` mm."""
-    points = np.where(np.isfinite(box.points), box.points, np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS]))
-    points = points + rng.normal(0, jitter, points.shape) * ([[1.0]] * len(FACE_LANDMARKS) + [[0.3]] * len(BRAIN_LANDMARKS))
+    points = np.where(
+        np.isfinite(box.points), box.points, np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS])
+    )
+    points = points + rng.normal(0, jitter, points.shape) * (
+        [[1.0]] * len(FACE_LANDMARKS) + [[0.3]] * len(BRAIN_LANDMARKS)
+    )
     frame = facemask.face_frame(points, np.ones(len(points)))
     x, y, z = facemask.canonical_coordinates(canonical.box(box.spacing), frame)
     mask = canonical.in_face(x, y, z)

@@ -5,29 +5,35 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from RefaceLib.networks import fold
 
 
 class Discriminator(nn.Module):
-    """A 3D PatchGAN with spectral normalisation: (B, C, X, Y, Z) -> patch scores and the features of each layer.
+    """A 3D PatchGAN with group normalisation -> patch scores and the features of each layer.
 
-    Channels: the picture with the real or generated face in it, the mask, and what the generator was told.
+    Sees ``picture`` (B, 1, X, Y, Z), the head with the real or the painted face, and what the generator was ``told``
+    (B, C, X, Y, Z). Spectral
+    normalisation was tried first: at this size it shrinks the signal until the critic says 0 to everything.
     """
 
-    def __init__(self, channels: int = 3, widths: tuple[int, ...] = (24, 64, 128)) -> None:
+    def __init__(self, told: int = 2, widths: tuple[int, ...] = (24, 64, 128)) -> None:
         super().__init__()
-        layers: list[nn.Module] = [spectral_norm(nn.Conv3d(8 * channels, widths[0], 3, padding=1))]
+        layers: list[nn.Module] = [nn.Conv3d(8 * (1 + told), widths[0], 3, padding=1)]
         for a, b in zip(widths[:-1], widths[1:], strict=True):
-            layers.append(spectral_norm(nn.Conv3d(a, b, 4, stride=2, padding=1)))
-        layers.append(spectral_norm(nn.Conv3d(widths[-1], widths[-1], 3, padding=1)))
+            layers.append(nn.Sequential(nn.Conv3d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8, b)))
+        last = nn.Conv3d(widths[-1], widths[-1], 3, padding=1)
+        layers.append(nn.Sequential(last, nn.GroupNorm(8, widths[-1])))
         self.layers = nn.ModuleList(layers)
-        self.score = spectral_norm(nn.Conv3d(widths[-1], 1, 1))
+        self.score = nn.Conv3d(widths[-1], 1, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, a=0.2)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, picture: Tensor, told: Tensor) -> tuple[Tensor, list[Tensor]]:
+        # What both pictures have in common is kept small: real and painted faces differ by a tenth of white matter only.
         features = []
-        x = fold(x)
+        x = fold(torch.cat([4 * picture, 0.25 * told], dim=1))
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
             features.append(x)
@@ -35,7 +41,7 @@ class Discriminator(nn.Module):
 
 
 def patch_weights(mask: Tensor, scores: Tensor) -> Tensor:
-    """How much each patch score counts: by the share of the mask in it, so that untouched patches say nothing."""
+    """How much each patch score counts: by the share of ``mask`` in it, so that untouched patches say nothing."""
     share = F.adaptive_avg_pool3d(mask, scores.shape[2:])
     return share / share.sum().clamp(min=1e-6)
 
@@ -45,7 +51,10 @@ def critic_loss(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
     return (weights * (F.relu(1 - real.float()) + F.relu(1 + fake.float()))).sum()
 
 
-def feature_distance(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Mean absolute difference of the critic's features (pix2pixHD's feature matching)."""
-    terms = [(a.detach().float() - b.float()).abs().mean() for a, b in zip(real, fake, strict=True)]
+def feature_distance(real: list[Tensor], fake: list[Tensor], mask: Tensor) -> Tensor:
+    """Mean absolute difference of the critic's features (pix2pixHD's feature matching), where the mask is."""
+    terms = []
+    for a, b in zip(real, fake, strict=True):
+        difference = (a.detach().float() - b.float()).abs().mean(dim=1, keepdim=True)
+        terms.append((patch_weights(mask, difference) * difference).sum())
     return torch.stack(terms).mean()

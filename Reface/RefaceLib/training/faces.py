@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from RefaceLib import canonical, geometry, shapemodel
-from RefaceLib.shapemodel import ShapeModel
+from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 
@@ -21,6 +21,7 @@ class FaceSample:
     image: Tensor
     mask: Tensor
     shape: Tensor
+    atlas: Tensor
     view: Tensor
     code: Tensor
     own: bool
@@ -35,7 +36,7 @@ def random_mask(rng: np.random.Generator, box: Box) -> np.ndarray:
     return removed if removed.sum() > 2000 else subject_mask(box, rng, ears=True)
 
 
-def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, *, own: bool) -> FaceSample:
+def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: Atlas, *, own: bool) -> FaceSample:
     """A training sample of ``box`` or its mirror image."""
     if rng.random() < 0.5:
         box = mirrored(box)
@@ -47,8 +48,6 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, *, own: b
 
     view = tensor(box.view)
     return FaceSample(
-        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(shape) / shapemodel.CLIP, view,
+        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(shape) / shapemodel.CLIP, tensor(atlas.draw(code)), view,
         torch.from_numpy(code)[None], own,
     )  # fmt: skip
-
-

@@ -32,7 +32,7 @@ class FineTraining:
     rate: float = 5e-4
     l1_weight: float = 15.0
     feature_weight: float = 4.0
-    critic_weight: float = 0.3
+    critic_weight: float = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,20 +103,20 @@ class FineTrainer:
         fake = picture * (1 - mask) + painted.float() * mask
         told = torch.cat([mask, coarse], dim=1)
         with precision(c.device):
-            scores, _ = self.critic(torch.cat([torch.cat([picture, fake.detach()]), told.repeat(2, 1, 1, 1, 1)], dim=1))
+            scores, _ = self.critic(torch.cat([picture, fake.detach()]), told.repeat(2, 1, 1, 1, 1))
         critic = critic_loss(scores[:1], scores[1:], patch_weights(mask, scores))
         self.critic_optimiser.zero_grad(set_to_none=True)
         critic.backward()
         self.critic_optimiser.step()
         self.critic.requires_grad_(False)
         with precision(c.device):
-            scores, features = self.critic(torch.cat([fake, told], dim=1))
+            scores, features = self.critic(fake, told)
             with torch.no_grad():
-                _, real = self.critic(torch.cat([picture, told], dim=1))
+                _, real = self.critic(picture, told)
         self.critic.requires_grad_(True)
         terms = {
             "l1": c.l1_weight * (mask * (fake - picture).abs()).sum() / mask.sum().clamp(min=1),
-            "features": c.feature_weight * feature_distance(real, features),
+            "features": c.feature_weight * feature_distance(real, features, mask),
             "critic": -c.critic_weight * (patch_weights(mask, scores) * scores.float()).sum(),
         }
         self.optimiser.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ average of the weights over the last few hundred steps is what ships: single ste
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,19 @@ from torch import Tensor, nn
 
 from RefaceLib.inference import precision
 from RefaceLib.networks import Generator
-from RefaceLib.shapemodel import ShapeModel
+from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training import state
 from RefaceLib.training.boxes import Box
 from RefaceLib.training.discriminator import Discriminator, critic_loss, feature_distance, patch_weights
 from RefaceLib.training.faces import FaceSample, random_face
+
+Validate = Callable[[nn.Module, int], None]  # averaged generator, step
+
+
+def near_face(told: Tensor) -> Tensor:
+    """Where the critic's verdict counts: the mask, less the air that is more than 8 mm away from the skin."""
+    mask, shape = told[:, :1], told[:, 1:]
+    return mask * (shape > -0.5)
 
 
 @dataclass(frozen=True)
@@ -36,22 +45,22 @@ class FaceTraining:
     device: str = "cpu"
     seed: int = 0
     rate: float = 6e-4
-    critic_rate: float = 8e-4
+    critic_rate: float = 6e-4
     drawn_share: float = 0.33
     l1_weight: float = 20.0
     feature_weight: float = 4.0
-    critic_weight: float = 0.4
+    critic_weight: float = 0.2
     surface_weight: float = 4.0
 
 
 class FaceTrainer:
     """Generator, critic and their optimisers; ``step`` trains both on one sample."""
 
-    def __init__(self, config: FaceTraining, model: ShapeModel) -> None:
+    def __init__(self, config: FaceTraining, codes: int) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.model = config, model
+        self.config = config
         layout = {"device": config.device, "memory_format": torch.channels_last_3d}
-        self.generator = Generator(model.size).to(**layout)
+        self.generator = Generator(codes).to(**layout)
         self.critic = Discriminator().to(**layout)
         self.average = state.Averaged(self.generator)
         betas = (0.5, 0.99)
@@ -72,11 +81,11 @@ class FaceTrainer:
         for optimiser, rate in ((self.optimiser, c.rate), (self.critic_optimiser, c.critic_rate)):
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor
-        image, mask, shape, view, code = (
-            t.to(c.device) for t in (sample.image, sample.mask, sample.shape, sample.view, sample.code)
+        image, mask, shape, atlas, view, code = (
+            t.to(c.device) for t in (sample.image, sample.mask, sample.shape, sample.atlas, sample.view, sample.code)
         )
         with precision(c.device):
-            painted = self.generator(image, mask, shape, view, code)
+            painted = self.generator(image, mask, shape, atlas, view, code)
         painted = painted.float() * view
         # The critic sees half of the head, left or right: half the cost, and it cannot count on symmetry.
         half = slice(0, 48) if torch.rand(()) < 0.5 else slice(48, 96)
@@ -94,8 +103,8 @@ class FaceTrainer:
 
     def _critic_step(self, real: Tensor, fake: Tensor, told: Tensor) -> dict[str, float]:
         with precision(self.config.device):
-            scores, _ = self.critic(torch.cat([torch.cat([real, fake]), told.repeat(2, 1, 1, 1, 1)], dim=1))
-        weights = patch_weights(told[:, :1], scores)
+            scores, _ = self.critic(torch.cat([real, fake]), told.repeat(2, 1, 1, 1, 1))
+        weights = patch_weights(near_face(told), scores)
         loss = critic_loss(scores[:1], scores[1:], weights)
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -109,12 +118,12 @@ class FaceTrainer:
         c = self.config
         self.critic.requires_grad_(False)
         with precision(c.device):
-            scores, features = self.critic(torch.cat([fake, told], dim=1))
-            terms = {"critic": -c.critic_weight * (patch_weights(told[:, :1], scores) * scores.float()).sum()}
+            scores, features = self.critic(fake, told)
+            terms = {"critic": -c.critic_weight * (patch_weights(near_face(told), scores) * scores.float()).sum()}
             if sample.own:
                 with torch.no_grad():
-                    _, real = self.critic(torch.cat([image[:, :, half], told], dim=1))
-                terms["features"] = c.feature_weight * feature_distance(real, features)
+                    _, real = self.critic(image[:, :, half], told)
+                terms["features"] = c.feature_weight * feature_distance(real, features, near_face(told))
         self.critic.requires_grad_(True)
         counted = mask * view
         if sample.own:
@@ -128,14 +137,18 @@ class FaceTrainer:
             above = counted * (shape < -0.19)
             gap = under * (0.15 - painted).clamp(min=0) / 0.15
             mist = above * painted
-            terms["surface"] = c.surface_weight * (gap.sum() / under.sum().clamp(min=1) + mist.sum() / above.sum().clamp(min=1))
+            terms["surface"] = c.surface_weight * (
+                gap.sum() / under.sum().clamp(min=1) + mist.sum() / above.sum().clamp(min=1)
+            )
         return terms
 
 
-def train_faces(config: FaceTraining, boxes: list[Box], model: ShapeModel, validate=None) -> nn.Module:
+def train_faces(
+    config: FaceTraining, boxes: list[Box], model: ShapeModel, atlas: Atlas, validate: Validate | None = None
+) -> nn.Module:
     """Train (or go on) until the time budget is used up; returns the averaged generator."""
     config.out.mkdir(parents=True, exist_ok=True)
-    trainer = FaceTrainer(config, model)
+    trainer = FaceTrainer(config, model.size)
     progress, path = trainer.progress, config.out / "faces.pt"
     state.load_checkpoint(path, progress, trainer.parts())
     progress.restart_clock()
@@ -143,7 +156,7 @@ def train_faces(config: FaceTraining, boxes: list[Box], model: ShapeModel, valid
     while progress.fraction < 1:
         rng = np.random.default_rng((config.seed, progress.step))
         own = rng.random() >= config.drawn_share or progress.step < 300
-        sample = random_face(rng, boxes[rng.integers(len(boxes))], model, own=own)
+        sample = random_face(rng, boxes[rng.integers(len(boxes))], model, atlas, own=own)
         progress.tick(trainer.step(sample))
         if progress.step % 50 == 0:
             state.log(config.out, {"step": progress.step, "s": round(progress.seconds), **progress.means()})

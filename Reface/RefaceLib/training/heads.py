@@ -16,7 +16,13 @@ from RefaceLib.headparser import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
 
 # Regions of the DLMUSE labels and of FreeSurfer's, whose centres of mass are the brain landmarks.
 _DLMUSE = dict(zip(BRAIN_LANDMARKS, (60, 59, 35, 39, 38, 121, 120, 157, 156, 203, 202), strict=True))
-_FREESURFER = {"left_thalamus": 10, "right_thalamus": 49, "brain_stem": 16, "left_cerebellum": 8, "right_cerebellum": 47}
+_FREESURFER = {
+    "left_thalamus": 10,
+    "right_thalamus": 49,
+    "brain_stem": 16,
+    "left_cerebellum": 8,
+    "right_cerebellum": 47,
+}
 SWAP = [LANDMARKS.index(n.replace("left", "#").replace("right", "left").replace("#", "right")) for n in LANDMARKS]
 
 
@@ -118,3 +124,21 @@ def label_map_sample(path: Path) -> ParserSample:
     brain[:, :, :bottom] = False
     head = ndimage.binary_fill_holes(ndimage.binary_closing(small > 0, iterations=4))
     return ParserSample(path.name.split(".")[0], classes, brain, head, voxels, len(names))
+
+
+def excluded_ids() -> frozenset[str]:
+    """Subject ids whose faces are broken by artefacts (excluded.txt): not for the generator."""
+    text = resources.files(__package__).joinpath("excluded.txt").read_text(encoding="utf-8")
+    return frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def fine_heads(folder: Path, finest: float = 1.25) -> list[Path]:
+    """T1w heads of at most ``finest`` mm without labels, those of validation.txt left out."""
+    held_out = validation_ids()
+    found = []
+    for path in sorted(Path(folder).rglob("*_T1w.nii.gz")):
+        name = path.name.removesuffix("_T1w.nii.gz")
+        if name not in held_out and name not in labelled_heads(path.parent):
+            if max(nib.load(path).header.get_zooms()[:3]) <= finest:
+                found.append(path)
+    return found

@@ -10,7 +10,7 @@ from RefaceLib.headparser import FACE_LANDMARKS
 from RefaceLib.training import synth
 from RefaceLib.training.heads import SWAP, ParserSample
 
-CROP = (96, 112, 112)
+CROP = (80, 96, 96)
 
 
 def random_sample(rng: np.random.Generator, sample: ParserSample) -> tuple[Tensor, Tensor, np.ndarray]:
@@ -58,7 +58,9 @@ def heat_targets(points: np.ndarray, shape: tuple[int, int, int], sigma: float =
         inside = np.isfinite(point).all() and (point > 0).all() and (point < np.array(half) - 1).all()
         valid.append(bool(inside))
         centre = point if inside else np.zeros(3)
-        lines = [torch.exp(-((torch.arange(n) - float(c)) ** 2) / (2 * sigma**2)) for n, c in zip(half, centre, strict=True)]
+        lines = [
+            torch.exp(-((torch.arange(n) - float(c)) ** 2) / (2 * sigma**2)) for n, c in zip(half, centre, strict=True)
+        ]
         heat = lines[0][:, None, None] * lines[1][None, :, None] * lines[2][None, None, :]
         maps.append((heat / heat.sum()).float())
     return torch.stack(maps), torch.tensor(valid)

@@ -14,7 +14,9 @@ from torch import Tensor
 SPACING = 2.0
 
 
-def random_pose(rng: np.random.Generator, *, angle: float = 18.0, scale: float = 0.14, shear: float = 0.05) -> np.ndarray:
+def random_pose(
+    rng: np.random.Generator, *, angle: float = 18.0, scale: float = 0.14, shear: float = 0.05
+) -> np.ndarray:
     """A random affine (3 x 3) near the identity; now and then a much larger rotation."""
     if rng.random() < 0.1:
         angle *= 2

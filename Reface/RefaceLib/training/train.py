@@ -1,0 +1,226 @@
+"""`reface train DATA OUT`: makes all of the shipped weights anew, in four stages that resume where they were stopped.
+
+DATA is any folder with heads: `<id>_T1w.nii.gz` with DLMUSE labels `<id>_dlmuse.nii.gz` beside them train the head
+parser and the coarse stage, `training_seg_*.nii.gz` (whole-head label maps) add contrasts to the parser, and T1w heads
+of at most 1.25 mm without labels train the fine stage. Subjects of validation.txt are never trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from RefaceLib.errors import InputError
+from RefaceLib.training import boxes, heads
+from RefaceLib.training.atlas import build_atlas
+
+if TYPE_CHECKING:
+    from RefaceLib.headparser import HeadParse
+    from RefaceLib.shapemodel import Atlas, ShapeModel
+
+STAGES = ("parser", "faces", "fine", "export")
+_SHARES = {"parser": 0.35, "faces": 0.45, "fine": 0.2}  # of the whole time budget
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """``minutes``: time budget of the networks together; ``threads``: of PyTorch on the CPU;
+    ``jobs``: processes that register heads for the atlas."""
+
+    data: Path
+    out: Path
+    minutes: float = 200.0
+    stage: str = "all"
+    device: str = "auto"
+    threads: int = 0
+    jobs: int = 2
+    seed: int = 0
+
+    def run(self) -> None:
+        import torch
+
+        from RefaceLib.inference import choose_device
+
+        if not self.data.is_dir():
+            raise InputError(f"The folder of heads {self.data} does not exist.")
+        if not heads.labelled_heads(self.data):
+            raise InputError(f"The folder {self.data} holds no <id>_T1w.nii.gz with an <id>_dlmuse.nii.gz beside it.")
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        self.out.mkdir(parents=True, exist_ok=True)
+        device = choose_device(self.device)
+        for stage in STAGES if self.stage == "all" else (self.stage,):
+            getattr(self, f"_{stage}")(device)
+
+    def _parser(self, device: str) -> None:
+        from RefaceLib.training.parserloop import ParserTraining, train
+
+        minutes = self.minutes * _SHARES["parser"]
+        train(ParserTraining(self.data, self.out / "parser", minutes=minutes, device=device, seed=self.seed))
+
+    def _faces(self, device: str) -> None:
+        from RefaceLib.training.ganloop import FaceTraining, train_faces
+        from RefaceLib.training.samples import write_samples
+
+        training, validation, model, atlas = self.coarse_data()
+
+        def look(generator: object, step: int) -> None:
+            write_samples(self.out / "faces" / f"samples_{step:06d}.png", generator, validation, model, atlas, device)
+
+        config = FaceTraining(
+            self.out / "faces", minutes=self.minutes * _SHARES["faces"], device=device, seed=self.seed
+        )
+        train_faces(config, training, model, atlas, validate=look)
+
+    def _fine(self, device: str) -> None:
+        from RefaceLib.training.fineloop import FineTraining, train_fine
+
+        config = FineTraining(self.out / "fine", minutes=self.minutes * _SHARES["fine"], device=device, seed=self.seed)
+        train_fine(config, self.fine_data(device))
+
+    def _export(self, device: str) -> None:
+        del device
+        export(self.out, self.data)
+
+    def coarse_data(self) -> tuple[list[boxes.Box], list[boxes.Box], ShapeModel, Atlas]:
+        """Training boxes, validation boxes, the shape model and its atlas; made once and kept in ``out``."""
+        cache = self.out / "boxes.pkl"
+        if not cache.exists():
+            landmarks, held_out, broken = heads.read_landmarks(), heads.validation_ids(), heads.excluded_ids()
+            found = heads.labelled_heads(self.data)
+            made = [
+                boxes.labelled_box(name, *paths, landmarks[name]) for name, paths in found.items() if name in landmarks
+            ]
+            training = [b for b in made if b.name not in held_out | broken]
+            model = boxes.build_shape_model(training)
+            atlas = build_atlas(training, model, jobs=self.jobs)
+            with cache.open("wb") as stream:
+                pickle.dump((training, [b for b in made if b.name in held_out], model, atlas), stream, protocol=4)
+        with cache.open("rb") as stream:
+            return pickle.load(stream)
+
+    def fine_data(self, device: str) -> list[boxes.Box]:
+        """1 mm boxes of the fine heads, parsed by the parser that was just trained."""
+        net = trained_parser(self.out, device)
+        made = []
+        for path in heads.fine_heads(self.data):
+            values, affine = heads.load(path)
+            parse = parse_for_training(values, affine, net, device)
+            made.append(boxes.make_box(path.name, values, affine, parse, 1.0))
+        if not made:
+            raise InputError(f"The folder {self.data} holds no T1w heads of 1.25 mm or finer for the fine stage.")
+        return made
+
+
+def parse_for_training(values: np.ndarray, affine: np.ndarray, net: object, device: str) -> HeadParse:
+    """A head's parse; a separate name keeps the import of torch out of this module's top."""
+    from RefaceLib.headparser import parse_head
+
+    return parse_head(np.nan_to_num(values), affine, net, device)
+
+
+def trained_parser(out: Path, device: str) -> object:
+    """The averaged parser of the checkpoint in ``out``."""
+    return _averaged(out / "parser" / "parser.pt", "HeadParserNet", device)
+
+
+def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -> object:
+    import torch
+
+    from RefaceLib import networks
+
+    if not path.exists():
+        raise InputError(f"There is no checkpoint {path}: run the stages before this one first.")
+    net = getattr(networks, network)(**arguments)
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["parts"]["average"])
+    return net.to(device).eval().requires_grad_(False)
+
+
+def export(out: Path, data: Path) -> None:
+    """Write ``out``/Models: the weights as safetensors and their registry with hashes and validation figures."""
+    from RefaceLib import weights
+    from RefaceLib.training.parserloop import load_samples, validate
+
+    folder = out / "Models"
+    folder.mkdir(exist_ok=True)
+    command = TrainCommand(data, out)
+    training, validation, model, atlas = command.coarse_data()
+    nets = {
+        "parser": _averaged(out / "parser" / "parser.pt", "HeadParserNet"),
+        "coarse": _averaged(out / "faces" / "faces.pt", "Generator", code=model.size),
+        "fine": _averaged(out / "fine" / "fine.pt", "FineGenerator"),
+    }
+    weights.save_shape_model(folder / "shape.safetensors", model, atlas)
+    for name, net in nets.items():
+        weights.save_network(folder / f"{name}.safetensors", net)
+    figures = {
+        "parser": validate(nets["parser"], load_samples(data)[2], "cpu"),
+        "coarse": {"l1_in_mask": coarse_error(nets["coarse"], validation, model, atlas)},
+        "shape": {"modes": model.size, "heads": len(training)},
+    }
+    registry = {"name": "Reface cGAN", "version": "1", "models": {}}
+    for name in ("parser", "shape", "coarse", "fine"):
+        path = folder / f"{name}.safetensors"
+        registry["models"][name] = {
+            "file": path.name, "sha256": weights.sha256_of(path), "version": "1", "date": date.today().isoformat(),
+            "licence": _LICENCE, "data": _DATA[name], "command": "reface train DATA OUT", "figures": figures.get(name, {}),
+            **training_log(out / {"coarse": "faces", "shape": "faces"}.get(name, name)),
+        }  # fmt: skip
+    (folder / weights.REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+
+
+_LICENCE = "CC-BY-SA-3.0 (trained on IXI); see the README"
+_IXI = "IXI T1 at 2 mm with DLMUSE labels (CC BY-SA 3.0), less the subjects of validation.txt"
+_DATA = {
+    "parser": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
+    "shape": [_IXI + " and excluded.txt"],
+    "coarse": [_IXI + " and excluded.txt"],
+    "fine": ["T1 heads of about 1 mm: adi (Apache-2.0), child3y (MIT), philips and uiha (BSD-2-Clause)"],
+}
+
+
+def training_log(folder: Path) -> dict[str, int]:
+    """Steps and minutes of a stage, from the last line of its log."""
+    path = folder / "log.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    timed = [row for row in rows if "s" in row]
+    return {"steps": timed[-1]["step"], "minutes": round(timed[-1]["s"] / 60)} if timed else {}
+
+
+def coarse_error(generator: object, validation: list[boxes.Box], model: ShapeModel, atlas: Atlas) -> float:
+    """Mean absolute error in the mask (1 = white matter) of faces painted with the heads' own codes."""
+    import torch
+
+    from RefaceLib.training.faces import random_face
+
+    errors = []
+    for index, box in enumerate(validation):
+        s = random_face(np.random.default_rng(index), box, model, atlas, own=True)
+        with torch.inference_mode():
+            painted = generator(s.image, s.mask, s.shape, s.atlas, s.view, s.code) * s.view
+        counted = s.mask * s.view
+        errors.append(float((counted * (painted - s.image).abs()).sum() / counted.sum()))
+    return round(float(np.mean(errors)), 4)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command `reface train`."""
+    parser = argparse.ArgumentParser(prog="reface train", description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of heads, searched with its subfolders")
+    parser.add_argument("out", type=Path, help="folder for checkpoints, logs, sample pictures and the weights")
+    parser.add_argument(
+        "--minutes", type=float, default=200.0, help="time budget of all networks together (default 200)"
+    )
+    parser.add_argument("--stage", choices=("all", *STAGES), default="all")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that register heads for the atlas (default 2)")
+    parser.add_argument("--seed", type=int, default=0)
+    TrainCommand(**vars(parser.parse_args(argv))).run()
