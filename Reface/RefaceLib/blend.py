@@ -111,7 +111,7 @@ def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def apply_mask(mask: np.ndarray, affine: np.ndarray, other: Volume) -> np.ndarray:
-    """Deface a coregistered volume: ``other.stored`` blank where its voxel centres lie in ``mask`` (IJK -> RAS affine)."""
+    """Deface a coregistered volume: ``other.stored`` blank where its voxels' centres are in ``mask``."""
     grid = geometry.Grid(other.stored.shape, other.affine)
     there = geometry.resample(mask.astype(np.uint8), affine, grid, order=0) > 0
     return deface(other, other.values(), there)

@@ -9,7 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from RefaceLib.geometry import Grid
-from RefaceLib.headparser import BRAIN_LANDMARKS, FACE_LANDMARKS
+
+FACE_LANDMARKS = ("left_eye", "right_eye", "nose_tip", "left_mouth", "right_mouth", "chin")
+BRAIN_LANDMARKS = (
+    "left_thalamus", "right_thalamus", "brain_stem", "left_cerebellum", "right_cerebellum", "left_frontal_pole",
+    "right_frontal_pole", "left_occipital_pole", "right_occipital_pole", "left_temporal_pole", "right_temporal_pole",
+)  # fmt: skip
+LANDMARKS = FACE_LANDMARKS + BRAIN_LANDMARKS
 
 _HALF = {  # x of the right one, y, z; the left one is its mirror image
     "eye": (30.5, 70.9, -24.3), "mouth": (23.5, 87.0, -82.5), "thalamus": (10.7, -5.1, 0.5),
@@ -39,6 +45,17 @@ def box(spacing: float) -> Grid:
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = BOX_CORNER + spacing / 2
     return Grid(tuple(int(n) for n in np.rint(BOX_SIZE / spacing)), affine)
+
+
+HEAD_SIZE = np.array([192.0, 240.0, 240.0])  # mm: all of the head, for the parser
+HEAD_CORNER = np.array([-96.0, -116.0, -148.0])
+
+
+def head_box(spacing: float) -> Grid:
+    """The box of the whole head, ears, crown and throat, as a grid of ``spacing`` mm (2: 96 x 120 x 120 voxels)."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = HEAD_CORNER + spacing / 2
+    return Grid(tuple(int(n) for n in np.rint(HEAD_SIZE / spacing)), affine)
 
 
 # The back of the face, y in mm, by height z: behind the eyeballs, the teeth and the chin.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -90,7 +91,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="another seed, another face (%(default)s)")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="the same seed, the same face (default: by chance)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
@@ -102,6 +103,9 @@ def parse(arguments: Sequence[str]) -> Command:
         return TrainCommand(tuple(arguments[1:]))
     options = vars(build_parser().parse_args(arguments))
     name = options.pop("command")
+    if options.get("seed", 0) is None:
+        # One fixed default would give all subjects of a data set much the same face.
+        options["seed"] = secrets.randbelow(MAX_SEED + 1)
     if name == "image":
         options["apply_to"] = tuple((other, output) for other, output in options["apply_to"])
         return ImageCommand(**options)

@@ -1,6 +1,6 @@
 """Which voxels are face, and which may never be touched.
 
-Masks are made on the head parser's 2 mm grid, where they are cheap, and brought to the native grid in the end.
+Masks are made on a 2 mm grid along RAS, where they are cheap, and brought to the native grid in the end.
 """
 
 from __future__ import annotations
@@ -9,21 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import canonical, geometry
-from RefaceLib.headparser import FACE_LANDMARKS, HeadParse
+from RefaceLib.canonical import FACE_LANDMARKS
+from RefaceLib.headparser import SPACING, HeadParse, brain_frame
 
 PROTECTED_MM = 4.0  # the brain, grown by this, is never face
 _WEIGHT_FACE, _WEIGHT_BRAIN = 2.0, 1.0
 _STIFFNESS_MM = 40.0
-
-
-def head_frame(parse: HeadParse) -> np.ndarray:
-    """The similarity (4 x 4) from canonical to RAS mm, by the landmarks of the brain alone.
-
-    Only the brain has a say, so that the frame of the generated face knows nothing of the face that was.
-    """
-    points, certainty = parse.points[len(FACE_LANDMARKS) :], parse.certainty[len(FACE_LANDMARKS) :]
-    seen = certainty > 0
-    return geometry.fit_similarity(canonical.BRAIN_POINTS[seen], points[seen], certainty[seen])
 
 
 def face_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
@@ -44,20 +35,22 @@ def canonical_coordinates(grid: geometry.Grid, frame: np.ndarray) -> tuple[np.nd
     return x, y, z
 
 
-def protected(parse: HeadParse) -> np.ndarray:
-    """The brain and PROTECTED_MM around it, on the parse's grid."""
+def protected(parse: HeadParse, grid: geometry.Grid) -> np.ndarray:
+    """The brain and PROTECTED_MM around it, on ``grid``."""
     # Half a voxel more: a native voxel between two grid points must not slip through.
-    return geometry.dilate_mm(parse.brain, PROTECTED_MM + 1.0, parse.grid.affine)
+    near = geometry.dilate_mm(parse.brain, PROTECTED_MM + 1.0, parse.grid.affine)
+    return geometry.resample(near.astype(np.float32), parse.grid.affine, grid) > 0.25
 
 
-def face_mask(parse: HeadParse, *, ears: bool) -> np.ndarray:
-    """The face (and ears) of a raw head on the parse's grid: bool."""
+def face_mask(parse: HeadParse, shape: tuple[int, int, int], affine: np.ndarray, *, ears: bool) -> np.ndarray:
+    """The face (and ears) of a raw head on the native grid ``shape``/``affine`` (IJK -> RAS): bool."""
+    grid = geometry.ras_grid(shape, affine, SPACING)
     frame = face_frame(parse.points, parse.certainty)
-    x, y, z = canonical_coordinates(parse.grid, frame)
+    x, y, z = canonical_coordinates(grid, frame)
     mask = canonical.in_face(x, y, z)
     if ears:
         mask |= canonical.in_ears(x, y, z)
-    return mask & ~protected(parse)
+    return to_native(mask & ~protected(parse, grid), grid, shape, affine)
 
 
 def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np.ndarray:
@@ -67,11 +60,11 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     included, is missing; its edge is grown by one voxel since ragged masks leave half-cut voxels.
     """
     fill = fill_value(values)
-    frame = head_frame(parse)
-    x, y, z = canonical_coordinates(parse.grid, frame)
+    grid = geometry.ras_grid(values.shape, affine, SPACING)
+    x, y, z = canonical_coordinates(grid, brain_frame(parse.points, parse.certainty))
     zone = ((y > 20.0) | canonical.in_ears(x, y, z)) & (z < 45.0) & (z > -146.0) & (np.abs(x) < 112.0)
-    zone &= ~protected(parse)
-    here = to_native(zone, parse.grid, values.shape, affine)
+    zone &= ~protected(parse, grid)
+    here = to_native(zone, grid, values.shape, affine)
     same = here & ((values == fill) | ~np.isfinite(values))
     steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
     same = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps) | same

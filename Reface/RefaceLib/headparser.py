@@ -1,7 +1,8 @@
 """Finds brain, head and landmarks in a head volume of any contrast, orientation and field of view.
 
-A small 3D U-Net works on a 2 mm grid along RAS. Its first layer folds 2 x 2 x 2 voxels into channels, so that the
-large feature maps live at 4 mm. It gives two masks at 2 mm and one heat map a landmark at 4 mm.
+Two small 3D U-Nets work one after the other, both on 2 mm rasters. The *finder* sees the scan along RAS, in whatever
+pose the head lies, and finds landmarks of the brain; they give the canonical pose. The *parser* sees the head in that
+pose, where everything lies nearly where it always lies, and finds brain, head and all landmarks.
 """
 
 from __future__ import annotations
@@ -12,29 +13,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import geometry
+from RefaceLib import canonical, geometry
+from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.errors import HeadNotFoundError
 from RefaceLib.geometry import Grid
 
 if TYPE_CHECKING:
     from RefaceLib.networks import HeadParserNet
 
-SPACING = 2.0  # mm of the working grid
-FACE_LANDMARKS = ("left_eye", "right_eye", "nose_tip", "left_mouth", "right_mouth", "chin")
-BRAIN_LANDMARKS = (
-    "left_thalamus", "right_thalamus", "brain_stem", "left_cerebellum", "right_cerebellum", "left_frontal_pole",
-    "right_frontal_pole", "left_occipital_pole", "right_occipital_pole", "left_temporal_pole", "right_temporal_pole",
-)  # fmt: skip
-LANDMARKS = FACE_LANDMARKS + BRAIN_LANDMARKS
+SPACING = 2.0  # mm of the working rasters
 _SMALLEST_BRAIN_ML = 250.0  # below it there is no head in the picture (a newborn's brain has about 350 ml)
-_NEEDED_CERTAINTY = 0.12  # of a landmark's heat map within 12 mm of its peak
+_NEEDED_CERTAINTY = 0.12  # median share of the brain landmarks' heat maps within 12 mm of their peaks
+_SCALES = (0.65, 1.35)  # of a head against the mean adult's: beyond it, something else was taken for a head
 
 
 @dataclass(frozen=True, eq=False)
 class HeadParse:
-    """What was found: masks on ``grid`` (2 mm, axes R A S), landmarks in RAS mm.
+    """What was found: masks (bool) on ``grid`` (about 2 mm, in the pose of the head), landmarks in RAS mm.
 
-    ``points`` (17, 3) in the order of LANDMARKS, ``certainty`` (17,) in 0..1: the share of the heat map near its peak.
+    ``points`` (17, 3) in the order of canonical.LANDMARKS, ``certainty`` (17,) in 0..1: the share of the heat map near
+    its peak.
     """
 
     grid: Grid
@@ -44,7 +42,7 @@ class HeadParse:
     certainty: np.ndarray
 
     def brain_ml(self) -> float:
-        return float(self.brain.sum()) * SPACING**3 / 1000.0
+        return float(self.brain.sum() * abs(np.linalg.det(self.grid.affine[:3, :3])) / 1000)
 
 
 def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
@@ -58,7 +56,7 @@ def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
-    """Scale to 0..1 between the 1st percentile and the 99.5th of what lies above the middle of the range."""
+    """Scale so that air is 0 and bright tissue (the 98th percentile of what is not air) is 1; cut at 1.5."""
     sample = image[::2, ::2, ::2]
     low, high = np.percentile(sample, (1, 99.8))
     bright = sample[sample > low + 0.05 * (high - low)]
@@ -66,28 +64,57 @@ def normalise(image: np.ndarray) -> np.ndarray:
     return np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.5).astype(np.float32)
 
 
-def parse_head(values: np.ndarray, affine: np.ndarray, net: HeadParserNet, device: str) -> HeadParse:
+def parse_head(
+    values: np.ndarray, affine: np.ndarray, finder: HeadParserNet, parser: HeadParserNet, device: str
+) -> HeadParse:
     """Parse a volume: ``values`` (I, J, K) finite float32, ``affine`` IJK -> RAS mm.
 
     Raises HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
     """
     image, grid = conform(values, affine)
-    brain_p, head_p, heat = _run(net, image, device)
-    brain = largest_component(brain_p > 0.5)
-    brain = ndimage.binary_fill_holes(brain)
-    head = ndimage.binary_fill_holes(largest_component((head_p > 0.5) | brain))
+    _, _, heat = run_network(finder, image, device)
     points, certainty = decode_heatmaps(heat, grid)
-    parse = HeadParse(grid, brain, head, points, certainty)
+    frame = brain_frame(points, certainty)
+    return parse_in_frame(image, grid, frame, parser, device)
+
+
+def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: HeadParserNet, device: str) -> HeadParse:
+    """The second stage: parse a conformed picture of which the canonical pose ``frame`` is known."""
+    box = canonical.head_box(SPACING)
+    world = Grid(box.shape, frame @ box.affine)
+    posed = normalise(geometry.resample(image, grid.affine, world))
+    brain_p, head_p, heat = run_network(parser, posed, device)
+    brain = ndimage.binary_fill_holes(largest_component(brain_p > 0.5))
+    head = ndimage.binary_fill_holes(largest_component((head_p > 0.5) | brain))
+    points, certainty = decode_heatmaps(heat, world)
+    parse = HeadParse(world, brain, head, points, certainty)
     if parse.brain_ml() < _SMALLEST_BRAIN_ML:
         raise HeadNotFoundError(
             f"No head was found in the volume (a brain of {parse.brain_ml():.0f} ml): give a T1-weighted head MRI."
         )
-    if np.median(certainty[len(FACE_LANDMARKS) :]) < _NEEDED_CERTAINTY:
-        raise HeadNotFoundError("No head was found in the volume: the landmarks of the brain cannot be made out.")
+    brain_frame(points, certainty)
     return parse
 
 
-def _run(net: HeadParserNet, image: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def brain_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    """The similarity (4 x 4) from canonical to RAS mm by the landmarks of the brain alone (points (17, 3) RAS mm).
+
+    Only the brain has a say, so that the frame of a generated face knows nothing of the face that was. Raises
+    HeadNotFoundError where the landmarks are uncertain or the size is not a head's.
+    """
+    points, certainty = points[len(FACE_LANDMARKS) :], certainty[len(FACE_LANDMARKS) :]
+    seen = certainty > 0
+    if np.median(certainty) < _NEEDED_CERTAINTY or seen.sum() < 4:
+        raise HeadNotFoundError("No head was found in the volume: the landmarks of the brain cannot be made out.")
+    frame = geometry.fit_similarity(canonical.BRAIN_POINTS[seen], points[seen], certainty[seen])
+    scale = np.cbrt(np.linalg.det(frame[:3, :3]))
+    if not _SCALES[0] < scale < _SCALES[1]:
+        raise HeadNotFoundError("No head was found in the volume: what looks like one has not the size of a head.")
+    return frame
+
+
+def run_network(net: HeadParserNet, image: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities of brain and head (the image's shape), and heat maps (L, X/2, Y/2, Z/2) that sum to 1."""
     import torch
 
     from RefaceLib.inference import precision
@@ -111,7 +138,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def decode_heatmaps(heat: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Points in RAS mm (L, 3) and certainties (L,) of heat maps (L, X, Y, Z) on the 4 mm raster of ``grid``.
+    """Points in RAS mm (L, 3) and certainties (L,) of heat maps (L, X, Y, Z) on the halved raster of ``grid`` (2 mm).
 
     The point is the centre of mass within 12 mm of the peak; the certainty is the mass found there.
     """

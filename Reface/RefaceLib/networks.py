@@ -74,15 +74,24 @@ class UNet(nn.Module):
         return x
 
 
+def _coordinates(x: Tensor) -> Tensor:
+    """Three channels that go from -1 to 1 along the axes of ``x``: (B, 3, X, Y, Z)."""
+    lines = [torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[2:]]
+    grid = torch.stack(torch.meshgrid(*lines, indexing="ij"))
+    return grid[None].expand(x.shape[0], -1, -1, -1, -1)
+
+
 class HeadParserNet(nn.Module):
     """Image (B, 1, X, Y, Z) at 2 mm -> mask logits (B, 2, X, Y, Z) and heat-map logits (B, L, X/2, Y/2, Z/2).
 
-    X, Y, Z are multiples of 16.
+    Two of them work one after the other: the *finder* in any pose (X, Y, Z multiples of 16), and the *parser* in the
+    canonical pose (multiples of 8), which is told where every voxel lies (``coordinates``).
     """
 
-    def __init__(self, landmarks: int = 17, widths: tuple[int, ...] = (32, 64, 128, 160)) -> None:
+    def __init__(self, widths: tuple[int, ...], *, landmarks: int = 17, coordinates: bool = False) -> None:
         super().__init__()
-        self.entry = nn.Conv3d(8, widths[0], 3, padding=1)
+        self.coordinates = coordinates
+        self.entry = nn.Conv3d(11 if coordinates else 8, widths[0], 3, padding=1)
         self.body = UNet(tuple(widths))
         self.norm = nn.GroupNorm(2, widths[0])
         self.heat = nn.Conv3d(widths[0], landmarks, 1)
@@ -90,10 +99,23 @@ class HeadParserNet(nn.Module):
         self.refine = nn.Sequential(nn.Conv3d(5, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 2, 3, padding=1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = F.silu(self.norm(self.body(self.entry(fold(image)))))
+        folded = fold(image)
+        if self.coordinates:
+            folded = torch.cat([folded, _coordinates(folded)], dim=1)
+        features = F.silu(self.norm(self.body(self.entry(folded))))
         masks = unfold(self.masks(features))
         masks = masks[:, :2] + self.refine(torch.cat([image, masks], dim=1))
         return masks, self.heat(features)
+
+
+def finder_net() -> HeadParserNet:
+    """The head parser's first stage, as shipped."""
+    return HeadParserNet((32, 64, 128, 160))
+
+
+def parser_net() -> HeadParserNet:
+    """The head parser's second stage, as shipped."""
+    return HeadParserNet((24, 64, 128), coordinates=True)
 
 
 class Generator(nn.Module):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, facemask, geometry, shapemodel
+from RefaceLib import canonical, geometry, shapemodel
 from RefaceLib.errors import CancelledError
-from RefaceLib.headparser import HeadParse
+from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.inference import precision
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.weights import Models
@@ -43,7 +43,7 @@ def paint(
     ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` (I, J, K) bool,
     ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
     """
-    frame = facemask.head_frame(parse)
+    frame = brain_frame(parse.points, parse.certainty)
     grid = canonical.box(1.0)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, _nearest(parse.brain, parse, values.shape, affine) & ~mask)

@@ -16,8 +16,9 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import blend, facemask, geometry
+from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
-from RefaceLib.headparser import FACE_LANDMARKS, HeadParse, parse_head
+from RefaceLib.headparser import HeadParse, parse_head
 from RefaceLib.io import Volume, check_values
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def reface_volume(
         values = volume.values()
         finite = np.isfinite(values)
         values[~finite] = 0
-        parse = parse_head(values, volume.affine, models.parser, models.device)
+        parse = parse_head(values, volume.affine, models.finder, models.parser, models.device)
         warnings += inspect_head(values, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
@@ -131,8 +132,7 @@ def reface_volume(
 def _mask(values: np.ndarray, volume: Volume, parse: HeadParse, options: RefaceOptions) -> np.ndarray:
     if options.mode == "recover":
         return facemask.missing_mask(values, volume.affine, parse)
-    mask = facemask.face_mask(parse, ears=options.ears)
-    return facemask.to_native(mask, parse.grid, values.shape, volume.affine)
+    return facemask.face_mask(parse, values.shape, volume.affine, ears=options.ears)
 
 
 def _new_face(
@@ -142,7 +142,7 @@ def _new_face(
     from RefaceLib import painter
 
     with run.stage("parse"):
-        rest = parse_head(values, volume.affine, models.parser, models.device)
+        rest = parse_head(values, volume.affine, models.finder, models.parser, models.device)
     with run.stage("generate"):
         painting = painter.paint(values, volume.affine, mask, rest, models, seed, run.cancelled)
     with run.stage("blend"):
@@ -169,16 +169,15 @@ def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarra
 
 def inspect_head(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> list[str]:
     """Warnings about the head; HeadNotFoundError for a brain without a head around it."""
-    from RefaceLib.headparser import conform
-
-    image, _ = conform(values, affine)
+    coarse, coarse_affine = geometry.block_mean(values, affine, 2.0)
+    image = geometry.resample(coarse, coarse_affine, parse.grid)
     near = geometry.dilate_mm(parse.brain, 6.0, parse.grid.affine)
     white = np.percentile(image[parse.brain], 90)
     if ((image > 0.12 * white) & ~near).sum() < 0.1 * parse.brain.sum():
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
         )
-    depth = ndimage.distance_transform_edt(parse.brain, sampling=2.0)
+    depth = ndimage.distance_transform_edt(parse.brain, sampling=geometry.voxel_sizes(parse.grid.affine))
     rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
     if core.size and np.median(rim) > 0.97 * np.median(core):
         return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]

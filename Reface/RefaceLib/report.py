@@ -59,7 +59,6 @@ def build_report(
         "brain_voxels_changed": counts.pop("brain_voxels_changed", None),
         "mask_ml": counts.pop("mask_ml", None),
         **counts,
-        "landmarks": {name: [round(float(x), 2) for x in point] for name, point in result.landmarks.items()},
         "seconds": _ordered_seconds({**result.seconds, **seconds}),
         "peak_rss_mb": peak_rss_mb(),
         "warnings": list(dict.fromkeys((*warnings, *result.warnings))),

@@ -24,6 +24,7 @@ REGISTRY = "registry.json"
 class Models:
     """Everything that was learnt, loaded once and used for many volumes. ``about``: name, version, sha256."""
 
+    finder: HeadParserNet
     parser: HeadParserNet
     shape: ShapeModel
     atlas: Atlas
@@ -43,7 +44,7 @@ def models_folder() -> Path:
 
 
 def read_registry(folder: Path | None = None) -> dict[str, Any]:
-    """The registry: one entry a file of weights, by name ('parser', 'shape', 'coarse', 'fine')."""
+    """The registry: one entry a file of weights, by name ('finder', 'parser', 'shape', 'coarse', 'fine')."""
     return json.loads(((folder or models_folder()) / REGISTRY).read_text(encoding="utf-8"))
 
 
@@ -120,11 +121,12 @@ def save_network(path: Path, network: Any) -> None:
 @cache
 def load_models(device: str) -> Models:
     """All models on ``device`` ('cpu', 'cuda', 'mps'); raises WeightsError for a missing or damaged file."""
-    from RefaceLib.networks import FineGenerator, Generator, HeadParserNet
+    from RefaceLib.networks import FineGenerator, Generator, finder_net, parser_net
 
     shape, atlas = load_shape_model()
     return Models(
-        parser=_load_network("parser", HeadParserNet(), device),
+        finder=_load_network("finder", finder_net(), device),
+        parser=_load_network("parser", parser_net(), device),
         shape=shape,
         atlas=atlas,
         coarse=_load_network("coarse", Generator(shape.size), device),

@@ -11,8 +11,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from RefaceLib.weights import Models
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
@@ -28,7 +32,9 @@ if spec is None or spec.origin is None:  # not installed, or nothing but the fol
 
 import RefaceLib  # noqa: E402
 from phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
+from realhead import averaged  # noqa: E402
 from RefaceLib.io import Volume, read_volume  # noqa: E402
+from RefaceLib.pipeline import RefaceOptions, RefaceResult, load_models, reface_volume  # noqa: E402
 
 
 def pytest_report_header() -> list[str]:
@@ -95,3 +101,29 @@ def demo_volume(demo_path: Path) -> Volume:
     volume = read_volume(demo_path)
     volume.stored.setflags(write=False)
     return volume
+
+
+@pytest.fixture(scope="session")
+def models() -> Models:
+    """The shipped networks on the CPU, loaded once."""
+    return load_models("cpu")
+
+
+@pytest.fixture(scope="session")
+def small_head(demo_volume: Volume) -> Volume:
+    """The demo head averaged to 2 mm, 104 x 128 x 128 int16: its arrays must not be written to."""
+    volume = averaged(demo_volume, (2, 2, 2))
+    volume.stored.setflags(write=False)
+    return volume
+
+
+@pytest.fixture(scope="session")
+def refaced(small_head: Volume, models: Models) -> RefaceResult:
+    """The small head with the face of seed 0."""
+    return reface_volume(small_head, RefaceOptions(device="cpu"), models=models)
+
+
+@pytest.fixture(scope="session")
+def defaced(small_head: Volume, models: Models) -> RefaceResult:
+    """The small head without a face."""
+    return reface_volume(small_head, RefaceOptions(mode="deface", device="cpu"), models=models)

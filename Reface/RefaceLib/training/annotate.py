@@ -25,9 +25,9 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import geometry
+from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.errors import InputError, RefaceError
 from RefaceLib.geometry import Grid
-from RefaceLib.headparser import FACE_LANDMARKS
 from RefaceLib.outputs import OutputSet, check_writable
 from RefaceLib.training import heads
 

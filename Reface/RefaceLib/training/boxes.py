@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from RefaceLib import canonical, facemask, geometry, shapemodel
-from RefaceLib.headparser import BRAIN_LANDMARKS, FACE_LANDMARKS, HeadParse
+from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
+from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.shapemodel import ShapeModel
 from RefaceLib.training import heads
@@ -31,7 +32,7 @@ class Box:
 
 def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse, spacing: float) -> Box:
     """Bring a volume (float32 IJK, IJK -> RAS) and its parse into the canonical box."""
-    frame = facemask.head_frame(parse)
+    frame = brain_frame(parse.points, parse.certainty)
     grid = canonical.box(spacing)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     brain = geometry.resample(parse.brain.astype(np.float32), parse.grid.affine, world) > 0.5

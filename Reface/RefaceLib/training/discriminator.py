@@ -31,7 +31,7 @@ class Discriminator(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.2)
 
     def forward(self, picture: Tensor, told: Tensor) -> tuple[Tensor, list[Tensor]]:
-        # What both pictures have in common is kept small: real and painted faces differ by a tenth of white matter only.
+        # What both pictures have in common is kept small: real and painted faces differ by a tenth of white matter.
         features = []
         x = fold(torch.cat([4 * picture, 0.25 * told], dim=1))
         for layer in self.layers:

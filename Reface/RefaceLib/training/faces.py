@@ -48,6 +48,6 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
 
     view = tensor(box.view)
     return FaceSample(
-        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(shape) / shapemodel.CLIP, tensor(atlas.draw(code)), view,
-        torch.from_numpy(code)[None], own,
+        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(shape) / shapemodel.CLIP,
+        tensor(atlas.draw(code)), view, torch.from_numpy(code)[None], own,
     )  # fmt: skip

@@ -46,7 +46,7 @@ class FineHead:
 
 
 def fine_heads(boxes: list[Box], rng: np.random.Generator) -> list[FineHead]:
-    """Heads and their mirror images, each with three coarse versions: a painted face is blurred by this or that much."""
+    """Heads and their mirror images, each with three coarse versions: painted faces are blurred more or less."""
     heads = []
     for box in [b for pair in ((b, mirrored(b)) for b in boxes) for b in pair]:
         picture = box.image.astype(np.float32) / EIGHT_BIT * box.view

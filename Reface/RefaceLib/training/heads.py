@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import geometry, headparser
-from RefaceLib.headparser import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
+from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
 
 # Regions of the DLMUSE labels and of FreeSurfer's, whose centres of mass are the brain landmarks.
 _DLMUSE = dict(zip(BRAIN_LANDMARKS, (60, 59, 35, 39, 38, 121, 120, 157, 156, 203, 202), strict=True))
@@ -28,7 +28,7 @@ SWAP = [LANDMARKS.index(n.replace("left", "#").replace("right", "left").replace(
 
 @dataclass(frozen=True, eq=False)
 class ParserSample:
-    """A head at 2 mm RAS: ``image`` (uint8, x/160) or class indices, ``brain`` and ``head`` (bool), points in voxels."""
+    """A head at 2 mm RAS: ``image`` (uint8, x/160) or class indices, ``brain``, ``head`` (bool), points in voxels."""
 
     name: str
     image: np.ndarray
@@ -55,7 +55,7 @@ def read_landmarks(path: Path | None = None) -> dict[str, np.ndarray]:
 
 
 def labelled_heads(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Heads with DLMUSE labels in ``folder``: id -> (T1w, labels), for names ``<id>_T1w.nii.gz``, ``<id>_dlmuse.nii.gz``."""
+    """Heads ``<id>_T1w.nii.gz`` with labels ``<id>_dlmuse.nii.gz`` beside them: id -> (T1w, labels)."""
     found = {}
     for image in sorted(Path(folder).rglob("*_T1w.nii.gz")):
         labels = image.with_name(image.name.replace("_T1w", "_dlmuse"))

@@ -6,28 +6,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib.headparser import FACE_LANDMARKS
+from RefaceLib import canonical, geometry
+from RefaceLib.canonical import FACE_LANDMARKS
+from RefaceLib.headparser import SPACING
 from RefaceLib.training import synth
 from RefaceLib.training.heads import SWAP, ParserSample
 
-CROP = (80, 96, 96)
+CROP = (80, 96, 96)  # voxels of 2 mm that the finder is trained on
 
 
-def random_sample(rng: np.random.Generator, sample: ParserSample) -> tuple[Tensor, Tensor, np.ndarray]:
-    """One picture: image (1, X, Y, Z), masks (2, X, Y, Z: brain, head), points (17, 3) in voxels, NaN where unknown."""
-    matrix, offset = _random_placement(rng, sample)
+def random_sample(rng: np.random.Generator, sample: ParserSample, *, posed: bool) -> tuple[Tensor, Tensor, np.ndarray]:
+    """One picture: image (1, X, Y, Z), masks (2, X, Y, Z: brain, head), points (17, 3) in voxels, NaN where unknown.
+
+    ``posed``: in the canonical head box, nearly (for the parser); else a crop in any pose (for the finder).
+    """
+    shape = canonical.head_box(SPACING).shape if posed else CROP
+    matrix, offset = _near_canonical(rng, sample) if posed else _random_placement(rng, sample)
     points = (sample.points - offset) @ np.linalg.inv(matrix).T
     if np.linalg.det(matrix) < 0:
         points = points[SWAP]
     stack = torch.from_numpy(np.stack([sample.brain, sample.head]).astype(np.float32))
-    masks = synth.warp(stack, matrix, offset, CROP, "bilinear") > 0.5
-    image = _picture(rng, sample, matrix, offset)
+    masks = synth.warp(stack, matrix, offset, shape, "bilinear") > 0.5
+    image = _picture(rng, sample, matrix, offset, shape)
     if rng.random() < 0.45:
         removed = synth.random_removal(rng, masks[0], points[: len(FACE_LANDMARKS)])
         image = synth.fill_removed(rng, image, removed)
         masks[1] &= ~removed
     image = synth.scanner_faults(rng, image) if rng.random() < 0.85 else image
     return synth.normalise(image)[None], masks.float(), points
+
+
+def _near_canonical(rng: np.random.Generator, sample: ParserSample) -> tuple[np.ndarray, np.ndarray]:
+    """The canonical pose, as wrong as the finder may be."""
+    known = np.isfinite(sample.points[len(FACE_LANDMARKS) :]).all(axis=1)
+    frame = geometry.fit_similarity(canonical.BRAIN_POINTS[known], sample.points[len(FACE_LANDMARKS) :][known])
+    jitter = np.eye(4)
+    jitter[:3, :3] = synth.random_pose(rng, angle=6.0, scale=0.07, shear=0.02)
+    if rng.random() < 0.5:
+        jitter[:3, :3] = jitter[:3, :3] @ np.diag([-1.0, 1, 1])
+    jitter[:3, 3] = rng.normal(0, 5.0, 3)
+    full = frame @ jitter @ canonical.head_box(SPACING).affine
+    return full[:3, :3], full[:3, 3]
 
 
 def _random_placement(rng: np.random.Generator, sample: ParserSample) -> tuple[np.ndarray, np.ndarray]:
@@ -41,12 +60,14 @@ def _random_placement(rng: np.random.Generator, sample: ParserSample) -> tuple[n
     return matrix, centre - matrix @ ((np.array(CROP) - 1) / 2)
 
 
-def _picture(rng: np.random.Generator, sample: ParserSample, matrix: np.ndarray, offset: np.ndarray) -> Tensor:
+def _picture(
+    rng: np.random.Generator, sample: ParserSample, matrix: np.ndarray, offset: np.ndarray, shape: tuple[int, int, int]
+) -> Tensor:
     source = torch.from_numpy(sample.image.astype(np.float32))[None]
     if sample.classes:
-        classes = synth.warp(source, matrix, offset, CROP, "nearest")[0]
+        classes = synth.warp(source, matrix, offset, shape, "nearest")[0]
         return synth.paint_labels(rng, classes.round(), sample.classes)
-    image = synth.warp(source / 160, matrix, offset, CROP, "bilinear")[0]
+    image = synth.warp(source / 160, matrix, offset, shape, "bilinear")[0]
     return synth.remap_contrast(rng, image) if rng.random() < 0.35 else image
 
 

@@ -1,4 +1,4 @@
-"""`reface train DATA OUT`: makes all of the shipped weights anew, in four stages that resume where they were stopped.
+"""`reface train DATA OUT`: makes all of the shipped weights anew, in stages that resume where they were stopped.
 
 DATA is any folder with heads: `<id>_T1w.nii.gz` with DLMUSE labels `<id>_dlmuse.nii.gz` beside them train the head
 parser and the coarse stage, `training_seg_*.nii.gz` (whole-head label maps) add contrasts to the parser, and T1w heads
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.errors import InputError
+from RefaceLib.headparser import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_atlas
 
 if TYPE_CHECKING:
-    from RefaceLib.headparser import HeadParse
     from RefaceLib.shapemodel import Atlas, ShapeModel
 
-STAGES = ("parser", "faces", "fine", "export")
-_SHARES = {"parser": 0.35, "faces": 0.45, "fine": 0.2}  # of the whole time budget
+STAGES = ("finder", "parser", "faces", "fine", "export")
+_SHARES = {"finder": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,17 @@ class TrainCommand:
         for stage in STAGES if self.stage == "all" else (self.stage,):
             getattr(self, f"_{stage}")(device)
 
+    def _finder(self, device: str) -> None:
+        self._train_parser("finder", device)
+
     def _parser(self, device: str) -> None:
+        self._train_parser("parser", device)
+
+    def _train_parser(self, name: str, device: str) -> None:
         from RefaceLib.training.parserloop import ParserTraining, train
 
-        minutes = self.minutes * _SHARES["parser"]
-        train(ParserTraining(self.data, self.out / "parser", minutes=minutes, device=device, seed=self.seed))
+        minutes, posed = self.minutes * _SHARES[name], name == "parser"
+        train(ParserTraining(self.data, self.out / name, posed, minutes=minutes, device=device, seed=self.seed))
 
     def _faces(self, device: str) -> None:
         from RefaceLib.training.ganloop import FaceTraining, train_faces
@@ -108,27 +114,15 @@ class TrainCommand:
 
     def fine_data(self, device: str) -> list[boxes.Box]:
         """1 mm boxes of the fine heads, parsed by the parser that was just trained."""
-        net = trained_parser(self.out, device)
+        nets = [_averaged(self.out / name / "parser.pt", f"{name}_net", device) for name in ("finder", "parser")]
         made = []
         for path in heads.fine_heads(self.data):
             values, affine = heads.load(path)
-            parse = parse_for_training(values, affine, net, device)
+            parse = parse_head(np.nan_to_num(values), affine, *nets, device)
             made.append(boxes.make_box(path.name, values, affine, parse, 1.0))
         if not made:
             raise InputError(f"The folder {self.data} holds no T1w heads of 1.25 mm or finer for the fine stage.")
         return made
-
-
-def parse_for_training(values: np.ndarray, affine: np.ndarray, net: object, device: str) -> HeadParse:
-    """A head's parse; a separate name keeps the import of torch out of this module's top."""
-    from RefaceLib.headparser import parse_head
-
-    return parse_head(np.nan_to_num(values), affine, net, device)
-
-
-def trained_parser(out: Path, device: str) -> object:
-    """The averaged parser of the checkpoint in ``out``."""
-    return _averaged(out / "parser" / "parser.pt", "HeadParserNet", device)
 
 
 def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -> object:
@@ -153,24 +147,27 @@ def export(out: Path, data: Path) -> None:
     command = TrainCommand(data, out)
     training, validation, model, atlas = command.coarse_data()
     nets = {
-        "parser": _averaged(out / "parser" / "parser.pt", "HeadParserNet"),
+        "finder": _averaged(out / "finder" / "parser.pt", "finder_net"),
+        "parser": _averaged(out / "parser" / "parser.pt", "parser_net"),
         "coarse": _averaged(out / "faces" / "faces.pt", "Generator", code=model.size),
         "fine": _averaged(out / "fine" / "fine.pt", "FineGenerator"),
     }
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     for name, net in nets.items():
         weights.save_network(folder / f"{name}.safetensors", net)
+    samples = load_samples(data)[2]
     figures = {
-        "parser": validate(nets["parser"], load_samples(data)[2], "cpu"),
+        **{n: validate(nets[n], samples, posed=n == "parser", device="cpu") for n in ("finder", "parser")},
         "coarse": {"l1_in_mask": coarse_error(nets["coarse"], validation, model, atlas)},
         "shape": {"modes": model.size, "heads": len(training)},
     }
     registry = {"name": "Reface cGAN", "version": "1", "models": {}}
-    for name in ("parser", "shape", "coarse", "fine"):
+    for name in ("finder", "parser", "shape", "coarse", "fine"):
         path = folder / f"{name}.safetensors"
         registry["models"][name] = {
             "file": path.name, "sha256": weights.sha256_of(path), "version": "1", "date": date.today().isoformat(),
-            "licence": _LICENCE, "data": _DATA[name], "command": "reface train DATA OUT", "figures": figures.get(name, {}),
+            "licence": _LICENCE, "data": _DATA[name], "command": "reface train DATA OUT",
+            "figures": figures.get(name, {}),
             **training_log(out / {"coarse": "faces", "shape": "faces"}.get(name, name)),
         }  # fmt: skip
     (folder / weights.REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
@@ -179,6 +176,7 @@ def export(out: Path, data: Path) -> None:
 _LICENCE = "CC-BY-SA-3.0 (trained on IXI); see the README"
 _IXI = "IXI T1 at 2 mm with DLMUSE labels (CC BY-SA 3.0), less the subjects of validation.txt"
 _DATA = {
+    "finder": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "parser": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "shape": [_IXI + " and excluded.txt"],
     "coarse": [_IXI + " and excluded.txt"],

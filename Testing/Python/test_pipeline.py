@@ -1,0 +1,412 @@
+"""The promises of the pipeline, on a real head (the demo head at 2 mm) and, where there are any, on the shared heads."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from imagefiles import assert_one_sentence, nifti_bytes, plain, write_bytes
+from phantom import make_phantom
+from realhead import (
+    NOSE_TIP,
+    TISSUE,
+    WHITE,
+    averaged,
+    behind_a_plane,
+    bits,
+    head_of,
+    in_a_box,
+    ragged,
+    reoriented,
+    skin_distance,
+    tilted,
+    without,
+    world,
+)
+from RefaceLib import geometry, painter, pipeline
+from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.io import Volume, read_volume, write_volume
+from RefaceLib.pipeline import RefaceOptions, reface_volume
+
+CPU = RefaceOptions(device="cpu")
+DEFACE = RefaceOptions(mode="deface", device="cpu")
+RECOVER = RefaceOptions(mode="recover", device="cpu")
+
+
+# ---- nothing but the face changes ----
+
+
+def _file(path, head, *, dtype=np.int16, slope=1.0, inter=0.0, gain=1.0):
+    """A file of a head with other numbers: value = stored * slope + inter, and values are ``gain`` times the head's."""
+    dtype = np.dtype(dtype)
+    numbers = (head.values() * gain - inter) / slope
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        numbers = np.clip(np.rint(numbers), limits.min, limits.max)
+    else:
+        numbers[::7, ::5, ::3] = np.nan  # of the face, the brain and the air: they stay
+    numbers = numbers.astype(dtype)
+    if path.name.endswith((".nii", ".nii.gz")):
+        return write_bytes(path, nifti_bytes(numbers, head.affine, slope=(slope, inter), extension=b"kept too"))
+    write_volume(path, Volume(stored=numbers, affine=head.affine), numbers)
+    return path
+
+
+CASES = {
+    "a NIfTI file of uint8, oblique, LAS": ("h.nii.gz", "LAS", 9.0, dict(dtype=np.uint8, gain=0.2)),
+    "a NIfTI file of big-endian uint16, scaled, PSR": ("h.nii", "PSR", 0.0, dict(dtype=">u2", slope=0.5, inter=-20)),
+    "an NRRD file of float32 with NaN, IRP": ("h.nrrd", "IRP", 0.0, dict(dtype=np.float32)),
+    "an MGZ file of int16, oblique, LIA": ("h.mgz", "LIA", -7.0, dict(dtype=">i2")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_outside_the_mask_not_a_bit_of_the_file_changes(case, small_head, refaced, models, tmp_path):
+    name, axcodes, degrees, numbers = CASES[case]
+    path = _file(tmp_path / name, tilted(reoriented(small_head, axcodes), degrees), **numbers)
+    out = path.with_name("new_" + name)
+    before = read_volume(path)
+    result = reface_volume(before, CPU, models=models)
+    write_volume(out, before, result.stored)
+    _assert_the_same_but_for_the_face(path, out, result)
+    assert result.counts["mask_ml"] == pytest.approx(refaced.counts["mask_ml"], rel=0.2)
+
+
+def test_outside_the_mask_not_a_bit_changes_of_slices_of_five_millimetres(demo_volume, models, tmp_path):
+    path = _file(tmp_path / "thick.nii.gz", averaged(demo_volume, (1, 1, 5)))
+    out = tmp_path / "new.nii.gz"
+    before = read_volume(path)
+    result = reface_volume(before, CPU, models=models)
+    write_volume(out, before, result.stored)
+    _assert_the_same_but_for_the_face(path, out, result)
+
+
+def _assert_the_same_but_for_the_face(path, out, result):
+    before, after = read_volume(path), read_volume(out)
+    assert after.stored.dtype.str == before.stored.dtype.str
+    assert after.stored.shape == before.stored.shape == result.mask.shape
+    assert np.array_equal(after.affine, before.affine)
+    assert (after.slope, after.inter) == (before.slope, before.inter)
+    old, new = bits(before.stored), bits(after.stored)
+    assert np.array_equal(old[~result.mask], new[~result.mask])
+    assert (old != new)[result.mask].mean() > 0.5
+    assert result.counts["voxels_changed"] == (old != new).sum() > 0
+    assert not result.counts["voxels_changed_outside_mask"] and not result.counts["brain_voxels_changed"]
+    old_bytes, new_bytes = plain(path), plain(out)
+    start = len(old_bytes) - before.stored.nbytes  # none of these files has anything behind the data
+    assert len(new_bytes) == len(old_bytes) and new_bytes[:start] == old_bytes[:start]
+
+
+def test_voxels_that_are_not_numbers_stay_as_they_are(small_head, models):
+    stored = small_head.stored.astype(np.float32)
+    holes = np.random.default_rng(0).random(stored.shape) < 0.001
+    stored[holes] = np.nan
+    stored[tuple(np.argwhere(holes)[0])] = np.inf
+    volume = Volume(stored=stored, affine=small_head.affine)
+    result = reface_volume(volume, CPU, models=models)
+    assert np.array_equal(bits(result.stored)[holes], bits(stored)[holes])
+    assert np.isfinite(result.stored[~holes]).all()
+    assert any(f"{holes.sum()} voxels are not finite" in warning for warning in result.warnings)
+
+
+def test_the_input_is_not_written_to(small_head, refaced):
+    assert not small_head.stored.flags.writeable  # it would have failed
+    assert refaced.stored is not small_head.stored and refaced.stored.flags.writeable
+
+
+def test_no_brain_voxel_is_in_the_mask(refaced, defaced):
+    for result in (refaced, defaced):
+        assert result.brain.sum() * 8 > 900_000  # mm3: it is a brain
+        assert not (result.brain & result.mask).any()
+        near = ndimage.distance_transform_edt(~result.brain, sampling=2.0) < 3.5
+        assert not (near & result.mask).any()
+
+
+def test_a_voxel_that_changes_outside_the_mask_throws_the_result_away(small_head, refaced):
+    stored = refaced.stored.copy()
+    stored[tuple(np.argwhere(~refaced.mask)[1000])] += 1
+    with pytest.raises(PromiseError):
+        pipeline.check(small_head, stored, refaced.mask, refaced.brain)
+
+
+# ---- nothing of the face that was is in the face that comes ----
+
+
+def test_the_new_face_does_not_know_the_old_one(small_head, refaced, models, monkeypatch):
+    monkeypatch.setattr(pipeline, "_mask", lambda *_: refaced.mask.copy())
+    stored = small_head.stored.copy()
+    stored[refaced.mask] = np.random.default_rng(5).integers(0, 1200, refaced.mask.sum())
+    result = reface_volume(Volume(stored=stored, affine=small_head.affine), CPU, models=models)
+    assert np.array_equal(result.mask, refaced.mask)
+    assert np.array_equal(result.stored, refaced.stored)
+
+
+def test_the_painter_gets_a_head_that_is_blank_in_the_mask(small_head, refaced, models, monkeypatch):
+    seen = {}
+    paint = painter.paint
+
+    def spy(values, affine, mask, parse, *rest):
+        seen.update(values=values.copy(), mask=mask.copy(), parse=parse)
+        return paint(values, affine, mask, parse, *rest)
+
+    monkeypatch.setattr(painter, "paint", spy)
+    result = reface_volume(small_head, CPU, models=models)
+    assert np.array_equal(seen["mask"], result.mask)
+    assert np.unique(seen["values"][result.mask]).tolist() == [0.0]
+    # The parse that places the new face was made of the blank head too: nothing is left that could point at the nose.
+    alone = pipeline.parse_head(seen["values"], small_head.affine, models.parser, models.device)
+    assert np.array_equal(alone.points, seen["parse"].points)
+
+
+# ---- there is a face ----
+
+
+def _assert_a_face(before, after, removed, mask):
+    """``before`` and ``after`` (values); what ``removed`` took of the head is in the mask, and head again."""
+    flesh = removed & (before > TISSUE)
+    lost = removed & head_of(before)
+    assert mask[flesh].mean() > 0.9
+    assert (after[flesh] > TISSUE).mean() > 0.5
+    assert 0.4 < after[flesh].mean() / before[flesh].mean() < 2.0
+    assert (head_of(after) & lost).sum() > 0.7 * lost.sum()
+    air = removed & ~ndimage.binary_dilation(head_of(before), iterations=6)  # 12 mm before the face
+    assert (after[air] > TISSUE).mean() < 0.05
+
+
+def test_a_raw_head_gets_a_face(small_head, refaced):
+    _assert_a_face(small_head.values(), refaced.stored.astype(float), refaced.mask, refaced.mask)
+
+
+def test_a_head_that_we_defaced_gets_a_face_when_its_mask_is_estimated_anew(small_head, defaced, models):
+    result = reface_volume(Volume(stored=defaced.stored, affine=small_head.affine), CPU, models=models)
+    flesh = defaced.mask & result.mask & (small_head.stored > TISSUE)
+    assert flesh.sum() > 0.6 * (defaced.mask & (small_head.stored > TISSUE)).sum()
+    assert (result.stored[flesh] > TISSUE).mean() > 0.4
+
+
+REMOVALS = {
+    "a plane, as QuickShear": (behind_a_plane, 0),
+    "a box, as pydeface": (in_a_box, 0),
+    "a ragged ball filled with a grey, as mri_deface": (ragged, 250),
+}
+
+
+@pytest.mark.parametrize("tool", REMOVALS)
+def test_a_head_that_another_tool_defaced_gets_a_face_back(tool, small_head, models):
+    take, fill = REMOVALS[tool]
+    removed = take(small_head)
+    result = reface_volume(without(small_head, removed, fill), RECOVER, models=models)
+    _assert_a_face(small_head.values(), result.stored.astype(float), removed, result.mask)
+    assert (result.mask & ~removed).sum() < 0.35 * result.mask.sum()
+
+
+def test_a_head_that_we_defaced_gets_a_face_back(small_head, defaced, models):
+    volume = Volume(stored=defaced.stored, affine=small_head.affine)
+    result = reface_volume(volume, RECOVER, models=models)
+    # Seen from the front: what our own mask took beside the ears' blocks is judged with the rest.
+    _assert_a_face(small_head.values(), result.stored.astype(float), defaced.mask, result.mask)
+
+
+def test_recover_leaves_a_raw_head_alone(small_head, models):
+    result = reface_volume(small_head, RECOVER, models=models)
+    assert result.mask.sum() < 0.1 * small_head.stored.size
+    assert (result.stored != small_head.stored)[head_of(small_head.values())].mean() < 0.01
+
+
+# ---- seeds, modes and ears ----
+
+
+def test_the_same_seed_gives_the_same_bits(small_head, refaced, models):
+    again = reface_volume(small_head, CPU, models=models)
+    assert np.array_equal(again.stored, refaced.stored)
+    assert (again.seed, again.model, again.device) == (refaced.seed, refaced.model, "cpu")
+
+
+def test_another_seed_gives_visibly_another_face(small_head, refaced, models):
+    other = reface_volume(small_head, dataclasses.replace(CPU, seed=1), models=models)
+    assert np.array_equal(other.mask, refaced.mask)
+    heads = [head_of(r.stored.astype(float)) for r in (refaced, other)]
+    x, y, z = world(small_head)
+    front = refaced.mask & (y > 70)
+    assert skin_distance(*heads, front, 2.0) > 0.75  # mm on average; the noise alone moves nothing
+    flesh = front & heads[0] & heads[1]
+    difference = np.abs(ndimage.gaussian_filter((other.stored - refaced.stored.astype(float)), 1.0))
+    assert difference[flesh].mean() > 0.02 * WHITE
+
+
+def test_without_ears_the_ears_stay(small_head, defaced, models):
+    result = reface_volume(small_head, dataclasses.replace(DEFACE, ears=False), models=models)
+    ears = defaced.mask & ~result.mask
+    assert not (result.mask & ~defaced.mask).any()
+    assert np.array_equal(result.stored[ears], small_head.stored[ears])
+    x, y, z = world(small_head)
+    assert (ears & (x < -55)).sum() * 8 > 50_000 and (ears & (x > 65)).sum() * 8 > 50_000  # mm3 a side, with the air
+    assert y[ears].max() < NOSE_TIP[1] - 60
+    assert (ears & (small_head.stored > TISSUE)).sum() * 8 > 10_000
+    assert result.ears is False and defaced.ears is True
+
+
+def test_defacing_generates_no_voxel(small_head, defaced):
+    assert np.unique(defaced.stored[defaced.mask]).tolist() == [0]
+    assert defaced.model == {"name": "none", "version": "", "sha256": ""}
+    assert set(defaced.seconds) == {"parse", "mask", "check"}
+
+
+def test_the_result_tells_what_was_done(refaced):
+    assert set(refaced.seconds) == {"parse", "mask", "generate", "blend", "check"}
+    assert min(refaced.seconds.values()) > 0
+    assert len(refaced.model["sha256"]) == 64 and refaced.model["name"] and refaced.model["version"]
+    assert (refaced.mode, refaced.seed, refaced.ears, refaced.device) == ("reface", 0, True, "cpu")
+    assert refaced.counts["mask_voxels"] == refaced.mask.sum()
+    assert refaced.counts["mask_ml"] == pytest.approx(refaced.mask.sum() * 8 / 1000, rel=0.01)
+    assert refaced.landmarks["left_eye"][0] < refaced.landmarks["right_eye"][0]
+    assert refaced.warnings == ()
+
+
+# ---- progress and stopping ----
+
+
+@pytest.fixture(scope="module")
+def parsed(small_head, models):
+    return pipeline.parse_head(small_head.values(), small_head.affine, models.parser, models.device)
+
+
+def test_a_run_can_be_stopped_at_every_stage(small_head, parsed, models, monkeypatch):
+    monkeypatch.setattr(pipeline, "parse_head", lambda *_: parsed)  # the slow part, always the same
+    asked, told = [], []
+
+    def never():
+        asked.append(True)
+        return False
+
+    reface_volume(small_head, CPU, models=models, progress=lambda f, name: told.append((f, name)), cancelled=never)
+    assert {name for _, name in told} == {"parse", "mask", "generate", "blend", "check"}
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] <= 1
+    assert len(asked) >= len(told)
+    for allowed in range(len(asked)):
+        answers = iter([False] * allowed)
+        with pytest.raises(CancelledError, match="nothing was written"):
+            reface_volume(small_head, CPU, models=models, cancelled=lambda answers=answers: next(answers, True))
+
+
+# ---- volumes without a face to replace ----
+
+
+def _sphere(shape=(64, 64, 64)):
+    i, j, k = np.indices(shape) - 31.5
+    noise = np.random.default_rng(0).normal(0, 4, shape)
+    return np.abs(np.where(i**2 + j**2 + k**2 < 20**2, 400, 0) + noise).astype(np.int16)
+
+
+NOT_HEADS = {
+    "noise": np.random.default_rng(0).integers(0, 900, (64, 64, 64)).astype(np.int16),
+    "a sphere": _sphere(),
+    "nothing but one bright voxel": np.eye(64, dtype=np.int16)[:, :, None].repeat(64, 2) * (np.arange(64) == 3),
+}
+
+
+@pytest.mark.parametrize("what", NOT_HEADS)
+def test_what_is_no_head_is_refused(what, models):
+    affine = np.diag([3.5, 3.5, 3.5, 1.0])
+    with pytest.raises(HeadNotFoundError, match="No head was found") as error:
+        reface_volume(Volume(stored=NOT_HEADS[what], affine=affine), CPU, models=models)
+    assert_one_sentence(error)
+
+
+def test_a_brain_without_a_head_is_refused(small_head, refaced, models):
+    stored = small_head.stored * refaced.brain
+    with pytest.raises(HeadNotFoundError, match="skull-stripped") as error:
+        reface_volume(Volume(stored=stored, affine=small_head.affine), CPU, models=models)
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize(("value", "says"), [(0, "zeros"), (7, "same value")])
+def test_a_volume_of_one_value_is_refused(value, says, models):
+    volume = Volume(stored=np.full((32, 32, 32), value, np.int16), affine=np.diag([4.0, 4, 4, 1]))
+    with pytest.raises(InputError, match=says) as error:
+        reface_volume(volume, CPU, models=models)
+    assert_one_sentence(error)
+
+
+def test_an_unknown_mode_is_refused(models):
+    with pytest.raises(InputError, match="reface, deface, recover") as error:
+        reface_volume(make_phantom(), RefaceOptions(mode="erase"), models=models)
+    assert_one_sentence(error)
+
+
+def test_a_nose_outside_the_field_of_view_is_warned_about(small_head, models):
+    front = round(float(geometry.apply_affine(np.linalg.inv(small_head.affine), NOSE_TIP)[1])) - 14  # 28 mm behind it
+    cut = Volume(stored=small_head.stored[:, :front], affine=small_head.affine)
+    result = reface_volume(cut, CPU, models=models)
+    assert any("outside the field of view" in w and "nose tip" in w for w in result.warnings)
+    assert result.mask.any() and result.counts["voxels_changed"] > 0
+
+
+def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, models):
+    bottom = round(float(geometry.apply_affine(np.linalg.inv(small_head.affine), [5.0, 0.0, 8.0])[2]))
+    affine = small_head.affine.copy()
+    affine[:3, 3] = geometry.apply_affine(affine, [0, 0, bottom])
+    top = Volume(stored=small_head.stored[:, :, bottom:], affine=affine)
+    result = reface_volume(top, CPU, models=models)
+    assert np.array_equal(result.stored, top.stored) and not result.mask.any()
+    assert any("nothing was changed" in w for w in result.warnings)
+
+
+def test_another_contrast_than_t1_is_warned_about(small_head, refaced, models):
+    values = small_head.values()
+    inverted = np.where(head_of(values), np.clip(1.3 * WHITE - values, 0, None), values)
+    volume = Volume(stored=inverted.astype(np.int16), affine=small_head.affine)
+    result = reface_volume(volume, DEFACE, models=models)
+    assert any("does not look T1-weighted" in w for w in result.warnings)
+    assert not any("T1" in w for w in refaced.warnings)
+
+
+# ---- the validation heads ----
+
+
+@pytest.fixture(scope="module", params=range(6))
+def validation_head(request, shared_data, models):
+    """Volume, DLMUSE labels, brain parse and refaced result of every fourth subject that was never trained on."""
+    from RefaceLib.training.heads import labelled_heads, validation_ids
+
+    found = labelled_heads(shared_data / "ixi-t1-2mm")
+    name = sorted(validation_ids() & set(found))[3 * request.param]
+    volume = read_volume(found[name][0])
+    labels = np.asarray(nib.load(found[name][1]).dataobj) > 0
+    return volume, labels, reface_volume(volume, CPU, models=models)
+
+
+def test_no_labelled_brain_voxel_is_in_the_mask(validation_head):
+    volume, labels, result = validation_head
+    assert (labels & result.mask).sum() == 0
+    assert np.array_equal(bits(volume.stored)[labels], bits(result.stored)[labels])
+
+
+def test_the_brain_is_found_with_a_dice_of_at_least_97_per_cent(validation_head):
+    _, labels, result = validation_head
+    assert 2 * (labels & result.brain).sum() / (labels.sum() + result.brain.sum()) >= 0.97
+
+
+def _noise(values, where):
+    """Noise level in ``where`` (bool): of all second differences along three axes, those where there is no edge.
+
+    A voxel's three second differences are averaged in energy over a ball, and the quietest tenth tells the noise.
+    """
+    energy = sum(ndimage.correlate1d(values, [1.0, -2.0, 1.0], axis=axis) ** 2 / 6 for axis in range(3)) / 3
+    return float(np.sqrt(np.quantile(ndimage.uniform_filter(energy, 3)[where], 0.1)))
+
+
+def test_the_new_face_is_as_noisy_as_the_tissue_around_it(validation_head):
+    volume, _, result = validation_head
+    values = volume.to_values(result.stored).astype(float)
+    white = np.percentile(values[result.brain], 90)
+    tissue = values > 0.25 * white
+    inside = ndimage.binary_erosion(result.mask & tissue, iterations=2)
+    outside = ndimage.binary_erosion(~result.mask & tissue, iterations=2)
+    assert inside.sum() > 200
+    assert _noise(values, inside) == pytest.approx(_noise(values, outside), rel=0.3)
