@@ -46,21 +46,18 @@ def blend(
     ``defaced``: stored array with the mask blank; ``values``: its scaled values (I, J, K) float32; ``head``: bool, the
     visible head. The painting is sampled once, gets the noise of this scan, and is written to mask voxels only.
     """
-    voxels = np.argwhere(mask)
-    if not len(voxels):
+    if not mask.any():
         return defaced
-    points = geometry.voxel_positions(voxels, volume.affine)
-    picture, affine = geometry.block_mean(painting.picture, painting.affine, _sampling(volume.affine, painting.affine))
-    face = geometry.sample_at(picture, affine, points).astype(np.float32)
+    window = _window_around(mask, 1)
+    here = volume.affine.copy()
+    here[:3, 3] = geometry.apply_affine(volume.affine, np.array([s.start for s in window], dtype=float))
+    picture, affine = geometry.block_mean(painting.picture, painting.affine, geometry.voxel_sizes(volume.affine).mean())
+    grid = geometry.Grid(mask[window].shape, here)
+    face = geometry.resample(picture, affine, grid, clamp=True)[mask[window]]
     face = add_noise(face, values, mask, head, painting, seed)
     out = defaced.copy()
     out[mask] = volume.to_stored(face)
     return out
-
-
-def _sampling(native: np.ndarray, picture: np.ndarray) -> float:
-    """Spacing (mm) to average the picture to before it is sampled: coarse scans are not to alias."""
-    return float(min(geometry.voxel_sizes(native).mean(), 3.0) / geometry.voxel_sizes(picture).mean())
 
 
 def add_noise(
@@ -113,5 +110,5 @@ def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def apply_mask(mask: np.ndarray, affine: np.ndarray, other: Volume) -> np.ndarray:
     """Deface a coregistered volume: ``other.stored`` blank where its voxels' centres are in ``mask``."""
     grid = geometry.Grid(other.stored.shape, other.affine)
-    there = geometry.resample(mask.astype(np.uint8), affine, grid, order=0) > 0
+    there = geometry.resample(mask, affine, grid, nearest=True) > 0
     return deface(other, other.values(), there)

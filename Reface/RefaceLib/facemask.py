@@ -95,9 +95,6 @@ def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int]
     box_affine[:3, 3] = geometry.apply_affine(affine, start.astype(float))
     piece = geometry.Grid(tuple(int(n) for n in stop - start), box_affine)
     # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
-    matrix = np.linalg.inv(grid.affine) @ piece.affine
-    sampled = ndimage.affine_transform(
-        mask.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=piece.shape, order=1, mode="nearest"
-    )
+    sampled = geometry.resample(mask, grid.affine, piece, clamp=True)
     out[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = sampled > 0.5
     return out

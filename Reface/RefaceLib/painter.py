@@ -19,7 +19,6 @@ from RefaceLib.inference import precision
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.weights import Models
 
-_UNSEEN = -1e6  # marks voxels out of the field of view while resampling
 _SEAM_MM = 5.0  # how far the difference at the mask's edge is carried into the face
 
 
@@ -47,8 +46,8 @@ def paint(
     grid = canonical.box(1.0)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, _nearest(parse.brain, parse, values.shape, affine) & ~mask)
-    sampled = geometry.resample(values, affine, world, outside=_UNSEEN)
-    view = sampled > 0.5 * _UNSEEN
+    sampled = geometry.resample(values, affine, world)
+    view = geometry.in_view(values.shape, affine, world)
     # Any share of a blank voxel makes a voxel of the box hidden: interpolation must not mix blanks into the picture.
     hidden = geometry.resample(mask.astype(np.float32), affine, world) > 1e-3
     visible = np.where(view & ~hidden, np.clip(scale.normalise(sampled), 0, 2), 0).astype(np.float32)
@@ -63,7 +62,7 @@ def paint(
 
 
 def _nearest(mask: np.ndarray, parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    return geometry.resample(mask.astype(np.uint8), parse.grid.affine, geometry.Grid(shape, affine), order=0) > 0
+    return geometry.resample(mask, parse.grid.affine, geometry.Grid(shape, affine), nearest=True) > 0
 
 
 def _halve(field: np.ndarray) -> np.ndarray:

@@ -102,16 +102,18 @@ def reconcile(shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing
     return np.where(sure, distance, np.clip(shape + correction, -CLIP, CLIP)).astype(np.float32)
 
 
-def to_raster(field: np.ndarray, spacing: float, target: float, *, order: int = 1) -> np.ndarray:
-    """Resample a field of the canonical box from ``spacing`` to ``target`` mm."""
-    grid = canonical.box(spacing)
-    small, affine = geometry.block_mean(field, grid.affine, target) if target > spacing else (field, grid.affine)
-    index_grid = canonical.box(target)
-    matrix = np.linalg.inv(affine) @ index_grid.affine
-    return ndimage.affine_transform(
-        small.astype(np.float32, copy=False), matrix[:3, :3].diagonal(), matrix[:3, 3], output_shape=index_grid.shape,
-        order=order, mode="nearest",
-    )  # fmt: skip
+def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
+    """Bring a field of the canonical box from ``spacing`` to ``target`` mm, a power of two of it; float32.
+
+    Coarser by the mean of blocks, finer by linear interpolation.
+    """
+    if target >= spacing:
+        return geometry.block_mean(field, canonical.box(spacing).affine, target)[0]
+    import torch
+    import torch.nn.functional as F
+
+    tensor = torch.from_numpy(np.ascontiguousarray(field, dtype=np.float32))[None, None]
+    return F.interpolate(tensor, scale_factor=spacing / target, mode="trilinear", align_corners=False)[0, 0].numpy()
 
 
 def condition(

@@ -1,4 +1,4 @@
-"""The promises of the pipeline, on a real head (the demo head at 2 mm) and, where there are any, on the shared heads."""
+"""The promises of the pipeline, on the demo head at 2 mm and, where there are any, on the shared validation heads."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_the_painter_gets_a_head_that_is_blank_in_the_mask(small_head, refaced, 
     assert np.array_equal(seen["mask"], result.mask)
     assert np.unique(seen["values"][result.mask]).tolist() == [0.0]
     # The parse that places the new face was made of the blank head too: nothing is left that could point at the nose.
-    alone = pipeline.parse_head(seen["values"], small_head.affine, models.parser, models.device)
+    alone = pipeline.parse_head(seen["values"], small_head.affine, models.finder, models.parser, models.device)
     assert np.array_equal(alone.points, seen["parse"].points)
 
 
@@ -272,7 +272,7 @@ def test_the_result_tells_what_was_done(refaced):
 
 @pytest.fixture(scope="module")
 def parsed(small_head, models):
-    return pipeline.parse_head(small_head.values(), small_head.affine, models.parser, models.device)
+    return pipeline.parse_head(small_head.values(), small_head.affine, models.finder, models.parser, models.device)
 
 
 def test_a_run_can_be_stopped_at_every_stage(small_head, parsed, models, monkeypatch):

@@ -161,9 +161,15 @@ def mean_face(faces: Sequence[np.ndarray], run: Map = map) -> np.ndarray:
     return recentred(warped_sum / len(chosen), field_sum / len(chosen))
 
 
+def _sample_at(values: np.ndarray, affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """``values`` at RAS ``points`` (N, 3), linear; points out of view take the nearest voxel."""
+    index = geometry.apply_affine(np.linalg.inv(affine), points).T
+    return ndimage.map_coordinates(values, index, order=1, mode="nearest")
+
+
 def carry(points: np.ndarray, field: np.ndarray, grid: Grid = FACE_BOX) -> np.ndarray:
     """``points`` (N, 3) in mm moved by the displacements ``field`` (X, Y, Z, 3; voxels) on ``grid``; in mm again."""
-    moves = [geometry.sample_at(field[..., axis], grid.affine, points) for axis in range(3)]
+    moves = [_sample_at(field[..., axis], grid.affine, points) for axis in range(3)]
     return points + np.stack(moves, axis=1) @ grid.affine[:3, :3].T
 
 

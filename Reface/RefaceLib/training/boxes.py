@@ -37,17 +37,16 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     brain = geometry.resample(parse.brain.astype(np.float32), parse.grid.affine, world) > 0.5
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, world) > 0.5
-    native_brain = geometry.resample(
-        parse.brain.astype(np.uint8), parse.grid.affine, geometry.Grid(values.shape, affine), order=0
-    )
+    native_brain = geometry.resample(parse.brain, parse.grid.affine, geometry.Grid(values.shape, affine), nearest=True)
     scale = IntensityScale.of(values, native_brain > 0)
     coarse, coarse_affine = geometry.block_mean(values, affine, spacing)
-    sampled = geometry.resample(coarse, coarse_affine, world, outside=-1e6)
-    image = np.clip(scale.normalise(np.maximum(sampled, scale.black)), 0, 2)
+    view = geometry.in_view(coarse.shape, coarse_affine, world)
+    sampled = geometry.resample(coarse, coarse_affine, world)
+    image = np.clip(scale.normalise(sampled), 0, 2) * view
     points = geometry.apply_affine(np.linalg.inv(frame), parse.points)
     distance = shapemodel.signed_distance(head, spacing).astype(np.float16)
     packed = np.rint(image * EIGHT_BIT).astype(np.uint8)
-    return Box(name, spacing, packed, distance, brain, sampled > -1e5, points)
+    return Box(name, spacing, packed, distance, brain, view, points)
 
 
 def labelled_box(name: str, image_path, label_path, face: np.ndarray, spacing: float = 2.0) -> Box:

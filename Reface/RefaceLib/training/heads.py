@@ -110,7 +110,7 @@ def label_map_sample(path: Path) -> ParserSample:
     image = nib.load(path)
     labels = np.asarray(image.dataobj).astype(np.int16)
     grid = geometry.ras_grid(labels.shape, image.affine, headparser.SPACING, multiple=16)
-    small = geometry.resample(labels, image.affine, grid, order=0)
+    small = geometry.resample(labels, image.affine, grid, nearest=True).astype(np.int16)
     # These maps follow the cord down the neck; DLMUSE's brain stem ends with the cerebellum, and so must ours.
     bottom = np.argwhere((small == 8) | (small == 47))[:, 2].min()
     cord = small[:, :, :bottom]

@@ -1,0 +1,155 @@
+"""The shape model on a tiny head: an ellipsoid with a bump in front, which is hidden, and one behind, which is seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from RefaceLib import canonical, shapemodel
+from RefaceLib.shapemodel import Atlas, ShapeModel
+
+HIDDEN, SEEN = 0, 1  # modes
+
+
+def _place(spacing):
+    grid = canonical.box(spacing)
+    index = np.moveaxis(np.indices(grid.shape), 0, -1) * spacing + grid.affine[:3, 3]
+    return np.moveaxis(index, -1, 0)
+
+
+def _distance(spacing, nose=0.0):
+    """Signed distance of a ball of 70 mm with a nose at the front, on the box."""
+    x, y, z = _place(spacing)
+    head = x**2 + (y - 10) ** 2 + (z + 50) ** 2 < 70**2
+    head |= x**2 + (y - 80) ** 2 + (z + 50) ** 2 < nose**2
+    return shapemodel.signed_distance(head, spacing)
+
+
+def _bump(centre, height, width=18.0):
+    place = _place(shapemodel.SPACING)
+    squared = sum((a - c) ** 2 for a, c in zip(place, centre, strict=True))
+    return height * np.exp(-squared / (2 * width**2))
+
+
+@pytest.fixture(scope="module")
+def model():
+    modes = np.stack([_bump((0, 80, -50), 6.0), _bump((0, -30, 0), 6.0, 30.0), _bump((50, 40, -50), 3.0)])
+    return ShapeModel(_distance(shapemodel.SPACING), modes.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def front():
+    """The mask of the 2 mm box that hides all of the front."""
+    return _place(2.0)[1] > 40
+
+
+def test_a_code_comes_back_from_its_shape(model):
+    code = np.array([1.2, -0.7, 0.4], dtype=np.float32)
+    everywhere = np.ones(model.mean.shape, bool)
+    assert np.allclose(model.project(model.shape(code), everywhere), code, atol=0.05)
+    assert np.allclose(model.shape(np.zeros(3)), model.mean)
+
+
+def test_without_anything_known_the_code_is_the_mean_head(model):
+    nowhere = np.zeros(model.mean.shape, bool)
+    assert np.allclose(model.project(model.mean + 5, nowhere), 0)
+
+
+def test_a_drawn_face_fits_what_is_seen_and_is_chance_where_nothing_is(model):
+    seen = _place(shapemodel.SPACING)[1] < 40
+    target = model.shape(np.array([1.5, 1.5, 0]))
+    codes = np.array([model.draw(np.random.default_rng(n), target, seen) for n in range(200)])
+    assert codes.dtype == np.float32
+    assert abs(codes[:, SEEN].mean() - 1.5) < 0.25 and codes[:, SEEN].std() < 0.5
+    assert abs(codes[:, HIDDEN].mean()) < 0.3 and codes[:, HIDDEN].std() > 0.7
+
+
+def test_no_drawn_code_is_beyond_two_standard_deviations(model):
+    everywhere = np.ones(model.mean.shape, bool)
+    for n in range(20):
+        assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 2
+        assert np.abs(model.draw(np.random.default_rng(n), model.mean, ~everywhere)).max() <= 2
+
+
+def test_the_same_seed_draws_the_same_code(model):
+    seen = _place(shapemodel.SPACING)[1] < 40
+    draw = [model.draw(np.random.default_rng(s), model.mean, seen) for s in (3, 3, 4)]
+    assert np.array_equal(draw[0], draw[1]) and not np.allclose(draw[0], draw[2])
+
+
+def test_the_distance_is_positive_inside_and_clipped():
+    distance = _distance(2.0)
+    x, y, z = _place(2.0)
+    radius = np.sqrt(x**2 + (y - 10) ** 2 + (z + 50) ** 2)
+    near = (np.abs(radius - 70) < 14) & (y > -30)  # the box cuts the back of the ball
+    assert np.abs(distance[near] - (70 - radius[near])).max() < 3.0
+    assert distance.max() == shapemodel.CLIP and distance.min() == -shapemodel.CLIP
+
+
+def test_a_distance_is_trusted_where_no_hidden_skin_can_be_nearer(front):
+    sure, away = shapemodel.trusted(_distance(2.0), front, 2.0)
+    assert not (sure & front).any() and away[front].max() == 0
+    bare, nosed = _distance(2.0), _distance(2.0, nose=25.0)
+    assert np.array_equal(shapemodel.trusted(nosed, front, 2.0)[0] & sure, sure & (np.abs(nosed) < away))
+    assert np.allclose(bare[sure], nosed[sure], atol=1e-3)  # the nose changes nothing that is trusted
+
+
+def test_a_reconciled_shape_is_the_head_where_that_is_sure_and_the_drawing_far_from_it(model):
+    distance = model.mean + 2.0
+    sure = _place(shapemodel.SPACING)[1] < 20
+    shape = model.shape(np.array([1.0, 0, 0]))
+    bent = shapemodel.reconcile(shape, distance, sure, shapemodel.SPACING)
+    assert np.array_equal(bent[sure], distance[sure].astype(np.float32))
+    far = _place(shapemodel.SPACING)[1] > 70
+    assert np.abs(bent - np.clip(shape, -16, 16))[far].max() < 0.2
+    edge = np.abs(_place(shapemodel.SPACING)[1] - 24) < 2
+    assert np.abs(bent - np.clip(shape + 2, -16, 16))[edge].max() < 1.0  # fades, without a step
+
+
+def test_what_the_mask_hides_does_not_change_code_and_shape(model, front):
+    view = np.ones_like(front)
+    told = [
+        shapemodel.condition(model, np.random.default_rng(1), _distance(2.0, nose), front, view, own=False)
+        for nose in (0.0, 25.0)
+    ]
+    assert np.array_equal(told[0][0], told[1][0]) and np.array_equal(told[0][1], told[1][1])
+    code, shape = told[0]
+    assert code.shape == (3,) and shape.shape == canonical.box(2.0).shape == (96, 88, 88)
+    assert np.abs(shape).max() <= shapemodel.CLIP
+
+
+def test_the_own_code_of_a_head_is_told_for_reconstruction(model, front):
+    code = np.array([1.0, 1.0, -0.5])
+    distance = shapemodel.to_raster(model.shape(code), shapemodel.SPACING, 2.0)
+    own, _ = shapemodel.condition(model, None, distance, front, np.ones_like(front), own=True)
+    assert np.allclose(own, code, atol=0.1)
+
+
+@pytest.mark.parametrize(("spacing", "target"), [(2.0, 4.0), (4.0, 2.0), (2.0, 1.0), (8.0, 2.0)])
+def test_a_field_stays_in_its_place_on_another_raster(spacing, target):
+    field, expected = (0.2 * x - 0.1 * y + 0.3 * z for x, y, z in (_place(spacing), _place(target)))
+    moved = shapemodel.to_raster(field, spacing, target)
+    inner = tuple(slice(4, -4) for _ in range(3))
+    assert moved.shape == canonical.box(target).shape
+    assert np.allclose(moved[inner], expected[inner], atol=0.02)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return np.random.default_rng(0).random(canonical.box(2.0).shape).astype(np.float32)
+
+
+def _atlas(picture, centre=(0, 0, 0), mode=(0, 0, 0)):
+    shape = canonical.box(shapemodel.FIELD_SPACING).shape
+    fields = [np.broadcast_to(np.reshape(v, (3, 1, 1, 1)), (3, *shape)).astype(np.float32) for v in (centre, mode)]
+    return Atlas(picture, fields[0], fields[1][None])
+
+
+def test_an_atlas_that_does_not_bend_draws_its_picture(picture):
+    drawn = _atlas(picture, mode=(9, 9, 9)).draw(np.zeros(1))
+    assert drawn.shape == (96, 88, 88) and drawn.dtype == np.float32 and np.allclose(drawn, picture, atol=1e-5)
+
+
+def test_an_atlas_bends_by_millimetres_with_the_code(picture):
+    drawn = _atlas(picture, centre=(2, 0, 0), mode=(0, -2, 4)).draw(np.ones(1))  # 1, -1 and 2 voxels
+    assert np.allclose(drawn[:-1, 1:, :-2], picture[1:, :-1, 2:], atol=1e-4)

@@ -1,0 +1,366 @@
+"""The trainings run, resume where they were stopped, and never see a head that is held out."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from phantom import LANDMARKS as PHANTOM_LANDMARKS
+from phantom import brain_mask, make_phantom
+
+from RefaceLib import canonical, geometry, headparser, networks, shapemodel
+from RefaceLib.canonical import BRAIN_POINTS, FACE_LANDMARKS, FACE_POINTS, LANDMARKS
+from RefaceLib.headparser import HeadParse
+from RefaceLib.shapemodel import Atlas
+from RefaceLib.training import atlas, boxes, discriminator, fineloop, ganloop, heads, parserdata, parserloop, state
+from RefaceLib.training import train as training
+from RefaceLib.training.faces import random_face
+from RefaceLib.training.heads import SWAP, ParserSample
+
+TRAINED, HELD_OUT = "IXI012-HH-1211", "IXI105-HH-1471"
+STEP = 1 / 60  # minutes: a training with this budget ends after one step
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes a second each time it is read, so that a step takes one second of the time budget."""
+    ticks = itertools.count()
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+
+
+# ---- what all trainings share ----
+
+
+def test_the_learning_rate_warms_up_stays_and_falls_to_a_twentieth():
+    assert state.learning_rate(1.0, 0.0, 0) == pytest.approx(0.02)
+    assert state.learning_rate(1.0, 0.0, 24) == pytest.approx(0.5)
+    assert [state.learning_rate(2.0, f, 1000) for f in (0.1, 0.5)] == [2.0, 2.0]
+    assert state.learning_rate(2.0, 0.75, 1000) == pytest.approx(1.0)
+    assert [state.learning_rate(2.0, f, 1000) for f in (0.99, 1.0)] == pytest.approx([0.1, 0.1])
+
+
+def test_the_average_follows_the_weights_quickly_at_first_and_slowly_later():
+    net = torch.nn.Linear(1, 1)
+    average = state.Averaged(net, decay=0.99)
+    with torch.no_grad():
+        net.weight.add_(1.0)
+    before = average.net.weight.item()
+    average.update(net, step=0)
+    first = average.net.weight.item()
+    assert first - before == pytest.approx(0.9)
+    average.update(net, step=10**6)
+    assert average.net.weight.item() - first == pytest.approx(0.01 * 0.1, rel=0.01)
+    assert not average.net.weight.requires_grad
+
+
+def test_a_checkpoint_brings_back_weights_optimiser_and_progress(tmp_path, clock):
+    net, progress = torch.nn.Linear(2, 2), state.Progress(1.0)
+    optimiser = torch.optim.Adam(net.parameters())
+    net(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    for _ in range(3):
+        progress.tick({"loss": 1.0})
+    state.save_checkpoint(tmp_path / "x.pt", progress, {"net": net, "optimiser": optimiser})
+    other, later = torch.nn.Linear(2, 2), state.Progress(1.0)
+    parts = {"net": other, "optimiser": torch.optim.Adam(other.parameters())}
+    assert state.load_checkpoint(tmp_path / "x.pt", later, parts)
+    assert torch.equal(other.weight, net.weight) and parts["optimiser"].state_dict()["state"]
+    assert (later.step, later.seconds) == (3, progress.seconds)
+    assert not state.load_checkpoint(tmp_path / "none.pt", later, parts)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
+
+
+# ---- the training data ----
+
+
+def test_swapping_left_and_right_twice_changes_nothing():
+    assert [SWAP[i] for i in SWAP] == list(range(len(LANDMARKS)))
+    assert {LANDMARKS[i]: LANDMARKS[SWAP[i]] for i in range(6)} == {
+        "left_eye": "right_eye", "right_eye": "left_eye", "nose_tip": "nose_tip",
+        "left_mouth": "right_mouth", "right_mouth": "left_mouth", "chin": "chin",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with two phantoms and DLMUSE labels; one of them is a subject of the validation list."""
+    folder = tmp_path_factory.mktemp("data")
+    volume = make_phantom((40, 52, 52), (5.0, 5.0, 5.0))
+    labels = brain_mask(volume.stored.shape, volume.affine).astype(np.int16) * 4
+    for name, region in heads._DLMUSE.items():
+        point = BRAIN_POINTS[canonical.BRAIN_LANDMARKS.index(name)] * 0.85
+        i, j, k = np.rint(geometry.apply_affine(np.linalg.inv(volume.affine), point)).astype(int)
+        labels[i - 1 : i + 2, j - 1 : j + 2, k - 1 : k + 2] = region
+    for name in (TRAINED, HELD_OUT):
+        nib.save(nib.Nifti1Image(volume.stored, volume.affine), folder / f"{name}_T1w.nii.gz")
+        nib.save(nib.Nifti1Image(labels, volume.affine), folder / f"{name}_dlmuse.nii.gz")
+    return folder
+
+
+def test_the_parser_is_never_trained_on_a_head_that_is_held_out(data):
+    real, maps, validation = parserloop.load_samples(data)
+    assert [s.name for s in real] == [TRAINED] and not maps
+    assert [s.name for s in validation] == [HELD_OUT]
+
+
+def test_the_generator_is_never_trained_on_a_head_that_is_held_out(data, tmp_path, monkeypatch):
+    def small(name, *_):
+        return boxes.Box(name, 2.0, *[np.zeros((1, 1, 1))] * 4, np.zeros((17, 3)))
+
+    monkeypatch.setattr(boxes, "labelled_box", small)
+    seen = []
+    monkeypatch.setattr(boxes, "build_shape_model", lambda training: seen.extend(b.name for b in training))
+    monkeypatch.setattr(training, "build_atlas", lambda training, *_, **__: seen.extend(b.name for b in training))
+    trained, validation, _, _ = training.TrainCommand(data, tmp_path).coarse_data()
+    assert seen == [TRAINED, TRAINED]
+    assert [b.name for b in trained] == [TRAINED] and [b.name for b in validation] == [HELD_OUT]
+
+
+def test_the_fine_stage_is_never_trained_on_a_head_that_is_held_out(tmp_path):
+    for name, size in (("philips", 1.0), ("uihb", 1.0), ("haase", 1.6)):
+        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.diag([size, size, size, 1])),
+                 tmp_path / f"{name}_T1w.nii.gz")  # fmt: skip
+    assert [path.name for path in heads.fine_heads(tmp_path)] == ["philips_T1w.nii.gz"]
+
+
+def test_every_held_out_and_excluded_head_is_a_known_subject():
+    held_out, excluded, known = heads.validation_ids(), heads.excluded_ids(), set(heads.read_landmarks())
+    assert len({name for name in held_out if name.startswith("IXI")}) == 20
+    assert {name for name in held_out | excluded if name.startswith("IXI")} <= known
+    assert not held_out & excluded
+
+
+def test_the_shared_heads_are_split_as_the_lists_say(shared_data):
+    found = set(heads.labelled_heads(shared_data))
+    assert len(found) == 159 and {n for n in heads.validation_ids() if n.startswith("IXI")} <= found
+    assert (
+        not {path.name.removesuffix("_T1w.nii.gz") for path in heads.fine_heads(shared_data)} & heads.validation_ids()
+    )
+
+
+def _labelled_sample() -> ParserSample:
+    """A head whose brain is a ball about the brain stem, and whose head is a ball about the left thalamus."""
+    shape = (96, 112, 112)
+    points = np.concatenate([FACE_POINTS, BRAIN_POINTS]) / 2 + [48.0, 56.0, 64.0]
+    index = np.moveaxis(np.indices(shape), 0, -1)
+    ball = {
+        name: ((index - points[LANDMARKS.index(name)]) ** 2).sum(axis=-1) < 9**2
+        for name in ("brain_stem", "left_temporal_pole")
+    }
+    image = np.random.default_rng(0).integers(20, 160, shape).astype(np.uint8)
+    return ParserSample("x", image, ball["brain_stem"], ball["left_temporal_pole"], points, 0)
+
+
+@pytest.mark.parametrize("posed", [True, False])
+def test_landmarks_and_masks_of_a_random_picture_go_together(posed, monkeypatch):
+    sample = _labelled_sample()
+    monkeypatch.setattr(parserdata.synth, "random_removal", lambda rng, brain, points: torch.zeros_like(brain) > 0)
+    shape = canonical.head_box(2.0).shape if posed else parserdata.CROP
+    flips = set()
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        image, masks, points = parserdata.random_sample(rng, sample, posed=posed)
+        assert image.shape == (1, *shape) and masks.shape == (2, *shape) and points.shape == (17, 3)
+        assert image.dtype == masks.dtype == torch.float32 and set(masks.unique().tolist()) <= {0.0, 1.0}
+        named = dict(zip(LANDMARKS, points, strict=True))
+        centres = [np.argwhere(mask.numpy() > 0).mean(axis=0) for mask in masks]
+        assert np.allclose(centres[0], named["brain_stem"], atol=1.0)
+        # Left stays left in a mirror, too: the ball that was at the left pole is then at the one that is right.
+        assert named["left_temporal_pole"][0] < named["right_temporal_pole"][0]
+        sides = [np.linalg.norm(centres[1] - named[f"{side}_temporal_pole"]) for side in ("left", "right")]
+        assert min(sides) < 1.5 < 10 < max(sides)
+        flips.add(sides[0] > sides[1])
+    assert flips == {True, False}
+
+
+def test_landmarks_come_back_from_their_heat_maps():
+    points = np.array([[10.0, 20.0, 30.0], [31.5, 8.25, 12.75], [np.nan] * 3, [70.0, 5.0, 5.0]])
+    maps, valid = parserdata.heat_targets(points, (48, 48, 48))
+    assert valid.tolist() == [True, True, False, False]  # unknown, outside
+    assert maps.shape == (4, 24, 24, 24) and torch.allclose(maps.sum((1, 2, 3)), torch.ones(4))
+    grid = geometry.Grid((48, 48, 48), np.eye(4))
+    found, certainty = headparser.decode_heatmaps(maps.numpy(), grid)
+    assert np.allclose(found[:2], points[:2], atol=0.3) and (certainty[:2] > 0.8).all()
+
+
+# ---- one or two steps of every training ----
+
+
+@pytest.mark.parametrize("posed", [True, False])
+def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, data, tmp_path, clock, monkeypatch):
+    small = networks.HeadParserNet((8, 8), coordinates=posed)
+    for name in ("parser_net", "finder_net"):
+        monkeypatch.setattr(parserloop, name, partial(networks.HeadParserNet, (8, 8), coordinates=posed))
+    monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
+    figures = []
+    monkeypatch.setattr(parserloop, "validate", lambda net, samples, **_: figures.append([s.name for s in samples]))
+    config = partial(parserloop.ParserTraining, data, tmp_path, posed)
+    first = parserloop.train(config(minutes=2 * STEP))
+    assert torch.load(tmp_path / "parser.pt", weights_only=True)["step"] == 2
+    again = parserloop.train(config(minutes=2 * STEP))  # the budget is used up
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    parserloop.train(config(minutes=3 * STEP))
+    assert torch.load(tmp_path / "parser.pt", weights_only=True)["step"] == 3
+    assert figures == [[HELD_OUT]] * 3
+    small.load_state_dict(torch.load(tmp_path / "parser.pt", weights_only=True)["parts"]["average"])
+
+
+def test_the_parser_trains_without_validation_heads(data, tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(parserloop, "finder_net", partial(networks.HeadParserNet, (8, 8)))
+    monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
+    real, maps, _ = parserloop.load_samples(data)
+    monkeypatch.setattr(parserloop, "load_samples", lambda _: (real, maps, []))
+    parserloop.train(parserloop.ParserTraining(data, tmp_path, posed=False, minutes=STEP))
+    assert (tmp_path / "parser.pt").exists()
+
+
+def test_the_figures_of_a_perfect_parser_are_perfect(data, monkeypatch):
+    sample = parserloop.load_samples(data)[0][0]
+    known = np.where(np.isfinite(sample.points), sample.points, 0)
+
+    def perfect(net, image, device):
+        heat = parserdata.heat_targets(known, sample.brain.shape)[0].numpy()
+        return sample.brain.astype(np.float32), sample.head.astype(np.float32), heat
+
+    monkeypatch.setattr(headparser, "run_network", perfect)
+    figures = parserloop.validate(None, [sample], posed=False, device="cpu")
+    assert figures["brain_dice_mean"] == figures["brain_dice_min"] == 1.0
+    assert figures["all_mm_median"] < 1.0
+
+
+@pytest.fixture(scope="module")
+def phantom_boxes():
+    """The phantom in the canonical box (2 mm), and itself larger: two heads."""
+    volume = make_phantom()
+    grid = geometry.ras_grid(volume.stored.shape, volume.affine, 2.0)
+    brain = brain_mask(grid.shape, grid.affine)
+    head = geometry.resample(volume.values(), volume.affine, grid) > 150
+    points = np.concatenate([[PHANTOM_LANDMARKS[name] for name in FACE_LANDMARKS], BRAIN_POINTS])
+    made = []
+    for name, scale in (("a", 1.0), ("b", 1.07)):
+        parse = HeadParse(grid, brain, head, points * [scale, 1, 1], np.ones(len(points)))
+        made.append(boxes.make_box(name, volume.values(), volume.affine, parse, 2.0))
+    return made
+
+
+@pytest.fixture(scope="module")
+def shape_model(phantom_boxes):
+    return boxes.build_shape_model(phantom_boxes, size=2)
+
+
+@pytest.fixture(scope="module")
+def still_atlas(phantom_boxes):
+    """An atlas that does not bend."""
+    field = np.zeros(atlas.fields_shape(), np.float32)
+    return Atlas(phantom_boxes[0].image.astype(np.float32) / boxes.EIGHT_BIT, field, np.stack([field] * 2))
+
+
+def test_a_box_holds_the_head_in_its_canonical_pose(phantom_boxes):
+    box = phantom_boxes[0]
+    assert box.image.shape == box.distance.shape == canonical.box(2.0).shape and box.image.dtype == np.uint8
+    index = np.rint(geometry.apply_affine(np.linalg.inv(canonical.box(2.0).affine), [0.0, 0.0, 0.0])).astype(int)
+    assert box.brain[tuple(index)] and 0.6 < box.image[tuple(index)] / boxes.EIGHT_BIT < 1.4 and box.view.mean() > 0.8
+    mirrored = boxes.mirrored(boxes.mirrored(box))
+    assert np.array_equal(mirrored.image, box.image) and np.array_equal(mirrored.points, box.points)
+
+
+def test_the_shape_model_explains_the_heads_it_was_made_of(phantom_boxes, shape_model):
+    assert shape_model.mean.shape == canonical.box(shapemodel.SPACING).shape and shape_model.size == 2
+    assert np.allclose(shape_model.mean, shape_model.mean[::-1], atol=0.1)  # with their mirror images: symmetric
+    for box in phantom_boxes:
+        shape = shape_model.shape(atlas.own_code(box, shape_model))
+        small = shapemodel.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
+        seen = shapemodel.to_raster(box.view.astype(np.float32), 2.0, shapemodel.SPACING) > 0.99
+        assert np.abs(shape - small)[seen].mean() <= np.abs(shape_model.mean - small)[seen].mean()
+
+
+def test_a_shape_model_of_few_heads_has_as_many_modes_as_they_allow(phantom_boxes):
+    model = boxes.build_shape_model(phantom_boxes, size=64, rounds=1)
+    assert 1 <= model.size <= 4 and np.isfinite(model.modes).all()
+
+
+def _small_networks(monkeypatch):
+    monkeypatch.setattr(ganloop, "Generator", partial(networks.Generator, widths=(8, 8)))
+    monkeypatch.setattr(ganloop, "Discriminator", partial(discriminator.Discriminator, widths=(8, 8)))
+    monkeypatch.setattr(fineloop, "FineGenerator", partial(networks.FineGenerator, widths=(8, 8)))
+    monkeypatch.setattr(fineloop, "Discriminator", lambda widths: discriminator.Discriminator(widths=(8, 8)))
+
+
+def test_the_coarse_stage_trains_and_goes_on_where_it_was_stopped(
+    phantom_boxes, shape_model, still_atlas, tmp_path, clock, monkeypatch
+):
+    _small_networks(monkeypatch)
+    for steps in (1, 2):
+        config = ganloop.FaceTraining(tmp_path, minutes=steps * STEP)
+        net = ganloop.train_faces(config, phantom_boxes, shape_model, still_atlas)
+        assert torch.load(tmp_path / "faces.pt", weights_only=True)["step"] == steps
+    assert all(torch.isfinite(p).all() for p in net.parameters())
+
+
+def test_a_step_on_a_drawn_face_has_no_truth_to_compare_with(
+    phantom_boxes, shape_model, still_atlas, tmp_path, monkeypatch
+):
+    _small_networks(monkeypatch)
+    trainer = ganloop.FaceTrainer(ganloop.FaceTraining(tmp_path), shape_model.size)
+    before = [p.clone() for p in trainer.generator.parameters()]
+    sample = random_face(np.random.default_rng(0), phantom_boxes[0], shape_model, still_atlas, own=False)
+    losses = trainer.step(sample)
+    assert set(losses) == {"critic", "drawn_critic", "drawn_surface"} and np.isfinite(list(losses.values())).all()
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True))
+    own = trainer.step(random_face(np.random.default_rng(0), phantom_boxes[0], shape_model, still_atlas, own=True))
+    assert set(own) == {"critic", "own_critic", "own_features", "own_l1"} and np.isfinite(list(own.values())).all()
+
+
+def test_a_sample_of_a_face_has_the_shapes_that_the_generator_takes(phantom_boxes, shape_model, still_atlas):
+    for own in (True, False):
+        sample = random_face(np.random.default_rng(1), phantom_boxes[1], shape_model, still_atlas, own=own)
+        for tensor in (sample.image, sample.mask, sample.shape, sample.atlas, sample.view):
+            assert tensor.shape == (1, 1, 96, 88, 88) and tensor.dtype == torch.float32
+        assert sample.code.shape == (1, 2) and sample.own is own
+        assert 0.05 < sample.mask.mean() < 0.6 and 0 <= sample.image.min() and sample.image.max() <= 2.02
+        assert sample.shape.abs().max() <= 1
+
+
+def _fine_head() -> fineloop.FineHead:
+    rng = np.random.default_rng(0)
+    picture = rng.random((80, 80, 80)).astype(np.float16)
+    mask = np.zeros(picture.shape, bool)
+    mask[:, 40:] = True
+    centres = np.array([[2, 70, 70], [40, 41, 40], [79, 79, 79]])  # at the edges, too
+    return fineloop.FineHead(picture, picture, mask, centres)
+
+
+def test_a_patch_lies_in_its_head(monkeypatch):
+    for seed in range(5):
+        tensors = fineloop.random_patch(np.random.default_rng(seed), [_fine_head()])
+        assert all(t.shape == (1, 1, 64, 64, 64) and t.dtype == torch.float32 for t in tensors)
+        assert tensors[2].max() == 1 and tensors[1].min() >= 0
+
+
+def test_the_fine_stage_trains_and_goes_on_where_it_was_stopped(tmp_path, clock, monkeypatch):
+    _small_networks(monkeypatch)
+    monkeypatch.setattr(fineloop, "fine_heads", lambda *_: [_fine_head()])
+    for steps in (1, 2):
+        net = fineloop.train_fine(fineloop.FineTraining(tmp_path, minutes=steps * STEP), [])
+        assert torch.load(tmp_path / "fine.pt", weights_only=True)["step"] == steps
+    assert all(torch.isfinite(p).all() for p in net.parameters())
+
+
+def test_registration_tells_where_to_look_and_by_how_many_millimetres():
+    index = np.moveaxis(np.indices((48, 44, 40)), 0, -1).astype(float)
+
+    def blob(centre):
+        return np.exp(-(((index - centre) / [7.0, 6.0, 8.0]) ** 2).sum(axis=-1) / 2).astype(np.float32)
+
+    fixed, shift = np.array([24.0, 22, 20]), np.array([3.0, -2.0, 1.5])  # voxels of 2 mm
+    field = atlas.register(blob(fixed), blob(fixed + shift))
+    assert field.shape == (3, 48, 44, 40) and field.dtype == np.float32
+    near = blob(fixed) > 0.5
+    assert np.allclose(field[:, near].mean(axis=1), 2 * shift, atol=1.0)
+    bent = atlas.bend(blob(fixed + shift), field)
+    assert np.abs(bent - blob(fixed)).mean() < 0.25 * np.abs(blob(fixed + shift) - blob(fixed)).mean()
