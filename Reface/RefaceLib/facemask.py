@@ -56,7 +56,7 @@ def face_mask(parse: HeadParse, shape: tuple[int, int, int], affine: np.ndarray,
 def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np.ndarray:
     """The region (bool, native grid) that somebody else's defacing took out of the face.
 
-    Defacing leaves one exact value over a large region. Of that, what lies where a face must be, air before it
+    Defacing leaves one exact value over a solid region. Of that, what lies where a face must be, air before it
     included, is missing; its edge is grown by one voxel since ragged masks leave half-cut voxels.
     """
     fill = fill_value(values)
@@ -67,15 +67,24 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     here = to_native(zone, grid, values.shape, affine)
     same = here & ((values == fill) | ~np.isfinite(values))
     steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
-    same = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps) | same
-    return ndimage.binary_dilation(same, iterations=1) & here
+    solid = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps)
+    return ndimage.binary_dilation(solid, iterations=1) & here
 
 
-def fill_value(values: np.ndarray) -> float:
-    """The single most frequent exact value of the volume: zero mostly, in a defaced one surely."""
-    sample = values[np.isfinite(values)]
-    numbers, counts = np.unique(sample[:: max(1, sample.size // 2_000_000)], return_counts=True)
-    return float(numbers[counts.argmax()])
+def fill_value(values: np.ndarray) -> float | None:
+    """The exact value that most often stands among six neighbours of the same value; None where none does.
+
+    Not the most frequent value: that of an integer scan's noisy air would be more frequent than a filled face.
+    """
+    core = values[1:-1, 1:-1, 1:-1]
+    solid = np.isfinite(core)
+    for axis in range(3):
+        for start in (0, 2):
+            index = [slice(1, -1)] * 3
+            index[axis] = slice(start, start + core.shape[axis])
+            solid &= values[tuple(index)] == core
+    numbers, counts = np.unique(core[solid], return_counts=True)
+    return float(numbers[counts.argmax()]) if len(numbers) else None
 
 
 def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:

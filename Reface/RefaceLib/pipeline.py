@@ -69,13 +69,15 @@ class _Run:
     progress: Progress | None
     cancelled: Cancelled | None
     seconds: dict[str, float] = field(default_factory=dict)
+    fraction: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         if self.cancelled and self.cancelled():
             raise CancelledError("The run was stopped; nothing was written.")
         if self.progress:
-            self.progress(STAGES[name], name)
+            self.fraction = max(self.fraction, STAGES[name])  # a head is parsed twice: never go back
+            self.progress(self.fraction, name)
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

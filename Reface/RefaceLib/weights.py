@@ -97,7 +97,7 @@ def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
 
 
 def _to_bytes(modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scales = np.abs(modes).reshape(len(modes), -1).max(axis=1) / 127
+    scales = np.maximum(np.abs(modes).reshape(len(modes), -1).max(axis=1), 1e-12) / 127
     steps = modes / scales.reshape(-1, *[1] * (modes.ndim - 1))
     return np.rint(steps).astype(np.int8), scales.astype(np.float32)
 

@@ -100,6 +100,6 @@ def head_of(values: np.ndarray) -> np.ndarray:
 
 def skin_distance(one: np.ndarray, other: np.ndarray, where: np.ndarray, spacing: float) -> float:
     """Mean distance (mm) from the skin of head ``one`` in ``where`` (all bool) to that of ``other``."""
-    away = np.maximum(ndimage.distance_transform_edt(other), ndimage.distance_transform_edt(~other)) - 1
+    away = np.where(other, ndimage.distance_transform_edt(other) - 1, ndimage.distance_transform_edt(~other))
     skin = one & ~ndimage.binary_erosion(one) & where
     return float(away[skin].mean() * spacing)

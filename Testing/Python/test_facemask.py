@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from phantom import make_phantom, voxel_affine
 
+from phantom import make_phantom, voxel_affine
 from RefaceLib import canonical, facemask, geometry
 from RefaceLib.canonical import FACE_LANDMARKS, LANDMARKS
 from RefaceLib.errors import HeadNotFoundError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from imagefiles import assert_one_sentence
 
+from imagefiles import assert_one_sentence
 from RefaceLib import inference
 from RefaceLib.errors import InputError
 

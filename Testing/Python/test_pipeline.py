@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imagefiles import assert_one_sentence, nifti_bytes, plain, write_bytes
+from imagefiles import assert_one_sentence, mgh_bytes, nifti_bytes, nrrd_bytes, plain, write_bytes
 from phantom import make_phantom
 from realhead import (
     NOSE_TIP,
@@ -40,6 +40,12 @@ RECOVER = RefaceOptions(mode="recover", device="cpu")
 # ---- nothing but the face changes ----
 
 
+@pytest.fixture(scope="module")
+def parsed(small_head, models):
+    """The parse of the small head: the slow part, always the same."""
+    return pipeline.parse_head(small_head.values(), small_head.affine, models.finder, models.parser, models.device)
+
+
 def _file(path, head, *, dtype=np.int16, slope=1.0, inter=0.0, gain=1.0):
     """A file of a head with other numbers: value = stored * slope + inter, and values are ``gain`` times the head's."""
     dtype = np.dtype(dtype)
@@ -50,10 +56,11 @@ def _file(path, head, *, dtype=np.int16, slope=1.0, inter=0.0, gain=1.0):
     else:
         numbers[::7, ::5, ::3] = np.nan  # of the face, the brain and the air: they stay
     numbers = numbers.astype(dtype)
-    if path.name.endswith((".nii", ".nii.gz")):
-        return write_bytes(path, nifti_bytes(numbers, head.affine, slope=(slope, inter), extension=b"kept too"))
-    write_volume(path, Volume(stored=numbers, affine=head.affine), numbers)
-    return path
+    if path.suffix == ".nrrd":
+        return write_bytes(path, nrrd_bytes(numbers, head.affine, encoding="gzip"))
+    if path.suffix == ".mgz":
+        return write_bytes(path, mgh_bytes(numbers, head.affine))
+    return write_bytes(path, nifti_bytes(numbers, head.affine, slope=(slope, inter), extension=b"kept too"))
 
 
 CASES = {
@@ -136,11 +143,19 @@ def test_a_voxel_that_changes_outside_the_mask_throws_the_result_away(small_head
 # ---- nothing of the face that was is in the face that comes ----
 
 
-def test_the_new_face_does_not_know_the_old_one(small_head, refaced, models, monkeypatch):
+def test_the_new_face_does_not_know_the_old_one(small_head, refaced, parsed, models, monkeypatch):
+    parse_head, calls = pipeline.parse_head, []
+
+    def parse(values, *rest):
+        calls.append(np.unique(values[refaced.mask]).size)
+        return parsed if len(calls) == 1 else parse_head(values, *rest)  # the first is for the mask, and that is given
+
+    monkeypatch.setattr(pipeline, "parse_head", parse)
     monkeypatch.setattr(pipeline, "_mask", lambda *_: refaced.mask.copy())
     stored = small_head.stored.copy()
     stored[refaced.mask] = np.random.default_rng(5).integers(0, 1200, refaced.mask.sum())
     result = reface_volume(Volume(stored=stored, affine=small_head.affine), CPU, models=models)
+    assert calls[0] > 1000 and calls[1:] == [1]
     assert np.array_equal(result.mask, refaced.mask)
     assert np.array_equal(result.stored, refaced.stored)
 
@@ -169,7 +184,7 @@ def _assert_a_face(before, after, removed, mask):
     """``before`` and ``after`` (values); what ``removed`` took of the head is in the mask, and head again."""
     flesh = removed & (before > TISSUE)
     lost = removed & head_of(before)
-    assert mask[flesh].mean() > 0.9
+    assert mask[flesh].mean() > 0.8
     assert (after[flesh] > TISSUE).mean() > 0.5
     assert 0.4 < after[flesh].mean() / before[flesh].mean() < 2.0
     assert (head_of(after) & lost).sum() > 0.7 * lost.sum()
@@ -270,13 +285,8 @@ def test_the_result_tells_what_was_done(refaced):
 # ---- progress and stopping ----
 
 
-@pytest.fixture(scope="module")
-def parsed(small_head, models):
-    return pipeline.parse_head(small_head.values(), small_head.affine, models.finder, models.parser, models.device)
-
-
 def test_a_run_can_be_stopped_at_every_stage(small_head, parsed, models, monkeypatch):
-    monkeypatch.setattr(pipeline, "parse_head", lambda *_: parsed)  # the slow part, always the same
+    monkeypatch.setattr(pipeline, "parse_head", lambda *_: parsed)
     asked, told = [], []
 
     def never():
@@ -313,7 +323,7 @@ NOT_HEADS = {
 @pytest.mark.parametrize("what", NOT_HEADS)
 def test_what_is_no_head_is_refused(what, models):
     affine = np.diag([3.5, 3.5, 3.5, 1.0])
-    with pytest.raises(HeadNotFoundError, match="No head was found") as error:
+    with pytest.raises(HeadNotFoundError, match="No head was found|without a head") as error:
         reface_volume(Volume(stored=NOT_HEADS[what], affine=affine), CPU, models=models)
     assert_one_sentence(error)
 
@@ -347,14 +357,16 @@ def test_a_nose_outside_the_field_of_view_is_warned_about(small_head, models):
     assert result.mask.any() and result.counts["voxels_changed"] > 0
 
 
-def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, models):
-    bottom = round(float(geometry.apply_affine(np.linalg.inv(small_head.affine), [5.0, 0.0, 8.0])[2]))
+def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, refaced, parsed, models, monkeypatch):
+    monkeypatch.setattr(pipeline, "parse_head", lambda *_: parsed)  # that of the whole head, for a part of its top
+    bottom = int(np.argwhere(refaced.mask)[:, 2].max()) + 2
     affine = small_head.affine.copy()
     affine[:3, 3] = geometry.apply_affine(affine, [0, 0, bottom])
     top = Volume(stored=small_head.stored[:, :, bottom:], affine=affine)
-    result = reface_volume(top, CPU, models=models)
-    assert np.array_equal(result.stored, top.stored) and not result.mask.any()
-    assert any("nothing was changed" in w for w in result.warnings)
+    for options in (CPU, DEFACE):
+        result = reface_volume(top, options, models=models)
+        assert np.array_equal(result.stored, top.stored) and not result.mask.any()
+        assert any("nothing was changed" in w for w in result.warnings)
 
 
 def test_another_contrast_than_t1_is_warned_about(small_head, refaced, models):
@@ -407,6 +419,8 @@ def test_the_new_face_is_as_noisy_as_the_tissue_around_it(validation_head):
     white = np.percentile(values[result.brain], 90)
     tissue = values > 0.25 * white
     inside = ndimage.binary_erosion(result.mask & tissue, iterations=2)
-    outside = ndimage.binary_erosion(~result.mask & tissue, iterations=2)
-    assert inside.sum() > 200
+    # The brain is smoother than any face: scalp, muscle and neck are what a face is to be like.
+    brain = ndimage.binary_dilation(result.brain, iterations=2)
+    outside = ndimage.binary_erosion(~result.mask & tissue & ~brain, iterations=2)
+    assert min(inside.sum(), outside.sum()) > 200
     assert _noise(values, inside) == pytest.approx(_noise(values, outside), rel=0.3)

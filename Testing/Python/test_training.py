@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from functools import partial
 from types import SimpleNamespace
@@ -10,9 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+
 from phantom import LANDMARKS as PHANTOM_LANDMARKS
 from phantom import brain_mask, make_phantom
-
 from RefaceLib import canonical, geometry, headparser, networks, shapemodel
 from RefaceLib.canonical import BRAIN_POINTS, FACE_LANDMARKS, FACE_POINTS, LANDMARKS
 from RefaceLib.headparser import HeadParse
@@ -102,15 +103,20 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_the_parser_is_never_trained_on_a_head_that_is_held_out(data):
-    real, maps, validation = parserloop.load_samples(data)
+@pytest.fixture(scope="module")
+def samples(data):
+    return parserloop.load_samples(data)
+
+
+def test_the_parser_is_never_trained_on_a_head_that_is_held_out(samples):
+    real, maps, validation = samples
     assert [s.name for s in real] == [TRAINED] and not maps
     assert [s.name for s in validation] == [HELD_OUT]
 
 
 def test_the_generator_is_never_trained_on_a_head_that_is_held_out(data, tmp_path, monkeypatch):
     def small(name, *_):
-        return boxes.Box(name, 2.0, *[np.zeros((1, 1, 1))] * 4, np.zeros((17, 3)))
+        return boxes.Box(name, 2.0, **{field.name: np.zeros(3) for field in dataclasses.fields(boxes.Box)[2:]})
 
     monkeypatch.setattr(boxes, "labelled_box", small)
     seen = []
@@ -149,7 +155,7 @@ def _labelled_sample() -> ParserSample:
     points = np.concatenate([FACE_POINTS, BRAIN_POINTS]) / 2 + [48.0, 56.0, 64.0]
     index = np.moveaxis(np.indices(shape), 0, -1)
     ball = {
-        name: ((index - points[LANDMARKS.index(name)]) ** 2).sum(axis=-1) < 9**2
+        name: ((index - points[LANDMARKS.index(name)]) ** 2).sum(axis=-1) < 6**2
         for name in ("brain_stem", "left_temporal_pole")
     }
     image = np.random.default_rng(0).integers(20, 160, shape).astype(np.uint8)
@@ -192,14 +198,15 @@ def test_landmarks_come_back_from_their_heat_maps():
 
 
 @pytest.mark.parametrize("posed", [True, False])
-def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, data, tmp_path, clock, monkeypatch):
+def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(parserloop, "load_samples", lambda _: samples)
     small = networks.HeadParserNet((8, 8), coordinates=posed)
     for name in ("parser_net", "finder_net"):
         monkeypatch.setattr(parserloop, name, partial(networks.HeadParserNet, (8, 8), coordinates=posed))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     figures = []
     monkeypatch.setattr(parserloop, "validate", lambda net, samples, **_: figures.append([s.name for s in samples]))
-    config = partial(parserloop.ParserTraining, data, tmp_path, posed)
+    config = partial(parserloop.ParserTraining, tmp_path, tmp_path, posed)
     first = parserloop.train(config(minutes=2 * STEP))
     assert torch.load(tmp_path / "parser.pt", weights_only=True)["step"] == 2
     again = parserloop.train(config(minutes=2 * STEP))  # the budget is used up
@@ -210,17 +217,16 @@ def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, data, tmp_pat
     small.load_state_dict(torch.load(tmp_path / "parser.pt", weights_only=True)["parts"]["average"])
 
 
-def test_the_parser_trains_without_validation_heads(data, tmp_path, clock, monkeypatch):
+def test_the_parser_trains_without_validation_heads(samples, tmp_path, clock, monkeypatch):
     monkeypatch.setattr(parserloop, "finder_net", partial(networks.HeadParserNet, (8, 8)))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
-    real, maps, _ = parserloop.load_samples(data)
-    monkeypatch.setattr(parserloop, "load_samples", lambda _: (real, maps, []))
-    parserloop.train(parserloop.ParserTraining(data, tmp_path, posed=False, minutes=STEP))
+    monkeypatch.setattr(parserloop, "load_samples", lambda _: (*samples[:2], []))
+    parserloop.train(parserloop.ParserTraining(tmp_path, tmp_path, posed=False, minutes=STEP))
     assert (tmp_path / "parser.pt").exists()
 
 
-def test_the_figures_of_a_perfect_parser_are_perfect(data, monkeypatch):
-    sample = parserloop.load_samples(data)[0][0]
+def test_the_figures_of_a_perfect_parser_are_perfect(samples, monkeypatch):
+    sample = samples[0][0]
     known = np.where(np.isfinite(sample.points), sample.points, 0)
 
     def perfect(net, image, device):

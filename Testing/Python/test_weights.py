@@ -9,8 +9,8 @@ from datetime import date
 import numpy as np
 import pytest
 import torch
-from imagefiles import assert_one_sentence
 
+from imagefiles import assert_one_sentence
 from RefaceLib import canonical, shapemodel, weights
 from RefaceLib.errors import WeightsError
 from RefaceLib.networks import FineGenerator

@@ -29,6 +29,12 @@ _MOST_VERTICES = 6000  # of one surface, for which distances are computed
 # ---- overlap ----
 
 
+def same_bits(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two arrays of one data type agree in every bit: NaN is NaN, and -0 is not 0."""
+    unsigned = np.dtype(f"u{one.dtype.itemsize}")
+    return np.ascontiguousarray(one).view(unsigned) == np.ascontiguousarray(other).view(unsigned)
+
+
 def dice(one: np.ndarray, other: np.ndarray) -> float:
     """Dice overlap of two bool arrays of one shape; NaN where both are empty."""
     total = int(one.sum()) + int(other.sum())
@@ -53,7 +59,7 @@ def skin_level(values: np.ndarray, affine: np.ndarray) -> float:
 
 
 def solid_head(values: np.ndarray, affine: np.ndarray, level: float) -> np.ndarray:
-    """The head with its holes filled (bool): brighter than ``level`` after a slight smoothing, and what that encloses."""
+    """The head (bool): what is brighter than ``level`` after a slight smoothing, and what that encloses."""
     labels, count = ndimage.label(_smooth(values, affine) > level)
     if not count:
         return np.zeros(values.shape, bool)
@@ -200,7 +206,7 @@ def thinned(points: np.ndarray, most: int = _MOST_VERTICES) -> np.ndarray:
 def face_coordinates(
     shape: tuple[int, int, int], affine: np.ndarray, landmarks: Landmarks
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates (mm; to the right, forward, up) of every voxel about the middle of the eyes, upright with the face."""
+    """Coordinates (mm; right, forward, up) of every voxel about the middle of the eyes, upright with the face."""
     left_eye, right_eye, left_mouth, right_mouth = (
         np.asarray(landmarks[name], float) for name in ("left_eye", "right_eye", "left_mouth", "right_mouth")
     )
@@ -248,8 +254,8 @@ def recovery(
     """How well the region that somebody took out was found and filled. All arrays bool, in one grid.
 
     ``lost``: the region; ``found``: where something was put back; ``face``: our own face mask; ``before``, ``after``:
-    the head as it was and as it came back. ``found`` and ``restored`` are shares of the lost tissue, ``found_face`` of
-    that in the face mask; ``extra_ml`` is intact tissue that was painted over.
+    the head as it was and as it came back. ``found`` and ``restored`` are shares of the lost tissue (in the face mask:
+    ``_face``); a grey that was never found is not restored. ``extra_ml`` is intact tissue that was painted over.
     """
     tissue = lost & before
     in_the_face = tissue & face
@@ -258,8 +264,8 @@ def recovery(
         "lost_ml": float(tissue.sum()) * voxel_ml,
         "found": _share(tissue & found, tissue),
         "found_face": _share(in_the_face & found, in_the_face),
-        "restored": _share(tissue & after, tissue),
-        "restored_face": _share(in_the_face & after, in_the_face),
+        "restored": _share(tissue & found & after, tissue),
+        "restored_face": _share(in_the_face & found & after, in_the_face),
         "extra_ml": float((found & before & ~lost).sum()) * voxel_ml,
     }
 

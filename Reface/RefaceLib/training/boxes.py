@@ -19,13 +19,14 @@ EIGHT_BIT = 127.0  # a normalised picture, 0..2, times this is stored in a byte
 @dataclass(frozen=True, eq=False)
 class Box:
     """A head in the canonical box at ``spacing`` mm: ``image`` (uint8, see EIGHT_BIT), ``distance`` (float16 mm to the
-    skin), ``brain`` and ``view`` (bool), ``points`` (17, 3) in canonical mm."""
+    skin), ``brain``, ``guard`` (the brain and near it) and ``view`` (bool), ``points`` (17, 3) in canonical mm."""
 
     name: str
     spacing: float
     image: np.ndarray
     distance: np.ndarray
     brain: np.ndarray
+    guard: np.ndarray
     view: np.ndarray
     points: np.ndarray
 
@@ -46,7 +47,8 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     points = geometry.apply_affine(np.linalg.inv(frame), parse.points)
     distance = shapemodel.signed_distance(head, spacing).astype(np.float16)
     packed = np.rint(image * EIGHT_BIT).astype(np.uint8)
-    return Box(name, spacing, packed, distance, brain, view, points)
+    guard = geometry.dilate_mm(brain, facemask.PROTECTED_MM + 1.0, grid.affine)
+    return Box(name, spacing, packed, distance, brain, guard, view, points)
 
 
 def labelled_box(name: str, image_path, label_path, face: np.ndarray, spacing: float = 2.0) -> Box:
@@ -63,8 +65,8 @@ def labelled_box(name: str, image_path, label_path, face: np.ndarray, spacing: f
 def mirrored(box: Box) -> Box:
     """The box of the head in a mirror (the canonical box is symmetric)."""
     points = (box.points * [-1, 1, 1])[heads.SWAP]
-    image, distance, brain, view = (a[::-1] for a in (box.image, box.distance, box.brain, box.view))
-    return Box(box.name, box.spacing, image, distance, brain, view, points)
+    image, distance, brain, guard, view = (a[::-1] for a in (box.image, box.distance, box.brain, box.guard, box.view))
+    return Box(box.name, box.spacing, image, distance, brain, guard, view, points)
 
 
 def build_shape_model(boxes: list[Box], size: int = 64, rounds: int = 4) -> ShapeModel:
@@ -90,7 +92,7 @@ def build_shape_model(boxes: list[Box], size: int = 64, rounds: int = 4) -> Shap
         scores = centred @ modes.T / np.maximum((modes**2).sum(axis=1), 1e-9)
         data = np.where(seen, data, mean + scores @ modes)
     shape = canonical.box(shapemodel.SPACING).shape
-    return ShapeModel(mean.reshape(shape), modes.reshape(size, *shape).astype(np.float32))
+    return ShapeModel(mean.reshape(shape), modes.reshape(-1, *shape).astype(np.float32))
 
 
 def _distance_to(mask: np.ndarray) -> np.ndarray:
@@ -112,4 +114,4 @@ def subject_mask(box: Box, rng: np.random.Generator, *, ears: bool, jitter: floa
     mask = canonical.in_face(x, y, z)
     if ears:
         mask |= canonical.in_ears(x, y, z)
-    return mask & ~geometry.dilate_mm(box.brain, facemask.PROTECTED_MM + 1.0, canonical.box(box.spacing).affine)
+    return mask & ~box.guard

@@ -112,6 +112,8 @@ def _step(net, optimiser, config: ParserTraining, progress: state.Progress, samp
 
 def validate(net: HeadParserNet, samples: list[heads.ParserSample], *, posed: bool, device: str) -> dict[str, float]:
     """Brain Dice at 2 mm (mean, worst) and landmark error in mm (median, 95 %) on whole, untouched heads."""
+    if not samples:
+        return {}
     dices, errors = [], []
     for sample in samples:
         image = sample.image.astype(np.float32) / 160

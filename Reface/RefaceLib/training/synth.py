@@ -36,15 +36,11 @@ def warp(volume: Tensor, matrix: np.ndarray, offset: np.ndarray, shape: tuple[in
 
     ``volume``: (C, X, Y, Z) float; returns (C, *shape).
     """
-    size = np.array(volume.shape[1:])
-    # grid_sample wants coordinates in -1..1 and the last axis first.
-    to_unit = 2.0 / np.maximum(size - 1, 1)
-    theta = np.zeros((3, 4))
-    half = (np.array(shape) - 1) / 2
-    theta[:, :3] = (matrix * half[None, :]) * to_unit[:, None]
-    theta[:, 3] = (matrix @ half + offset) * to_unit - 1
-    theta = torch.from_numpy(theta[::-1][:, [2, 1, 0, 3]].copy()).float()[None]
-    grid = F.affine_grid(theta, [1, 1, *shape], align_corners=True)
+    # grid_sample wants coordinates in -1..1 and the last axis first; sums of lines are faster than affine_grid.
+    to_unit = 2.0 / np.maximum(np.array(volume.shape[1:]) - 1, 1)
+    columns = torch.from_numpy((np.column_stack([matrix, offset]) * to_unit[:, None])[::-1].T.copy()).float()
+    i, j, k = (torch.arange(n, dtype=torch.float32)[:, None] * c for n, c in zip(shape, columns[:3], strict=True))
+    grid = (i[:, None, None] + j[None, :, None] + k[None, None] + (columns[3] - 1))[None]
     return F.grid_sample(volume[None], grid, mode=mode, padding_mode="zeros", align_corners=True)[0]
 
 
@@ -136,8 +132,10 @@ def random_removal(rng: np.random.Generator, brain: Tensor, points: np.ndarray, 
         squared = sum(((a - float(c)) / float(r)) ** 2 for a, c, r in zip(axes, centre, radius, strict=True))
         removed = squared.sqrt() + 0.03 * rough < 1
         removed |= (squared.sqrt() < 1.6) & (axes[1] > float(centre[1]) + 8)
-    guard = F.max_pool3d(brain[None, None].float(), 5, stride=1, padding=2)[0, 0] > 0
-    return removed & ~guard
+    guard = brain[None, None].float()
+    for kernel in ((5, 1, 1), (1, 5, 1), (1, 1, 5)):
+        guard = F.max_pool3d(guard, kernel, stride=1, padding=tuple(n // 2 for n in kernel))
+    return removed & ~(guard[0, 0] > 0)
 
 
 def fill_removed(rng: np.random.Generator, image: Tensor, removed: Tensor) -> Tensor:
