@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from phantom import make_phantom, voxel_affine
 from RefaceLib import canonical, facemask, geometry
@@ -143,10 +144,11 @@ def test_a_mask_comes_to_any_native_grid(axcodes, mask):
     shape = (60, 70, 80)
     affine = voxel_affine(shape, (3.0, 2.5, 2.8), axcodes, 15.0)
     native = facemask.to_native(mask, GRID, shape, affine)
-    voxels = np.argwhere(np.ones(shape, bool))
-    expected = geometry.sample_at(mask.astype(np.float32), GRID.affine, geometry.voxel_positions(voxels, affine))
+    index = np.moveaxis(np.indices(shape), 0, -1)
+    there = geometry.apply_affine(np.linalg.inv(GRID.affine) @ affine, index)
+    expected = ndimage.map_coordinates(mask.astype(np.float32), np.moveaxis(there, -1, 0), order=1, mode="nearest")
     assert native.dtype == bool and native.shape == shape and native.any()
-    assert np.array_equal(native.ravel(), expected > 0.5)
+    assert (native != (expected > 0.5)).mean() < 1e-5  # rounding, where the mask is one half
 
 
 def test_a_mask_beyond_the_field_of_view_is_empty(mask):

@@ -185,9 +185,9 @@ def _assert_a_face(before, after, removed, mask):
     flesh = removed & (before > TISSUE)
     lost = removed & head_of(before)
     assert mask[flesh].mean() > 0.8
-    assert (after[flesh] > TISSUE).mean() > 0.5
+    assert (after[flesh] > TISSUE).mean() > 0.4  # nothing painted: 0
     assert 0.4 < after[flesh].mean() / before[flesh].mean() < 2.0
-    assert (head_of(after) & lost).sum() > 0.7 * lost.sum()
+    assert (head_of(after) & lost).sum() > 0.6 * lost.sum()
     air = removed & ~ndimage.binary_dilation(head_of(before), iterations=6)  # 12 mm before the face
     assert (after[air] > TISSUE).mean() < 0.05
 
@@ -358,11 +358,12 @@ def test_a_nose_outside_the_field_of_view_is_warned_about(small_head, models):
 
 
 def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, refaced, parsed, models, monkeypatch):
-    monkeypatch.setattr(pipeline, "parse_head", lambda *_: parsed)  # that of the whole head, for a part of its top
     bottom = int(np.argwhere(refaced.mask)[:, 2].max()) + 2
     affine = small_head.affine.copy()
     affine[:3, 3] = geometry.apply_affine(affine, [0, 0, bottom])
     top = Volume(stored=small_head.stored[:, :, bottom:], affine=affine)
+    brain = parsed.brain & geometry.in_view(top.stored.shape, top.affine, parsed.grid)
+    monkeypatch.setattr(pipeline, "parse_head", lambda *_: dataclasses.replace(parsed, brain=brain))
     for options in (CPU, DEFACE):
         result = reface_volume(top, options, models=models)
         assert np.array_equal(result.stored, top.stored) and not result.mask.any()

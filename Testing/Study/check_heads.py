@@ -35,6 +35,7 @@ import sheet
 import table
 
 from RefaceLib import pipeline, weights
+from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.io import Volume, read_volume
 from RefaceLib.render import face_surface
 from RefaceLib.training import heads
@@ -115,23 +116,35 @@ def measured(head: Head, out: Path, device: str) -> dict[str, Any]:
         found, truth = (measures.at_spacing(mask, volume.affine, SPACING) for mask in (result.brain, brain))
         row["brain_dice"] = measures.dice(found, truth)
     second = pipeline.reface_volume(volume, pipeline.RefaceOptions(seed=1, device=device), models=models)
-    row |= faces(volume, result, second, out / f"{head.name}.png")
+    known = heads.read_landmarks().get(head.name)
+    landmarks = result.landmarks if known is None else dict(zip(FACE_LANDMARKS, known, strict=True))
+    if known is not None:
+        missed = np.linalg.norm(known - np.array([result.landmarks[name] for name in FACE_LANDMARKS]), axis=1)
+        row["landmarks_mm"] = float(missed.mean())
+    row |= faces(volume, result, second, landmarks, out / f"{head.name}.png")
     if head.validation:
-        row |= recovered(head, volume, result, device)
+        row |= recovered(volume, result, landmarks, device)
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def faces(
-    volume: Volume, result: pipeline.RefaceResult, second: pipeline.RefaceResult, picture: Path
+    volume: Volume,
+    result: pipeline.RefaceResult,
+    second: pipeline.RefaceResult,
+    landmarks: measures.Landmarks,
+    picture: Path,
 ) -> dict[str, float]:
     """Noise and surfaces: the original against seed 0, and seed 0 against seed 1; writes the strip of pictures."""
-    values, affine, landmarks = volume.values(), volume.affine, result.landmarks
+    values, affine = volume.values(), volume.affine
     refaced = volume.to_values(result.stored)
     level = measures.skin_level(values, affine)
     row: dict[str, float] = {}
     for prefix, image in (("noise", refaced), ("noise_original", values)):
         ratios = measures.noise_ratios(image, affine, result.mask, level)
         row |= {f"{prefix}_{name}": ratio for name, ratio in ratios.items()}
+        solid = measures.solid_head(image, affine, level)
+        row[prefix.replace("noise", "air_step")] = measures.air_step(image, result.mask, solid, level)
+    row["mask_tissue_ml"] = float((result.mask & (values > level)).sum()) * measures.voxel_ml(affine)
     old, new, other = (face_surface(image, affine) for image in (values, refaced, volume.to_values(second.stored)))
     region = (result.mask, affine, landmarks)
     row["surface_mm"], row["surface_forward_mm"] = measures.surface_distance(old, new, *region)
@@ -141,11 +154,10 @@ def faces(
     return row
 
 
-def recovered(head: Head, volume: Volume, result: pipeline.RefaceResult, device: str) -> dict[str, float]:
+def recovered(
+    volume: Volume, result: pipeline.RefaceResult, landmarks: measures.Landmarks, device: str
+) -> dict[str, float | str]:
     """Deface the raw head as other tools do, recover it, and measure what came back."""
-    known = heads.read_landmarks().get(head.name)
-    names = ("left_eye", "right_eye", "nose_tip", "left_mouth", "right_mouth", "chin")
-    landmarks = result.landmarks if known is None else dict(zip(names, known, strict=True))
     x, y, z = measures.face_coordinates(volume.stored.shape, volume.affine, landmarks)
     chin = np.asarray(landmarks["chin"]) - (np.asarray(landmarks["left_eye"]) + landmarks["right_eye"]) / 2
     depth = float(np.linalg.norm(chin))
@@ -159,7 +171,7 @@ def recovered(head: Head, volume: Volume, result: pipeline.RefaceResult, device:
         "ragged": (torn, 0.0),
         "ragged_grey": (torn, float(np.median(values[values > level]))),
     }
-    row: dict[str, float] = {}
+    row: dict[str, float | str] = {}
     for peer, (lost, fill) in peers.items():
         stored = volume.stored.copy()
         stored[lost] = volume.to_stored(np.array([fill], np.float32))[0]

@@ -41,6 +41,11 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2.0 * int((one & other).sum()) / total if total else float("nan")
 
 
+def voxel_ml(affine: np.ndarray) -> float:
+    """The volume of one voxel in ml."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
+
+
 def at_spacing(mask: np.ndarray, affine: np.ndarray, spacing: float) -> np.ndarray:
     """A bool mask on the RAS grid of ``spacing`` mm over its field of view; as it is where it has that spacing."""
     if np.allclose(geometry.voxel_sizes(affine), spacing, rtol=0.01):
@@ -131,6 +136,21 @@ def noise_ratios(values: np.ndarray, affine: np.ndarray, mask: np.ndarray, level
         below = robust_sd(residual[outside])
         ratios[name] = robust_sd(residual[inside]) / below if below > 0 else float("nan")
     return ratios
+
+
+def air_step(values: np.ndarray, mask: np.ndarray, head: np.ndarray, level: float) -> float:
+    """How much brighter the air is inside ``mask`` than outside, in per cent of the median tissue.
+
+    Both are taken at least four voxels from the ``head`` (bool) and two from the mask's border. A step shows as a slab
+    before the face in slices with a narrow window. NaN where one side has no air.
+    """
+    air = ~ndimage.binary_dilation(head, iterations=4)
+    inside = ndimage.binary_erosion(mask, iterations=2) & air & np.isfinite(values)
+    outside = air & ~ndimage.binary_dilation(mask, iterations=2) & np.isfinite(values)
+    if min(inside.sum(), outside.sum()) < _FEWEST_VOXELS:
+        return float("nan")
+    tissue = float(np.median(values[head & (values > level)]))
+    return 100.0 * (float(values[inside].mean()) - float(values[outside].mean())) / tissue
 
 
 # ---- surfaces ----
@@ -259,14 +279,13 @@ def recovery(
     """
     tissue = lost & before
     in_the_face = tissue & face
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
     return {
-        "lost_ml": float(tissue.sum()) * voxel_ml,
+        "lost_ml": float(tissue.sum()) * voxel_ml(affine),
         "found": _share(tissue & found, tissue),
         "found_face": _share(in_the_face & found, in_the_face),
         "restored": _share(tissue & found & after, tissue),
         "restored_face": _share(in_the_face & found & after, in_the_face),
-        "extra_ml": float((found & before & ~lost).sum()) * voxel_ml,
+        "extra_ml": float((found & before & ~lost).sum()) * voxel_ml(affine),
     }
 
 

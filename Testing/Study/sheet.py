@@ -59,13 +59,18 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def write_sheet(path: Path, strips: Sequence[Path], *, with_originals: bool) -> None:
-    """A PNG of at most LARGEST bytes with SHEET_COLUMNS heads a row; true faces only when asked for."""
-    from PIL import Image
+    """A PNG of at most LARGEST bytes with SHEET_COLUMNS heads a row; true faces only when asked for.
+
+    Every head is captioned with its strip's file name.
+    """
+    from PIL import Image, ImageDraw
 
     pictures = []
     for strip in strips:
-        picture = np.asarray(Image.open(strip).convert("L"))
-        pictures.append(picture if with_originals else picture[:, TILE:])
+        picture = Image.open(strip).convert("L")
+        picture = picture if with_originals else picture.crop((TILE, 0, *picture.size))
+        ImageDraw.Draw(picture).text((4, 2), strip.stem, fill=255)
+        pictures.append(np.asarray(picture))
     while len(pictures) % SHEET_COLUMNS:
         pictures.append(np.zeros_like(pictures[0]))
     gap = ((0, 6), (0, 12))
