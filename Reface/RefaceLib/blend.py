@@ -38,13 +38,15 @@ def blend(
     values: np.ndarray,
     mask: np.ndarray,
     head: np.ndarray,
+    brain: np.ndarray,
     painting: Painting,
     seed: int,
 ) -> np.ndarray:
     """The stored array with the painted face in the mask.
 
-    ``defaced``: stored array with the mask blank; ``values``: its scaled values (I, J, K) float32; ``head``: bool, the
-    visible head. The painting is sampled once, gets the noise of this scan, and is written to mask voxels only.
+    ``defaced``: stored array with the mask blank; ``values``: its scaled values (I, J, K) float32; ``head``,
+    ``brain``: bool, what of them is visible. The painting is sampled
+    once, gets the noise of this scan, and is written to mask voxels only.
     """
     if not mask.any():
         return defaced
@@ -54,23 +56,32 @@ def blend(
     picture, affine = geometry.block_mean(painting.picture, painting.affine, geometry.voxel_sizes(volume.affine).mean())
     grid = geometry.Grid(mask[window].shape, here)
     face = geometry.resample(picture, affine, grid, clamp=True)[mask[window]]
-    face = add_noise(face, values, mask, head, painting, seed)
+    face = add_noise(face, values, mask, head, brain, painting, seed)
     out = defaced.copy()
     out[mask] = volume.to_stored(face)
     return out
 
 
 def add_noise(
-    face: np.ndarray, values: np.ndarray, mask: np.ndarray, head: np.ndarray, painting: Painting, seed: int
+    face: np.ndarray,
+    values: np.ndarray,
+    mask: np.ndarray,
+    head: np.ndarray,
+    brain: np.ndarray,
+    painting: Painting,
+    seed: int,
 ) -> np.ndarray:
-    """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
+    """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air.
+
+    The tissue around is that of the head without the brain, whose folds look like noise in a coarse scan.
+    """
     window = _window_around(mask, 24)
-    v, m, h = values[window], mask[window], head[window]
+    v, m, h, b = values[window], mask[window], head[window], brain[window]
     white = painting.scale.white
     composed = v.copy()
     composed[m] = face  # the window holds all of the mask, in the same order
     energy = ndimage.uniform_filter((composed - _neighbours(composed)) ** 2, 3)
-    outside = ndimage.binary_erosion(h & ~m, iterations=2) & (v > _TISSUE * white)
+    outside = ndimage.binary_erosion(h & ~m & ~b, iterations=2) & (v > _TISSUE * white)
     inside = ndimage.binary_erosion(m & (composed > _TISSUE * white), iterations=2)
     target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
     tissue_sd = float(np.sqrt(max(target - present, 0.0)))

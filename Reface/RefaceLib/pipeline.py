@@ -148,8 +148,10 @@ def _new_face(
     with run.stage("generate"):
         painting = painter.paint(values, volume.affine, mask, rest, models, seed, run.cancelled)
     with run.stage("blend"):
-        head = facemask.to_native(rest.head, rest.grid, values.shape, volume.affine) & ~mask
-        return blend.blend(volume, defaced, values, mask, head, painting, seed)
+        head, brain = (
+            facemask.to_native(found, rest.grid, values.shape, volume.affine) for found in (rest.head, rest.brain)
+        )
+        return blend.blend(volume, defaced, values, mask, head & ~mask, brain, painting, seed)
 
 
 def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, float]:
@@ -173,13 +175,16 @@ def inspect_head(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> li
     """Warnings about the head; HeadNotFoundError for a brain without a head around it."""
     coarse, coarse_affine = geometry.block_mean(values, affine, 2.0)
     image = geometry.resample(coarse, coarse_affine, parse.grid)
-    near = geometry.dilate_mm(parse.brain, 6.0, parse.grid.affine)
-    white = np.percentile(image[parse.brain], 90)
-    if ((image > 0.12 * white) & ~near).sum() < 0.1 * parse.brain.sum():
+    brain = parse.brain & geometry.in_view(coarse.shape, coarse_affine, parse.grid)
+    if brain.sum() < 0.2 * parse.brain.sum():
+        raise HeadNotFoundError("Too little of the brain is in the field of view to place a face: give a whole head.")
+    near = geometry.dilate_mm(brain, 6.0, parse.grid.affine)
+    white = np.percentile(image[brain], 90)
+    if ((image > 0.12 * white) & ~near).sum() < 0.1 * brain.sum():
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
         )
-    depth = ndimage.distance_transform_edt(parse.brain, sampling=geometry.voxel_sizes(parse.grid.affine))
+    depth = ndimage.distance_transform_edt(brain, sampling=geometry.voxel_sizes(parse.grid.affine))
     rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
     if core.size and np.median(rim) > 0.97 * np.median(core):
         return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]

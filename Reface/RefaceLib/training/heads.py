@@ -57,10 +57,10 @@ def read_landmarks(path: Path | None = None) -> dict[str, np.ndarray]:
 def labelled_heads(folder: Path) -> dict[str, tuple[Path, Path]]:
     """Heads ``<id>_T1w.nii.gz`` with labels ``<id>_dlmuse.nii.gz`` beside them: id -> (T1w, labels)."""
     found = {}
-    for image in sorted(Path(folder).rglob("*_T1w.nii.gz")):
+    for image in all_heads(folder):
         labels = image.with_name(image.name.replace("_T1w", "_dlmuse"))
         if labels.exists():
-            found[image.name.removesuffix("_T1w.nii.gz")] = (image, labels)
+            found[head_id(image)] = (image, labels)
     return found
 
 
@@ -132,13 +132,18 @@ def excluded_ids() -> frozenset[str]:
     return frozenset(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
+def head_id(path: Path) -> str:
+    """``sub-01`` of ``sub-01_T1w.nii.gz``."""
+    return path.name.removesuffix("_T1w.nii.gz")
+
+
+def all_heads(folder: Path) -> list[Path]:
+    """Every ``<id>_T1w.nii.gz`` below ``folder``."""
+    return sorted(Path(folder).rglob("*_T1w.nii.gz"))
+
+
 def fine_heads(folder: Path, finest: float = 1.25) -> list[Path]:
     """T1w heads of at most ``finest`` mm without labels, those of validation.txt left out."""
-    held_out = validation_ids()
-    found = []
-    for path in sorted(Path(folder).rglob("*_T1w.nii.gz")):
-        name = path.name.removesuffix("_T1w.nii.gz")
-        if name not in held_out and name not in labelled_heads(path.parent):
-            if max(nib.load(path).header.get_zooms()[:3]) <= finest:
-                found.append(path)
-    return found
+    held_out, labelled = validation_ids(), labelled_heads(folder)
+    free = [path for path in all_heads(folder) if head_id(path) not in held_out and head_id(path) not in labelled]
+    return [path for path in free if max(nib.load(path).header.get_zooms()[:3]) <= finest]

@@ -50,8 +50,8 @@ class TrainCommand:
 
         if not self.data.is_dir():
             raise InputError(f"The folder of heads {self.data} does not exist.")
-        if not heads.labelled_heads(self.data):
-            raise InputError(f"The folder {self.data} holds no <id>_T1w.nii.gz with an <id>_dlmuse.nii.gz beside it.")
+        if not heads.all_heads(self.data):
+            raise InputError(f"The folder {self.data} holds no <id>_T1w.nii.gz.")
         if self.threads:
             torch.set_num_threads(self.threads)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,9 @@ class TrainCommand:
     def _train_parser(self, name: str, device: str) -> None:
         from RefaceLib.training.parserloop import ParserTraining, train
 
+        if not heads.labelled_heads(self.data):
+            print(f"{self.data} has no brain labels: the shipped {name} is used as it is.")
+            return
         minutes, posed = self.minutes * _SHARES[name], name == "parser"
         train(ParserTraining(self.data, self.out / name, posed, minutes=minutes, device=device, seed=self.seed))
 
@@ -89,7 +92,7 @@ class TrainCommand:
         from RefaceLib.training.fineloop import FineTraining, train_fine
 
         config = FineTraining(self.out / "fine", minutes=self.minutes * _SHARES["fine"], device=device, seed=self.seed)
-        train_fine(config, self.fine_data(device))
+        train_fine(config, self.fine_data())
 
     def _export(self, device: str) -> None:
         del device
@@ -99,11 +102,8 @@ class TrainCommand:
         """Training boxes, validation boxes, the shape model and its atlas; made once and kept in ``out``."""
         cache = self.out / "boxes.pkl"
         if not cache.exists():
-            landmarks, held_out, broken = heads.read_landmarks(), heads.validation_ids(), heads.excluded_ids()
-            found = heads.labelled_heads(self.data)
-            made = [
-                boxes.labelled_box(name, *paths, landmarks[name]) for name, paths in found.items() if name in landmarks
-            ]
+            held_out, broken = heads.validation_ids(), heads.excluded_ids()
+            made = self._coarse_boxes()
             training = [b for b in made if b.name not in held_out | broken]
             model = boxes.build_shape_model(training)
             atlas = build_atlas(training, model, jobs=self.jobs)
@@ -112,14 +112,31 @@ class TrainCommand:
         with cache.open("rb") as stream:
             return pickle.load(stream)
 
-    def fine_data(self, device: str) -> list[boxes.Box]:
-        """1 mm boxes of the fine heads, parsed by the parser that was just trained."""
-        nets = [_averaged(self.out / name / "parser.pt", f"{name}_net", device) for name in ("finder", "parser")]
-        made = []
-        for path in heads.fine_heads(self.data):
-            values, affine = heads.load(path)
-            parse = parse_head(np.nan_to_num(values), affine, *nets, device)
-            made.append(boxes.make_box(path.name, values, affine, parse, 1.0))
+    def _coarse_boxes(self) -> list[boxes.Box]:
+        """Boxes of labelled heads with known landmarks; without any, of all heads, by the head parser."""
+        landmarks, labelled = heads.read_landmarks(), heads.labelled_heads(self.data)
+        made = [boxes.labelled_box(name, *labelled[name], landmarks[name]) for name in labelled if name in landmarks]
+        return made or [self._parsed_box(path, 2.0) for path in heads.all_heads(self.data)]
+
+    def _parsed_box(self, path: Path, spacing: float) -> boxes.Box:
+        values, affine = heads.load(path)
+        values = np.nan_to_num(values)
+        parse = parse_head(values, affine, *self._parser_networks(), "cpu")
+        return boxes.make_box(heads.head_id(path), values, affine, parse, spacing)
+
+    def _parser_networks(self) -> tuple[object, object]:
+        """Finder and parser of this training where they were trained, else those that are shipped."""
+        from RefaceLib import weights
+
+        names = ("finder", "parser")
+        if all((self.out / name / "parser.pt").exists() for name in names):
+            return tuple(_averaged(self.out / name / "parser.pt", f"{name}_net") for name in names)
+        shipped = weights.load_models("cpu")
+        return shipped.finder, shipped.parser
+
+    def fine_data(self) -> list[boxes.Box]:
+        """1 mm boxes of the fine heads, by the head parser."""
+        made = [self._parsed_box(path, 1.0) for path in heads.fine_heads(self.data)]
         if not made:
             raise InputError(f"The folder {self.data} holds no T1w heads of 1.25 mm or finer for the fine stage.")
         return made
