@@ -175,12 +175,17 @@ def inspect_head(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> li
     """Warnings about the head; HeadNotFoundError for a brain without a head around it."""
     coarse, coarse_affine = geometry.block_mean(values, affine, 2.0)
     image = geometry.resample(coarse, coarse_affine, parse.grid)
-    brain = parse.brain & geometry.in_view(coarse.shape, coarse_affine, parse.grid)
+    view = geometry.in_view(coarse.shape, coarse_affine, parse.grid)
+    brain = parse.brain & view
     if brain.sum() < 0.2 * parse.brain.sum():
         raise HeadNotFoundError("Too little of the brain is in the field of view to place a face: give a whole head.")
-    near = geometry.dilate_mm(brain, 6.0, parse.grid.affine)
-    white = np.percentile(image[brain], 90)
-    if ((image > 0.12 * white) & ~near).sum() < 0.1 * brain.sum():
+    dark, grey, white = np.percentile(image[brain], (10, 50, 90))
+    if white - dark < 0.05 * grey:
+        raise HeadNotFoundError("No head was found in the volume: what was taken for a brain is uniform.")
+    # Far enough out that a brain found too small does not count its own rim as scalp.
+    away = ndimage.distance_transform_edt(~parse.brain, sampling=geometry.voxel_sizes(parse.grid.affine))
+    scalp = image[view & (away > 14) & (away < 20)]
+    if scalp.size and (scalp > 0.12 * white).mean() < 0.05:
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
         )

@@ -183,14 +183,21 @@ def export(out: Path, data: Path) -> None:
         path = folder / f"{name}.safetensors"
         registry["models"][name] = {
             "file": path.name, "sha256": weights.sha256_of(path), "version": "1", "date": date.today().isoformat(),
-            "licence": _LICENCE, "data": _DATA[name], "command": "reface train DATA OUT",
+            "licence": _LICENCE[name], "data": _DATA[name], "command": "reface train DATA OUT; see docs/experiments.md",
             "figures": figures.get(name, {}),
             **training_log(out / {"coarse": "faces", "shape": "faces"}.get(name, name)),
         }  # fmt: skip
     (folder / weights.REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
 
 
-_LICENCE = "CC-BY-SA-3.0 (trained on IXI); see the README"
+_IXI_LICENCE = "CC-BY-SA-3.0"  # what is made of IXI keeps its licence
+_LICENCE = {
+    "finder": _IXI_LICENCE,
+    "parser": _IXI_LICENCE,
+    "shape": _IXI_LICENCE,
+    "coarse": _IXI_LICENCE,
+    "fine": "Apache-2.0",
+}
 _IXI = "IXI T1 at 2 mm with DLMUSE labels (CC BY-SA 3.0), less the subjects of validation.txt"
 _DATA = {
     "finder": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
