@@ -88,7 +88,7 @@ def fill_value(values: np.ndarray) -> float | None:
 
 
 def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
-    """Bring a bool mask of ``grid`` to a native grid: linear interpolation, cut at one half."""
+    """Bring a mask (bool, or likelihoods) of ``grid`` to a native grid: linear interpolation, cut at one half."""
     out = np.zeros(shape, dtype=bool)
     voxels = np.argwhere(mask)
     if not len(voxels):

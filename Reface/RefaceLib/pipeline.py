@@ -116,7 +116,7 @@ def reface_volume(
         warnings += inspect_head(values, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
-        brain = facemask.to_native(parse.brain, parse.grid, values.shape, volume.affine)
+        brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
         mask &= ~brain
         warnings += inspect_mask(mask, volume.affine, parse, options)
         stored = blend.deface(volume, values, mask)

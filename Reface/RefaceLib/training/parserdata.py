@@ -15,10 +15,13 @@ from RefaceLib.training.heads import SWAP, ParserSample
 CROP = (80, 96, 96)  # voxels of 2 mm that the finder is trained on
 
 
-def random_sample(rng: np.random.Generator, sample: ParserSample, *, posed: bool) -> tuple[Tensor, Tensor, np.ndarray]:
+def random_sample(
+    rng: np.random.Generator, sample: ParserSample, *, posed: bool, strength: float = 1.0
+) -> tuple[Tensor, Tensor, np.ndarray]:
     """One picture: image (1, X, Y, Z), masks (2, X, Y, Z: brain, head), points (17, 3) in voxels, NaN where unknown.
 
     ``posed``: in the canonical head box, nearly (for the parser); else a crop in any pose (for the finder).
+    ``strength`` scales how often contrasts are changed, faces removed, and scans made faulty.
     """
     shape = canonical.head_box(SPACING).shape if posed else CROP
     matrix, offset = _near_canonical(rng, sample) if posed else _random_placement(rng, sample)
@@ -27,12 +30,12 @@ def random_sample(rng: np.random.Generator, sample: ParserSample, *, posed: bool
         points = points[SWAP]
     stack = torch.from_numpy(np.stack([sample.brain, sample.head]).astype(np.float32))
     masks = synth.warp(stack, matrix, offset, shape, "bilinear") > 0.5
-    image = _picture(rng, sample, matrix, offset, shape)
-    if rng.random() < 0.45:
+    image = _picture(rng, sample, matrix, offset, shape, 0.35 * strength)
+    if rng.random() < 0.45 * min(1.0, 2 * strength):
         removed = synth.random_removal(rng, masks[0], points[: len(FACE_LANDMARKS)])
         image = synth.fill_removed(rng, image, removed)
         masks[1] &= ~removed
-    image = synth.scanner_faults(rng, image) if rng.random() < 0.85 else image
+    image = synth.scanner_faults(rng, image) if rng.random() < 0.85 * strength else image
     return synth.normalise(image)[None], masks.float(), points
 
 
@@ -61,14 +64,19 @@ def _random_placement(rng: np.random.Generator, sample: ParserSample) -> tuple[n
 
 
 def _picture(
-    rng: np.random.Generator, sample: ParserSample, matrix: np.ndarray, offset: np.ndarray, shape: tuple[int, int, int]
+    rng: np.random.Generator,
+    sample: ParserSample,
+    matrix: np.ndarray,
+    offset: np.ndarray,
+    shape: tuple[int, int, int],
+    remapped: float,
 ) -> Tensor:
     source = torch.from_numpy(sample.image.astype(np.float32))[None]
     if sample.classes:
         classes = synth.warp(source, matrix, offset, shape, "nearest")[0]
         return synth.paint_labels(rng, classes.round(), sample.classes)
     image = synth.warp(source / 160, matrix, offset, shape, "bilinear")[0]
-    return synth.remap_contrast(rng, image) if rng.random() < 0.35 else image
+    return synth.remap_contrast(rng, image) if rng.random() < remapped else image
 
 
 def heat_targets(points: np.ndarray, shape: tuple[int, int, int], sigma: float = 1.5) -> tuple[Tensor, Tensor]:

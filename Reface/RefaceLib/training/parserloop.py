@@ -19,6 +19,8 @@ from RefaceLib.networks import HeadParserNet, finder_net, parser_net
 from RefaceLib.training import heads, state
 from RefaceLib.training.parserdata import heat_targets, random_sample
 
+_CLEAN_FROM = 0.8  # of the time budget
+
 
 @dataclass(frozen=True)
 class ParserTraining:
@@ -63,7 +65,7 @@ def train(config: ParserTraining) -> HeadParserNet:
     torch.manual_seed(config.seed)
     real, maps, validation = load_samples(config.data)
     net = (parser_net() if config.posed else finder_net()).to(config.device, memory_format=torch.channels_last_3d)
-    average = state.Averaged(net)
+    average = state.Averaged(net, decay=0.99)  # a long average lags behind the falling rate
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=1e-3)
     parts = {"net": net, "average": average.net, "optimiser": optimiser}
     progress = state.Progress(config.minutes)
@@ -72,9 +74,12 @@ def train(config: ParserTraining) -> HeadParserNet:
     saved = time.monotonic()
     while progress.fraction < 1:
         rng = np.random.default_rng((config.seed, progress.step))
-        pool = maps if maps and rng.random() < config.label_map_share else real
+        # Towards the end the pictures are mostly as scanners make them: exact edges are learnt from clean ones.
+        strength = 1.0 if progress.fraction < _CLEAN_FROM else 0.35
+        pool = maps if maps and rng.random() < config.label_map_share * strength else real
+        head = pool[rng.integers(len(pool))]
         losses = _step(
-            net, optimiser, config, progress, random_sample(rng, pool[rng.integers(len(pool))], posed=config.posed)
+            net, optimiser, config, progress, random_sample(rng, head, posed=config.posed, strength=strength)
         )
         average.update(net, progress.step)
         progress.tick(losses)
