@@ -15,6 +15,7 @@ from RefaceLib.headparser import SPACING, HeadParse, brain_frame
 PROTECTED_MM = 4.0  # the brain, grown by this, is never face
 _WEIGHT_FACE, _WEIGHT_BRAIN = 2.0, 1.0
 _STIFFNESS_MM = 40.0
+_DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
 
 
 def face_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
@@ -37,8 +38,9 @@ def canonical_coordinates(grid: geometry.Grid, frame: np.ndarray) -> tuple[np.nd
 
 def protected(parse: HeadParse, grid: geometry.Grid) -> np.ndarray:
     """The brain and PROTECTED_MM around it, on ``grid``."""
-    # Half a voxel more: a native voxel between two grid points must not slip through.
-    near = geometry.dilate_mm(parse.brain, PROTECTED_MM + 1.0, parse.grid.affine)
+    # Doubtful voxels count as brain, and there is a voxel more: a native voxel between two must not slip through.
+    brain = parse.brain if parse.likelihood is None else parse.likelihood > _DOUBT
+    near = geometry.dilate_mm(brain, PROTECTED_MM + 2.0, parse.grid.affine)
     return geometry.resample(near.astype(np.float32), parse.grid.affine, grid) > 0.25
 
 

@@ -88,7 +88,7 @@ def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: Hea
     brain = ndimage.binary_fill_holes(largest_component(brain_p > 0.5))
     head = ndimage.binary_fill_holes(largest_component((head_p > 0.5) | brain))
     points, certainty = decode_heatmaps(heat, world)
-    near = ndimage.binary_dilation(brain)
+    near = ndimage.binary_dilation(brain, iterations=4)
     likelihood = np.where(near, np.where(brain, np.maximum(brain_p, 0.51), np.minimum(brain_p, 0.49)), 0)
     parse = HeadParse(world, brain, head, points, certainty, likelihood.astype(np.float32))
     if parse.brain_ml() < _SMALLEST_BRAIN_ML:
