@@ -64,13 +64,15 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     fill = fill_value(values)
     grid = geometry.ras_grid(values.shape, affine, SPACING)
     x, y, z = canonical_coordinates(grid, brain_frame(parse.points, parse.certainty))
-    zone = ((y > 20.0) | canonical.in_ears(x, y, z)) & (z < 45.0) & (z > -146.0) & (np.abs(x) < 112.0)
-    zone &= ~protected(parse, grid)
-    here = to_native(zone, grid, values.shape, affine)
+    zone = (y > 20.0) | ((y > -25.0) & (z < -45.0)) | canonical.in_ears(x, y, z)
+    zone &= (z < 45.0) & (z > -146.0) & (np.abs(x) < 112.0)
+    here, guarded = (to_native(m, grid, values.shape, affine) for m in (zone, protected(parse, grid)))
     same = here & ((values == fill) | ~np.isfinite(values))
     steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
     solid = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps)
-    return ndimage.binary_dilation(solid, iterations=1) & here
+    # What is exactly blank is no brain, however near; its rim may be, and is guarded.
+    rim = ndimage.binary_dilation(solid, iterations=1) & ~solid & ~guarded
+    return ((solid & same) | (solid & ~guarded) | rim) & here
 
 
 def fill_value(values: np.ndarray) -> float | None:
