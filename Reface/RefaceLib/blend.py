@@ -11,8 +11,8 @@ from RefaceLib.painter import Painting
 
 _TISSUE = 0.25  # of white matter: brighter is tissue
 # What _noise_variance would find in white noise of variance 1: 7/6 for (voxel - mean of its six neighbours), and the
-# lower quartile of its mean over 27 voxels.
-_NOISE_GAIN = 0.88
+# lowest tenth of its mean over 27 voxels.
+_NOISE_GAIN = 0.70
 
 
 def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def add_noise(
     white = painting.scale.white
     composed = v.copy()
     composed[m] = face  # the window holds all of the mask, in the same order
-    energy = ndimage.uniform_filter((composed - _neighbours(composed)) ** 2, 3)
+    energy = _energy(composed)
     outside = ndimage.binary_erosion(h & ~m & ~b, iterations=2) & (v > _TISSUE * white)
     inside = ndimage.binary_erosion(m & (composed > _TISSUE * white), iterations=2)
     target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
@@ -90,15 +90,29 @@ def add_noise(
     air_sd = min(air_sd, 0.1 * white)
     rng = np.random.default_rng((seed, 1))
     share = np.clip(face / (_TISSUE * white), 0, 1)
-    sd = air_sd + (tissue_sd - air_sd) * share
     real, imaginary = rng.standard_normal((2, len(face)), dtype=np.float32)
-    return np.sqrt((face + sd * real) ** 2 + (sd * imaginary) ** 2)
+
+    def noisy(tissue: float) -> np.ndarray:
+        sd = air_sd + (tissue - air_sd) * share
+        return np.sqrt((face + sd * real) ** 2 + (sd * imaginary) ** 2)
+
+    # Texture and noise together are less quiet than the sum of both: one look at the result corrects the level.
+    composed[m] = noisy(tissue_sd)
+    reached = _noise_variance(_energy(composed)[inside])
+    if reached > target > 0:
+        tissue_sd *= float(np.sqrt(max(target - present, 0.0) / (reached - min(present, target))))
+    return noisy(tissue_sd)
+
+
+def _energy(a: np.ndarray) -> np.ndarray:
+    """Local mean (27 voxels) of the squared difference between a voxel and its six neighbours."""
+    return ndimage.uniform_filter((a - _neighbours(a)) ** 2, 3)
 
 
 def _noise_variance(energy: np.ndarray) -> float:
-    """The variance of the noise, from local means of the squared residual: the quietest quarter, where no edges are."""
+    """The variance of the noise, from local means of the squared residual: the quietest tenth, where no edges are."""
     energy = energy[np.isfinite(energy)]
-    return float(np.quantile(energy, 0.25)) / _NOISE_GAIN if energy.size > 50 else 0.0
+    return float(np.quantile(energy, 0.1)) / _NOISE_GAIN if energy.size > 50 else 0.0
 
 
 def _neighbours(a: np.ndarray) -> np.ndarray:
