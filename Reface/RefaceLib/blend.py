@@ -96,11 +96,13 @@ def add_noise(
         sd = air_sd + (tissue - air_sd) * share
         return np.sqrt((face + sd * real) ** 2 + (sd * imaginary) ** 2)
 
-    # Texture and noise together are less quiet than the sum of both: one look at the result corrects the level.
-    composed[m] = noisy(tissue_sd)
-    reached = _noise_variance(_energy(composed)[inside])
-    if reached > target > 0:
-        tissue_sd *= float(np.sqrt(max(target - present, 0.0) / (reached - min(present, target))))
+    # Texture and noise together are less quiet than the sum of both: looks at the result correct the level.
+    for _ in range(3):
+        composed[m] = noisy(tissue_sd)
+        reached = _noise_variance(_energy(composed)[inside])
+        if reached <= 1.1 * target or not tissue_sd:
+            break
+        tissue_sd *= 0.9 * float(np.sqrt(target / reached))
     return noisy(tissue_sd)
 
 
