@@ -55,7 +55,7 @@ class FakePipeline(ModuleType):
             progress(0.5, "generate")
         self.step()
         stored = volume.stored.copy()
-        stored[mask] = options.seed
+        stored[mask] = options.seed % 100
         counts = {"voxels_changed": int((stored != volume.stored).sum()), "voxels_changed_outside_mask": 0}
         counts |= {"brain_voxels_changed": 0, "mask_ml": 100.0, **self.counts}
         return SimpleNamespace(
