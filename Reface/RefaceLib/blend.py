@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
 from RefaceLib import geometry
+from RefaceLib.intensity import IntensityScale
 from RefaceLib.io import Volume
 from RefaceLib.painter import Painting
 
@@ -32,22 +36,23 @@ def blank_value(values: np.ndarray, mask: np.ndarray) -> float:
     return min(lowest, 0.0) if lowest <= 0 else lowest if lowest > 1 else 0.0
 
 
-def blend(
-    volume: Volume,
-    defaced: np.ndarray,
-    values: np.ndarray,
-    mask: np.ndarray,
-    head: np.ndarray,
-    brain: np.ndarray,
-    painting: Painting,
-    seed: int,
-) -> np.ndarray:
-    """The stored array with the painted face in the mask.
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a new face is put into, in the native grid (I, J, K): scaled ``values`` (float32) that are blank in the
+    ``mask``, and what is visible of ``head`` and ``brain`` (bool)."""
 
-    ``defaced``: stored array with the mask blank; ``values``: its scaled values (I, J, K) float32; ``head``,
-    ``brain``: bool, what of them is visible. The painting is sampled
-    once, gets the noise of this scan, and is written to mask voxels only.
+    values: np.ndarray
+    mask: np.ndarray
+    head: np.ndarray
+    brain: np.ndarray
+
+
+def blend(volume: Volume, defaced: np.ndarray, around: Surroundings, painting: Painting, seed: int) -> np.ndarray:
+    """The stored array with the painted face in the mask; ``defaced`` is the stored array with the mask blank.
+
+    The painting is sampled once, gets the noise of this scan, and is written to mask voxels only.
     """
+    mask = around.mask
     if not mask.any():
         return defaced
     window = _window_around(mask, 1)
@@ -56,54 +61,69 @@ def blend(
     picture, affine = geometry.block_mean(painting.picture, painting.affine, geometry.voxel_sizes(volume.affine).mean())
     grid = geometry.Grid(mask[window].shape, here)
     face = geometry.resample(picture, affine, grid, clamp=True)[mask[window]]
-    face = add_noise(face, values, mask, head, brain, painting, seed)
     out = defaced.copy()
-    out[mask] = volume.to_stored(face)
+    out[mask] = volume.to_stored(add_noise(face, around, painting.scale, seed))
     return out
 
 
-def add_noise(
-    face: np.ndarray,
-    values: np.ndarray,
-    mask: np.ndarray,
-    head: np.ndarray,
-    brain: np.ndarray,
-    painting: Painting,
-    seed: int,
-) -> np.ndarray:
-    """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air.
+def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, seed: int) -> np.ndarray:
+    """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
+    signal = face - scale.black  # noise makes magnitudes of what is above black
+    tissue_level = _TISSUE * (scale.white - scale.black)
+    air_sd = _air_noise(around, scale)
+    real, imaginary = np.random.default_rng((seed, 1)).standard_normal((2, len(face)), dtype=np.float32)
+    share = np.clip(signal / tissue_level, 0, 1)
+
+    def noisy(tissue_sd: float) -> np.ndarray:
+        sd = air_sd + (tissue_sd - air_sd) * share
+        return np.sqrt((signal + sd * real) ** 2 + (sd * imaginary) ** 2)
+
+    return noisy(_tissue_noise(signal, noisy, around, scale, tissue_level)) + scale.black
+
+
+def _air_noise(around: Surroundings, scale: IntensityScale) -> float:
+    """The standard deviation behind the magnitudes of the visible air about the mask."""
+    window = _window_around(around.mask, 24)
+    values, mask, head = (a[window] for a in (around.values, around.mask, around.head))
+    air = values[~ndimage.binary_dilation(head, iterations=4) & ~mask & np.isfinite(values)] - scale.black
+    level = float(np.median(np.abs(air)) / 1.1774) if air.size > 100 else 0.0  # of a Rayleigh distribution
+    return min(level, 0.1 * (scale.white - scale.black))
+
+
+def _tissue_noise(
+    signal: np.ndarray,
+    noisy: Callable[[float], np.ndarray],
+    around: Surroundings,
+    scale: IntensityScale,
+    tissue_level: float,
+) -> float:
+    """The standard deviation of the noise that makes painted tissue as noisy as the tissue around it.
 
     The tissue around is that of the head without the brain, whose folds look like noise in a coarse scan.
     """
-    window = _window_around(mask, 24)
-    v, m, h, b = values[window], mask[window], head[window], brain[window]
-    white = painting.scale.white
-    composed = v.copy()
-    composed[m] = face  # the window holds all of the mask, in the same order
-    energy = _energy(composed)
-    outside = ndimage.binary_erosion(h & ~m & ~b, iterations=2) & (v > _TISSUE * white)
-    inside = ndimage.binary_erosion(m & (composed > _TISSUE * white), iterations=2)
+    composed = around.values - scale.black
+    composed[around.mask] = signal
+    painted = around.mask & (composed > tissue_level)
+    if not painted.any():
+        return 0.0
+    window = _window_around(painted, 16)
+    mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
+    piece = composed[window]
+    outside = ndimage.binary_erosion(head & ~mask & ~brain, iterations=2) & (piece > tissue_level)
+    inside = ndimage.binary_erosion(painted[window], iterations=2)
+    energy = _energy(piece)
     target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
-    tissue_sd = float(np.sqrt(max(target - present, 0.0)))
-    air = v[~ndimage.binary_dilation(h, iterations=4) & ~m & np.isfinite(v)]
-    air_sd = float(np.median(np.abs(air)) / 1.1774) if air.size > 100 else 0.0  # of a Rayleigh distribution
-    air_sd = min(air_sd, 0.1 * white)
-    rng = np.random.default_rng((seed, 1))
-    share = np.clip(face / (_TISSUE * white), 0, 1)
-    real, imaginary = rng.standard_normal((2, len(face)), dtype=np.float32)
-
-    def noisy(tissue: float) -> np.ndarray:
-        sd = air_sd + (tissue - air_sd) * share
-        return np.sqrt((face + sd * real) ** 2 + (sd * imaginary) ** 2)
-
+    sd = float(np.sqrt(max(target - present, 0.0)))
     # Texture and noise together are less quiet than the sum of both: looks at the result correct the level.
     for _ in range(3):
-        composed[m] = noisy(tissue_sd)
-        reached = _noise_variance(_energy(composed)[inside])
-        if reached <= 1.1 * target or not tissue_sd:
+        if not sd:
             break
-        tissue_sd *= 0.9 * float(np.sqrt(target / reached))
-    return noisy(tissue_sd)
+        composed[around.mask] = noisy(sd)
+        reached = _noise_variance(_energy(composed[window])[inside])
+        if reached <= 1.1 * target:
+            break
+        sd *= 0.9 * float(np.sqrt(target / reached))
+    return sd
 
 
 def _energy(a: np.ndarray) -> np.ndarray:

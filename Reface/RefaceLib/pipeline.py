@@ -151,7 +151,8 @@ def _new_face(
         head, brain = (
             facemask.to_native(found, rest.grid, values.shape, volume.affine) for found in (rest.head, rest.brain)
         )
-        return blend.blend(volume, defaced, values, mask, head & ~mask, brain, painting, seed)
+        around = blend.Surroundings(values, mask, head & ~mask, brain)
+        return blend.blend(volume, defaced, around, painting, seed)
 
 
 def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, float]:
