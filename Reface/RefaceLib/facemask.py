@@ -92,7 +92,7 @@ def fill_value(values: np.ndarray) -> float | None:
 
 
 def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
-    """Bring a mask (bool, or likelihoods) of ``grid`` to a native grid: linear interpolation, cut at one half."""
+    """Bring a mask (bool, or likelihoods) of ``grid`` to a native grid: linear interpolation, cut near one half."""
     out = np.zeros(shape, dtype=bool)
     voxels = np.argwhere(mask)
     if not len(voxels):
@@ -109,5 +109,6 @@ def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int]
     piece = geometry.Grid(tuple(int(n) for n in stop - start), box_affine)
     # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
     sampled = geometry.resample(mask, grid.affine, piece, clamp=True)
-    out[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = sampled > 0.5
+    # Not one half itself: between two voxels of the grid that is a tie, which rounding would decide.
+    out[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = sampled > 0.49
     return out
