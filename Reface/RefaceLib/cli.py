@@ -34,7 +34,7 @@ Command = ImageCommand | DemoCommand | BenchmarkCommand | TrainCommand
 # ---- options ----
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises its errors instead of printing the usage and leaving."""
 
     def error(self, message: str) -> NoReturn:
@@ -52,7 +52,7 @@ def _seed(text: str) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="reface", description="Replace the face in a head MRI; leave every other voxel as it was.")
+    parser = Parser(prog="reface", description="Replace the face in a head MRI; leave every other voxel as it was.")
     parser.add_argument("--version", action="version", version=f"reface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_image(commands.add_parser("image", help="reface one volume"))
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: Command | None = None
     try:
-        with _terminated_as_interrupted():
+        with terminated_as_interrupted():
             command = parse(arguments)
             return command.run()
     except SystemExit as leaving:  # --help and --version
@@ -132,10 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # anything else is an error of the program; the user still gets a sentence
         if os.environ.get("REFACE_DEBUG") == "1":
             traceback.print_exc()
-        return _fail(command, _unexpected(error), 1)
+        return _fail(command, unexpected(error), 1)
 
 
-def _unexpected(error: Exception) -> str:
+def unexpected(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
         return "There is not enough memory for this volume, and nothing was written: close other programs."
@@ -154,7 +154,7 @@ def _fail(command: Command | None, sentence: str, code: int) -> int:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, by which a parent process stops this one, cleans up as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

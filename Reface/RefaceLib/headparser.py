@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SPACING = 2.0  # mm of the working rasters
 _SMALLEST_BRAIN_ML = 250.0  # below it there is no head in the picture (a newborn's brain has about 350 ml)
 _NEEDED_CERTAINTY = 0.12  # median share of the brain landmarks' heat maps within 12 mm of their peaks
+_BRIGHT, _CONTENT_SHARE = 0.15, 0.01  # a plane with more than this share of bright voxels is not air
+_MARGIN = 5  # voxels about what is not air
 _SCALES = (0.65, 1.35)  # of a head against the mean adult's: beyond it, something else was taken for a head
 
 
@@ -33,6 +35,7 @@ class HeadParse:
 
     ``points`` (17, 3) in the order of canonical.LANDMARKS, ``certainty`` (17,) in 0..1: the share of the heat map near
     its peak. ``likelihood`` (float32) is above one half in the brain, and gives a smoother brain in another grid.
+    ``picture`` (float32) is what the parser saw, 0 in air and about 1 in bright tissue.
     """
 
     grid: Grid
@@ -41,6 +44,7 @@ class HeadParse:
     points: np.ndarray
     certainty: np.ndarray
     likelihood: np.ndarray | None = None
+    picture: np.ndarray | None = None
 
     def brain_ml(self) -> float:
         return float(self.brain.sum() * abs(np.linalg.det(self.grid.affine[:3, :3])) / 1000)
@@ -54,6 +58,23 @@ def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
     low = float(np.percentile(coarse[::3, ::3, ::3], 1))
     image = geometry.resample(coarse, coarse_affine, grid, outside=low)
     return normalise(image), grid
+
+
+def _around_content(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+    """The part of a conformed picture that is not air all about (multiples of 16 voxels): less for the finder to do."""
+    window = []
+    for axis, size in enumerate(image.shape):
+        bright = (image > _BRIGHT).mean(axis=tuple(a for a in range(3) if a != axis)) > _CONTENT_SHARE
+        if not bright.any():
+            return image, grid
+        low, high = np.flatnonzero(bright)[[0, -1]]
+        length = min(-(-(high - low + 1 + 2 * _MARGIN) // 16) * 16, size)
+        start = int(np.clip((low + high + 1 - length) // 2, 0, size - length))
+        window.append(slice(start, start + length))
+    affine = grid.affine.copy()
+    affine[:3, 3] = geometry.apply_affine(grid.affine, np.array([s.start for s in window], dtype=float))
+    part = np.ascontiguousarray(image[tuple(window)])
+    return part, Grid(part.shape, affine)
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -73,8 +94,9 @@ def parse_head(
     Raises HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
     """
     image, grid = conform(values, affine)
-    _, _, heat = run_network(finder, image, device)
-    points, certainty = decode_heatmaps(heat, grid)
+    content, content_grid = _around_content(image, grid)
+    _, _, heat = run_network(finder, content, device)
+    points, certainty = decode_heatmaps(heat, content_grid)
     frame = brain_frame(points, certainty)
     return parse_in_frame(image, grid, frame, parser, device)
 
@@ -90,7 +112,7 @@ def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: Hea
     points, certainty = decode_heatmaps(heat, world)
     near = ndimage.binary_dilation(brain, iterations=4)
     likelihood = np.where(near, np.where(brain, np.maximum(brain_p, 0.51), np.minimum(brain_p, 0.49)), 0)
-    parse = HeadParse(world, brain, head, points, certainty, likelihood.astype(np.float32))
+    parse = HeadParse(world, brain, head, points, certainty, likelihood.astype(np.float32), posed)
     if parse.brain_ml() < _SMALLEST_BRAIN_ML:
         raise HeadNotFoundError(
             f"No head was found in the volume (a brain of {parse.brain_ml():.0f} ml): give a T1-weighted head MRI."

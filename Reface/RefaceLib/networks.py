@@ -133,9 +133,10 @@ class Generator(nn.Module):
         self.embed = nn.Sequential(nn.Linear(code, 64), nn.SiLU())
         self.body = UNet(tuple(widths), code=64)
         self.norm = nn.GroupNorm(1, widths[0])
-        self.exit = nn.Conv3d(widths[0], 32, 1)
-        # Convolutions after the depth-to-space step: without them its raster shows as a checkerboard.
-        self.refine = nn.Sequential(nn.Conv3d(8, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+        # No depth to space at the exit: its raster of two voxels shows in the skin. Smooth features are enlarged, and
+        # sharp edges come from the pictures that the last convolutions see at full size.
+        self.exit = nn.Conv3d(widths[0], 8, 1)
+        self.refine = nn.Sequential(nn.Conv3d(12, 16, 3, padding=1), nn.SiLU(), nn.Conv3d(16, 1, 3, padding=1))
         nn.init.normal_(self.exit.weight, std=1e-2)
 
     def forward(
@@ -144,7 +145,7 @@ class Generator(nn.Module):
         picture = visible * (1 - mask)
         features = self.entry(fold(torch.cat([picture, mask, shape, atlas, view], dim=1)))
         features = F.silu(self.norm(self.body(features, self.embed(code))))
-        fine = unfold(self.exit(features))
+        fine = F.interpolate(self.exit(features), scale_factor=2, mode="trilinear")
         added = fine[:, :1] + self.refine(torch.cat([fine, picture, mask, shape, atlas], dim=1))
         return F.leaky_relu(atlas + added, 0.02)  # a slope below zero too: air must be able to become tissue
 
@@ -160,11 +161,12 @@ class FineGenerator(nn.Module):
         super().__init__()
         self.entry = nn.Conv3d(24, widths[0], 3, padding=1)
         self.body = UNet(tuple(widths))
-        self.exit = nn.Conv3d(widths[0], 32, 1)
-        self.refine = nn.Sequential(nn.Conv3d(6, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+        self.exit = nn.Conv3d(widths[0], 6, 1)
+        self.refine = nn.Sequential(nn.Conv3d(8, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 1, 3, padding=1))
+        nn.init.normal_(self.exit.weight, std=1e-2)
 
     def forward(self, coarse: Tensor, visible: Tensor, mask: Tensor) -> Tensor:
         picture = visible * (1 - mask)
         features = F.silu(self.body(self.entry(fold(torch.cat([coarse, picture, mask], dim=1)))))
-        fine = unfold(self.exit(features))
+        fine = F.interpolate(self.exit(features), scale_factor=2, mode="trilinear")
         return F.relu(coarse + fine[:, :1] + self.refine(torch.cat([fine, coarse, picture], dim=1)))

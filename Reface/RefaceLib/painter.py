@@ -19,7 +19,10 @@ from RefaceLib.inference import precision
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.weights import Models
 
-_SEAM_MM = 5.0  # how far the difference at the mask's edge is carried into the face
+_FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
+_SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
+_FLESH = 0.3  # of white matter: brighter is soft tissue
+_FACTORS = (0.8, 1.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,18 +37,18 @@ class Painting:
 
 
 def paint(
-    values: np.ndarray, affine: np.ndarray, mask: np.ndarray, parse: HeadParse, models: Models, seed: int,
-    cancelled: Callable[[], bool] | None = None,
+    values: np.ndarray, affine: np.ndarray, mask: np.ndarray, brain: np.ndarray, parse: HeadParse, models: Models,
+    seed: int, cancelled: Callable[[], bool] | None = None,
 ) -> Painting:  # fmt: skip
     """Paint a face for a *defaced* volume.
 
-    ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` (I, J, K) bool,
-    ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
+    ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` and ``brain``
+    (I, J, K) bool, ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
     """
     frame = brain_frame(parse.points, parse.certainty)
     grid = canonical.box(1.0)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
-    scale = IntensityScale.of(values, _nearest(parse.brain, parse, values.shape, affine) & ~mask)
+    scale = IntensityScale.of(values, brain & ~mask)
     sampled = geometry.resample(values, affine, world)
     view = geometry.in_view(values.shape, affine, world)
     # Any share of a blank voxel makes a voxel of the box hidden: interpolation must not mix blanks into the picture.
@@ -61,10 +64,6 @@ def paint(
     return Painting(scale.restore(picture), world.affine, code, scale)
 
 
-def _nearest(mask: np.ndarray, parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    return geometry.resample(mask, parse.grid.affine, geometry.Grid(shape, affine), nearest=True) > 0
-
-
 def _halve(field: np.ndarray) -> np.ndarray:
     """Mean of blocks of 2 x 2 x 2."""
     return geometry.block_mean(field, np.eye(4), 2.0)[0]
@@ -77,53 +76,40 @@ def _paint_coarse(
     import torch
 
     mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
-    distance = shapemodel.signed_distance(head, 2.0)
-    code, shape = shapemodel.condition(models.shape, np.random.default_rng(seed), distance, mask, seen, own=False)
-    atlas = models.atlas.draw(code)
-    inputs = [_halve(visible) * ~mask, mask, shape / shapemodel.CLIP, atlas, seen]
+    small = _halve(visible)
+    # What is hidden counts as head: the walls of the cut are no skin, and near them nothing is asked.
+    whole = shapemodel.to_the_skin(head | mask, np.where(mask, 1, small), 2.0)
+    distance = shapemodel.signed_distance(whole, 2.0)
+    rng = np.random.default_rng(seed)
+    told = shapemodel.condition(models.shape, models.atlas, rng, distance, mask, seen, own=False)
+    inputs = [small * ~mask, mask, told.shape / shapemodel.CLIP, told.atlas, seen]
     with torch.inference_mode(), precision(models.device):
         tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]
-        picture = models.coarse(*tensors, torch.from_numpy(code)[None].to(models.device))
+        picture = models.coarse(*tensors, torch.from_numpy(told.code)[None].to(models.device))
     painted = np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
-    return code, shape, _clear_skin(painted, atlas, shape)
-
-
-def _clear_skin(picture: np.ndarray, atlas: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """Take the skin (4 mm under the drawn surface, fading over 4 more) from the atlas, as bright as it was painted.
-
-    The network's texture is right inside a head, but at the skin it makes lumps, and skin is what people see.
-    """
-    gain = (ndimage.gaussian_filter(picture, 3.0) + 0.02) / (ndimage.gaussian_filter(atlas, 3.0) + 0.02)
-    share = np.clip(1 - (shape - 4.0) / 4.0, 0, 1)
-    # A touch of smoothing takes the raster of the coarse network's exit away; the scan's own noise comes later.
-    picture = ndimage.gaussian_filter(picture, 0.55)
-    return share * atlas * np.clip(gain, 0.3, 3.0) + (1 - share) * picture
+    return told.code, told.shape, painted
 
 
 def _paint_fine(
     coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, shape: np.ndarray, models: Models
 ) -> np.ndarray:
-    """The picture at 1 mm (192, 176, 176); only the part around the mask goes through the network.
-
-    What the network adds is smoothed over three voxels: that takes away the raster of its depth-to-space step, whose
-    period is two voxels, exactly. The skin is left as it is, as in ``_clear_skin``.
-    """
+    """The picture at 1 mm (192, 176, 176); only the tissue of the face goes through the network, not air and ears."""
     import torch
 
-    large = shapemodel.to_raster(coarse, 2.0, 1.0)
-    if not hidden.any():
+    large, depth = shapemodel.to_raster(coarse, 2.0, 1.0), shapemodel.to_raster(shape, 2.0, 1.0)
+    face = hidden & (depth > -4.0)
+    face[:, : int(_FINE_FROM - canonical.BOX_CORNER[1])] = False
+    if not face.any():
         return large
-    extent = ndimage.find_objects(hidden.astype(np.uint8))[0]
-    window = tuple(_window(s.start, s.stop - 1, n) for s, n in zip(extent, hidden.shape, strict=True))
+    extent = ndimage.find_objects(face.astype(np.uint8))[0]
+    window = tuple(_window(s.start, s.stop - 1, n) for s, n in zip(extent, face.shape, strict=True))
     with torch.inference_mode(), precision(models.device):
         tensors = [
             torch.from_numpy(np.ascontiguousarray(a[window], np.float32))[None, None].to(models.device)
             for a in (large, visible, hidden)
         ]
         detail = models.fine(*tensors).float()[0, 0].cpu().numpy() - large[window]
-    for axis in range(3):
-        detail = ndimage.correlate1d(detail, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
-    large[window] += detail * np.clip((shapemodel.to_raster(shape, 2.0, 1.0)[window] - 2.0) / 4.0, 0, 1)
+    large[window] += detail * np.clip((depth[window] - 2.0) / 4.0, 0, 1)
     return large
 
 
@@ -132,7 +118,7 @@ def _tissue_share(shape: np.ndarray) -> np.ndarray:
     return np.clip((shapemodel.to_raster(shape, 2.0, 1.0) + 6.0) / 3.0, 0, 1)
 
 
-def _window(low: int, high: int, size: int, margin: int = 12, multiple: int = 4) -> slice:
+def _window(low: int, high: int, size: int, margin: int = 4, multiple: int = 4) -> slice:
     """The slice from ``low`` to ``high`` (inclusive) with a margin, its ends at multiples, within 0..size."""
     start = max(0, (low - margin) // multiple * multiple)
     stop = min(size, -(-(high + 1 + margin) // multiple) * multiple)
@@ -140,14 +126,15 @@ def _window(low: int, high: int, size: int, margin: int = 12, multiple: int = 4)
 
 
 def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """Carry the difference between scan and painting at the mask's edge a little way into the face: no seam.
+    """Carry the ratio of scan and painting at the mask's edge a little way into the face: no seam in brightness.
 
-    The difference is spread by a normalised Gaussian (2 mm raster), and only onto painted tissue: air stays air.
+    A factor, and a bounded one: air stays air and tissue stays tissue, so that the surface stays where it was painted.
     """
-    weight = _halve((view & ~hidden).astype(np.float32))
-    error = _halve(np.where(view & ~hidden, visible - picture, 0))
-    sigma = _SEAM_MM / 2
-    spread = ndimage.gaussian_filter(weight, sigma)
-    correction = ndimage.gaussian_filter(error, sigma) / (spread + 0.05)
-    tissue = np.clip(picture / 0.3, 0, 1)
-    return np.maximum(picture + tissue * shapemodel.to_raster(correction, 2.0, 1.0), 0)
+    both = view & ~hidden & (visible > _FLESH) & (picture > _FLESH)
+    sigma = _SEAM_MM / 2  # on the 2 mm raster
+    near, there, here = (
+        ndimage.gaussian_filter(_halve(np.where(both, a, 0)), sigma) for a in (np.float32(1), visible, picture)
+    )
+    factor = np.clip((there + 1e-3) / (here + 1e-3), *_FACTORS)
+    factor = 1 + (factor - 1) * near / (near + 0.05)
+    return picture * shapemodel.to_raster(factor, 2.0, 1.0)

@@ -113,7 +113,7 @@ def reface_volume(
         finite = np.isfinite(values)
         values[~finite] = 0
         parse = parse_head(values, volume.affine, models.finder, models.parser, models.device)
-        warnings += inspect_head(values, volume.affine, parse)
+        warnings += inspect_head(values.shape, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
@@ -145,12 +145,12 @@ def _new_face(
 
     with run.stage("parse"):
         rest = parse_head(values, volume.affine, models.finder, models.parser, models.device)
-    with run.stage("generate"):
-        painting = painter.paint(values, volume.affine, mask, rest, models, seed, run.cancelled)
-    with run.stage("blend"):
         head, brain = (
             facemask.to_native(found, rest.grid, values.shape, volume.affine) for found in (rest.head, rest.brain)
         )
+    with run.stage("generate"):
+        painting = painter.paint(values, volume.affine, mask, brain, rest, models, seed, run.cancelled)
+    with run.stage("blend"):
         around = blend.Surroundings(values, mask, head & ~mask, brain)
         return blend.blend(volume, defaced, around, painting, seed)
 
@@ -172,11 +172,12 @@ def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarra
     return counts
 
 
-def inspect_head(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> list[str]:
-    """Warnings about the head; HeadNotFoundError for a brain without a head around it."""
-    coarse, coarse_affine = geometry.block_mean(values, affine, 2.0)
-    image = geometry.resample(coarse, coarse_affine, parse.grid)
-    view = geometry.in_view(coarse.shape, coarse_affine, parse.grid)
+def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
+    """Warnings about the head; HeadNotFoundError for a brain without a head around it.
+
+    ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume: where it ends.
+    """
+    image, view = parse.picture, geometry.in_view(shape, affine, parse.grid)
     brain = parse.brain & view
     if brain.sum() < 0.2 * parse.brain.sum():
         raise HeadNotFoundError("Too little of the brain is in the field of view to place a face: give a whole head.")

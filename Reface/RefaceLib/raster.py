@@ -6,9 +6,12 @@ when it is asked for a picture, and the same surface would look different from d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+Lights = Sequence[tuple[tuple[float, float, float], float]]
 
 # Lights are fixed to the camera: direction towards the light (right, up, towards the viewer) and its strength.
 LIGHTS = (((-0.75, 0.85, 1.0), 0.72), ((0.95, 0.10, 0.85), 0.26), ((0.0, 0.1, 1.0), 0.16), ((0.2, 1.0, -0.5), 0.22))
@@ -43,10 +46,14 @@ def draw(
     *,
     colour: tuple[float, float, float],
     background: tuple[float, float, float],
+    rigs: Sequence[Lights] = (LIGHTS,),
+    ambient: float = AMBIENT,
 ) -> np.ndarray:
     """Picture (size, size, 3) uint8, rows from the top, of a matte surface.
 
     `points` (N, 3) in mm and their unit `normals` (N, 3); `triangles` (M, 3) indices into them. Colours are 0..1.
+    `rigs` are lights as LIGHTS: one for all, or three, of which each shines on one colour channel; so a grey thing is
+    drawn in three lights at once. `ambient` is the brightness where none of them shines.
     """
     fine = size * SUPERSAMPLING
     axes = camera.axes().astype(np.float32)
@@ -54,30 +61,31 @@ def draw(
     depth = np.float32(camera.distance) - seen[:, 2]
     scale = np.float32(fine / camera.height * camera.distance) / np.maximum(depth, 1.0)
     x, y = 0.5 * fine + seen[:, 0] * scale, 0.5 * fine - seen[:, 1] * scale
-    brightness = _shade(normals.astype(np.float32) @ axes.T)
+    brightness = _shade(normals.astype(np.float32) @ axes.T, rigs, ambient)
 
     pixel, nearness, light = _fragments(x, y, 1.0 / np.maximum(depth, 1.0), brightness, triangles, fine)
     order = np.argsort(nearness, kind="stable")  # the nearest is written last
     picture = np.empty((fine * fine, 3), np.float32)
     picture[:] = background
-    picture[pixel[order]] = light[order, None] * np.asarray(colour, np.float32)
+    picture[pixel[order]] = light[order] * np.asarray(colour, np.float32)
     blocks = picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
     return np.round(255.0 * np.clip(blocks, 0.0, 1.0)).astype(np.uint8)
 
 
-def _shade(normals: np.ndarray) -> np.ndarray:
-    """Brightness (N,) of matte skin with `normals` (N, 3) in camera axes."""
-    brightness = np.full(len(normals), AMBIENT, np.float32)
-    for direction, strength in LIGHTS:
-        towards = np.asarray(direction, np.float32) / np.linalg.norm(direction)
-        brightness += strength * np.maximum(normals @ towards, 0.0).astype(np.float32)
-    return brightness
+def _shade(normals: np.ndarray, rigs: Sequence[Lights], ambient: float) -> np.ndarray:
+    """Brightness (N, C) of matte skin with `normals` (N, 3) in camera axes, in C rigs of lights."""
+    brightness = np.full((len(rigs), len(normals)), ambient, np.float32)
+    for row, lights in zip(brightness, rigs, strict=True):
+        for direction, strength in lights:
+            towards = np.asarray(direction, np.float32) / np.linalg.norm(direction)
+            row += strength * np.maximum(normals @ towards, 0.0).astype(np.float32)
+    return np.ascontiguousarray(brightness.T)
 
 
 def _fragments(
     x: np.ndarray, y: np.ndarray, nearness: np.ndarray, light: np.ndarray, triangles: np.ndarray, fine: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixel index, nearness and light of every covered pixel of every triangle that faces the viewer."""
+    """Pixel index, nearness and light (C numbers) of every covered pixel of every triangle that faces the viewer."""
     tx, ty = x[triangles], y[triangles]  # (M, 3)
     area = (tx[:, 1] - tx[:, 0]) * (ty[:, 2] - ty[:, 0]) - (tx[:, 2] - tx[:, 0]) * (ty[:, 1] - ty[:, 0])
     first = np.ceil(np.stack([tx.min(1), ty.min(1)], 1) - 0.5).astype(np.int32)
@@ -98,7 +106,7 @@ def _fragments(
             near, bright = nearness[triangles[part]], light[triangles[part]]
             parts.append(_cover(tx[part], ty[part], area[part], first[part], smaller, fine, near, bright))
     if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32)
+        return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, light.shape[1]), np.float32)
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
@@ -118,4 +126,4 @@ def _cover(tx, ty, area, first, side, fine, nearness, light):
     shares = [w[which, r, c] for w in weights]
     pixel = (first[which, 1] + r).astype(np.int64) * fine + first[which, 0] + c
     near = sum(s * nearness[which, k] for k, s in enumerate(shares))
-    return pixel, near, sum(s * light[which, k] for k, s in enumerate(shares))
+    return pixel, near, sum(s[:, None] * light[which, k] for k, s in enumerate(shares))

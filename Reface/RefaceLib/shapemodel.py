@@ -1,9 +1,9 @@
 """A statistical model of head shape in the canonical box: where a code becomes a face's surface.
 
-Shape is the signed distance to the skin (mm, positive inside the head, clipped), which the model holds as a mean and
-principal components over real heads (a probabilistic PCA: codes are standard normal). A face is drawn from the model
-given only the skin that lies outside the mask, as a sample of the posterior: it fits forehead, temples and neck, and
-everything else is chance.
+A face is a mean head, the atlas, bent by a field of displacements: a mean field and principal components over real
+heads (a probabilistic PCA: codes are standard normal). The same components, seen as the signed distance to the skin
+(mm, positive inside the head, clipped), tell which codes fit the skin that lies outside the mask. A face is drawn as a
+sample of that posterior: it fits forehead, temples and neck, and everything else is chance.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from scipy import ndimage
 
 from RefaceLib import canonical, geometry
 
+SKIN = 0.27  # of the brightest tissue nearby: where a head ends
+_RIND = 6.0  # mm: so far is nearby, and no head mask is farther from the skin
+_DIMMEST = 0.3  # of white matter: scalp is never dimmer
 CLIP = 16.0  # mm: distances beyond it say nothing about the surface
 SPACING = 4.0  # mm of the model's raster; distances are smooth
 FIELD_SPACING = 8.0  # mm of the raster of the atlas's displacements, which are smoother still
+LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
 RING = 12.0  # mm: how far from the mask the visible skin has a say
+_CUT_MM = 5.0
 _OBSERVATION_SD = 14.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for little
+_OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
+_OWN_BOUND = 3.0
 _BOUND = 2.0  # codes beyond two standard deviations are not drawn: rare shapes look wrong sooner than new
 
 
@@ -40,8 +47,8 @@ class ShapeModel:
 
     def project(self, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
         """The code (K,) that explains the ``known`` voxels (bool) of a signed distance best, with a small prior."""
-        mean, _ = self._posterior(distance, known, sd=2.0)
-        return mean.astype(np.float32)
+        mean, _ = self._posterior(distance, known, sd=_OWN_SD)
+        return np.clip(mean, -_OWN_BOUND, _OWN_BOUND).astype(np.float32)
 
     def draw(self, rng: np.random.Generator, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
         """A random code (K,) of the posterior given the visible skin (``known`` voxels of ``distance``)."""
@@ -60,20 +67,52 @@ class ShapeModel:
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """A sharp mean head ``picture`` (96, 88, 88) at 2 mm, 1 = white matter, and how it bends with a code:
-    displacements ``centre`` (3, X, Y, Z) + codes times ``modes`` (K, 3, X, Y, Z) in mm, on ``canonical.box(8)``."""
+    """A sharp mean head: its ``picture`` (96, 88, 88) at 2 mm, 1 = white matter, and its ``depth`` under the skin (mm,
+    signed and clipped). How it bends with a code: displacements ``centre`` (3, X, Y, Z) + codes times ``modes``
+    (K, 3, X, Y, Z) in mm, on ``canonical.box(FIELD_SPACING)``."""
 
     picture: np.ndarray
+    depth: np.ndarray
     centre: np.ndarray
     modes: np.ndarray
 
-    def draw(self, code: np.ndarray) -> np.ndarray:
-        """The mean head bent to a code (K,): (96, 88, 88) float32."""
+    def field(self, code: np.ndarray) -> np.ndarray:
+        """The displacements (3, 96, 88, 88) in mm of a code (K,)."""
         field = self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
-        index = np.indices(self.picture.shape, dtype=np.float32)
-        for axis in range(3):
-            index[axis] += to_raster(field[axis], FIELD_SPACING, 2.0) / 2.0
-        return ndimage.map_coordinates(self.picture, index, order=1, mode="nearest")
+        return np.stack([to_raster(component, FIELD_SPACING, 2.0) for component in field])
+
+    def bend(self, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Picture and depth, each sampled at every voxel plus ``field`` (3, 96, 88, 88) in mm."""
+        return bend(self.picture, field), bend(self.depth, field)
+
+
+def bend(picture: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """``picture`` (X, Y, Z) of the 2 mm box sampled at every voxel plus ``field`` (3, X, Y, Z) in mm; float32."""
+    import torch
+    import torch.nn.functional as F
+
+    # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
+    lines = [np.arange(n, dtype=np.float32) for n in picture.shape]
+    places = np.stack([
+        (line.reshape(np.roll([-1, 1, 1], axis)) + field[axis] / 2.0) * (2.0 / (len(line) - 1)) - 1.0
+        for axis, line in enumerate(lines)
+    ][::-1], axis=-1)  # fmt: skip
+    source = torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32))[None, None]
+    target = torch.from_numpy(places.astype(np.float32))[None]
+    with torch.inference_mode():
+        return F.grid_sample(source, target, padding_mode="border", align_corners=True)[0, 0].numpy()
+
+
+def to_the_skin(head: np.ndarray, picture: np.ndarray, spacing: float) -> np.ndarray:
+    """``head`` (bool) cut back, from outside, to where ``picture`` (0 in air) is as bright as skin.
+
+    A head mask ends a voxel or two outside the skin, and a face painted to fit it would stand out by as much. Skin is
+    told from air by the brightest tissue nearby, because the coil and the sequence make scalps bright or dim.
+    """
+    around = 2 * round(_RIND / spacing) + 1
+    dark = picture < SKIN * np.maximum(ndimage.maximum_filter(picture, around), _DIMMEST)
+    steps = round(_RIND / spacing)
+    return ~ndimage.binary_dilation(~head, iterations=steps, mask=dark | ~head)
 
 
 def signed_distance(head: np.ndarray, spacing: float) -> np.ndarray:
@@ -86,20 +125,20 @@ def signed_distance(head: np.ndarray, spacing: float) -> np.ndarray:
 def trusted(distance: np.ndarray, hidden: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     """Which voxels' distance is sure though ``hidden`` voxels are unknown, and each voxel's distance to the hidden.
 
-    A distance is sure where the skin is nearer than the next hidden voxel: no hidden skin can be nearer.
+    A distance is sure where the skin is nearer than the next hidden voxel: no hidden skin can be nearer. It must be
+    nearer by _CUT_MM: where a face was cut off, the cut may be taken for skin.
     """
     away = ndimage.distance_transform_edt(~hidden, sampling=spacing).astype(np.float32)
-    return (~hidden) & (np.abs(distance) < away), away
+    return (~hidden) & (np.abs(distance) < away - _CUT_MM), away
 
 
-def reconcile(shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float) -> np.ndarray:
-    """Bend a drawn ``shape`` (mm) to the visible skin: its error where ``sure`` fades into the rest over some 10 mm."""
+def misfit(shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float) -> np.ndarray:
+    """How far a drawn ``shape`` (mm) is from the visible skin: its error where ``sure``, fading over some 10 mm."""
     weight = sure.astype(np.float32)
-    error = (distance - shape) * weight
+    error = np.clip(distance - shape, -LONGEST, LONGEST) * weight
     sigma = 8.0 / spacing
     spread = ndimage.gaussian_filter(weight, sigma)
-    correction = ndimage.gaussian_filter(error, sigma) / (spread + 0.03)
-    return np.where(sure, distance, np.clip(shape + correction, -CLIP, CLIP)).astype(np.float32)
+    return (ndimage.gaussian_filter(error, sigma) / (spread + 0.03)).astype(np.float32)
 
 
 def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
@@ -116,10 +155,21 @@ def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
     return F.interpolate(tensor, scale_factor=spacing / target, mode="trilinear", align_corners=False)[0, 0].numpy()
 
 
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the generator is told of the face to paint: its ``code`` (K,), its ``shape`` (mm under the skin) and the
+    bent ``atlas``, both (96, 88, 88) at 2 mm."""
+
+    code: np.ndarray
+    shape: np.ndarray
+    atlas: np.ndarray
+
+
 def condition(
-    model: ShapeModel, rng: np.random.Generator, distance: np.ndarray, mask: np.ndarray, view: np.ndarray, *, own: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The code (K,) and the shape (mm, at 2 mm) that the generator is told, for a head of signed ``distance`` (2 mm).
+    model: ShapeModel, atlas: Atlas, rng: np.random.Generator, distance: np.ndarray, mask: np.ndarray,
+    view: np.ndarray, *, own: bool,
+) -> Told:  # fmt: skip
+    """The face that the generator is told to paint on a head of signed ``distance`` (2 mm).
 
     ``mask`` and ``view`` (in the field of view) are bool at 2 mm. ``own``: the code is the head's own, for training
     by reconstruction. Else it is drawn given what lies outside of ``mask``.
@@ -131,5 +181,10 @@ def condition(
         code = model.project(small, to_raster(view.astype(np.float32), 2.0, SPACING) > 0.99)
     else:
         code = model.draw(rng, small, sure & (away < RING))
-    shape = reconcile(model.shape(code), small, sure, SPACING)
-    return code, to_raster(shape, SPACING, 2.0)
+    field = atlas.field(code)
+    drawn = bend(atlas.depth, field)
+    # The drawn skin meets the visible one: the atlas is moved along the skin's normal, the gradient of the depth.
+    error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), small, sure, SPACING), SPACING, 2.0)
+    slope = np.stack(np.gradient(drawn, 2.0))
+    picture, shape = atlas.bend(field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5))
+    return Told(code, shape, picture)

@@ -82,7 +82,7 @@ def load_shape_model() -> tuple[ShapeModel, Atlas]:
     arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape")).items()}
     modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
     bends = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
-    return ShapeModel(arrays["mean"], modes), Atlas(arrays["picture"], arrays["centre"], bends)
+    return ShapeModel(arrays["mean"], modes), Atlas(*(arrays[name] for name in ("picture", "depth", "centre")), bends)
 
 
 def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
@@ -91,7 +91,7 @@ def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
 
     modes, scales = _to_bytes(model.modes)
     bends, bend_scales = _to_bytes(atlas.modes)
-    half = {"mean": model.mean, "picture": atlas.picture, "centre": atlas.centre}
+    half = {"mean": model.mean, "picture": atlas.picture, "depth": atlas.depth, "centre": atlas.centre}
     arrays = {name: array.astype(np.float16) for name, array in half.items()}
     save_file({**arrays, "modes": modes, "scales": scales, "bends": bends, "bend_scales": bend_scales}, path)
 

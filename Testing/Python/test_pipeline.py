@@ -164,9 +164,9 @@ def test_the_painter_gets_a_head_that_is_blank_in_the_mask(small_head, refaced, 
     seen = {}
     paint = painter.paint
 
-    def spy(values, affine, mask, parse, *rest):
+    def spy(values, affine, mask, brain, parse, *rest):
         seen.update(values=values.copy(), mask=mask.copy(), parse=parse)
-        return paint(values, affine, mask, parse, *rest)
+        return paint(values, affine, mask, brain, parse, *rest)
 
     monkeypatch.setattr(painter, "paint", spy)
     result = reface_volume(small_head, CPU, models=models)

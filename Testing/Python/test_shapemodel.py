@@ -94,35 +94,57 @@ def test_a_distance_is_trusted_where_no_hidden_skin_can_be_nearer(front):
     assert np.allclose(bare[sure], nosed[sure], atol=1e-3)  # the nose changes nothing that is trusted
 
 
-def test_a_reconciled_shape_is_the_head_where_that_is_sure_and_the_drawing_far_from_it(model):
-    distance = model.mean + 2.0
-    sure = _place(shapemodel.SPACING)[1] < 20
+def test_the_misfit_is_the_heads_error_where_that_is_sure_and_fades_far_from_it(model):
     shape = model.shape(np.array([1.0, 0, 0]))
-    bent = shapemodel.reconcile(shape, distance, sure, shapemodel.SPACING)
-    assert np.array_equal(bent[sure], distance[sure].astype(np.float32))
-    far = _place(shapemodel.SPACING)[1] > 70
-    assert np.abs(bent - np.clip(shape, -16, 16))[far].max() < 0.2
-    edge = np.abs(_place(shapemodel.SPACING)[1] - 24) < 2
-    assert np.abs(bent - np.clip(shape + 2, -16, 16))[edge].max() < 1.0  # fades, without a step
+    sure = _place(shapemodel.SPACING)[1] < 20
+    error = shapemodel.misfit(shape, shape + 2.0, sure, shapemodel.SPACING)
+    inner = tuple(slice(4, -4) for _ in range(3))
+    y = _place(shapemodel.SPACING)[1][inner]
+    assert np.abs(error[inner][y < 10] - 2.0).max() < 0.2
+    assert np.abs(error[inner][y > 70]).max() < 0.2
+    assert 0.2 < error[inner][np.abs(y - 36) < 2].mean() < 1.9  # fades, without a step
+    assert np.abs(shapemodel.misfit(shape, shape - 90, sure, shapemodel.SPACING)).max() <= shapemodel.LONGEST + 1e-3
 
 
-def test_what_the_mask_hides_does_not_change_code_and_shape(model, front):
-    view = np.ones_like(front)
-    told = [
-        shapemodel.condition(model, np.random.default_rng(1), _distance(2.0, nose), front, view, own=False)
-        for nose in (0.0, 25.0)
-    ]
-    assert np.array_equal(told[0][0], told[1][0]) and np.array_equal(told[0][1], told[1][1])
-    code, shape = told[0]
-    assert code.shape == (3,) and shape.shape == canonical.box(2.0).shape == (96, 88, 88)
-    assert np.abs(shape).max() <= shapemodel.CLIP
+def _ball(radius):
+    """Depth under the skin of a ball, at 2 mm: without the steps of a distance that was measured on a raster."""
+    x, y, z = _place(2.0)
+    return np.clip(radius - np.sqrt(x**2 + (y - 10) ** 2 + (z + 50) ** 2), -16, 16).astype(np.float32)
+
+
+def _told(model, distance, mask, **options):
+    """As ``condition``, with an atlas of the mean head whose nose comes forward with the first mode."""
+    shape = canonical.box(shapemodel.FIELD_SPACING).shape
+    modes = np.zeros((3, 3, *shape), np.float32)
+    modes[HIDDEN, 1] = -4.0
+    depth = _ball(70)
+    atlas = Atlas((depth > 0).astype(np.float32), depth, np.zeros((3, *shape), np.float32), modes)
+    rng = np.random.default_rng(1)
+    return shapemodel.condition(model, atlas, rng, distance, mask, np.ones_like(mask), **options)
+
+
+def test_what_the_mask_hides_does_not_change_what_is_told(model, front):
+    bare, nosed = (_told(model, _distance(2.0, nose), front, own=False) for nose in (0.0, 25.0))
+    for name in ("code", "shape", "atlas"):
+        assert np.array_equal(getattr(bare, name), getattr(nosed, name))
+    assert bare.code.shape == (3,) and bare.shape.shape == bare.atlas.shape == canonical.box(2.0).shape == (96, 88, 88)
+    assert np.abs(bare.shape).max() <= shapemodel.CLIP + 1e-4
+
+
+def test_the_atlas_meets_the_visible_skin(model):
+    """A head that is 4 mm larger all about: shape and picture of the atlas grow with it at the edge of the mask."""
+    mask = _place(2.0)[1] > 60
+    told = _told(model, _ball(74), mask, own=False)
+    y = _place(2.0)[1]
+    edge = (np.abs(_ball(70) + 2.5) < 1.0) & (y > 0) & (y < 40)  # 1.5 to 3.5 mm before the skin of the atlas
+    assert told.shape[edge].mean() == pytest.approx(1.5, abs=0.7)
+    assert told.atlas[edge].mean() > 0.6
 
 
 def test_the_own_code_of_a_head_is_told_for_reconstruction(model, front):
     code = np.array([1.0, 1.0, -0.5])
     distance = shapemodel.to_raster(model.shape(code), shapemodel.SPACING, 2.0)
-    own, _ = shapemodel.condition(model, None, distance, front, np.ones_like(front), own=True)
-    assert np.allclose(own, code, atol=0.1)
+    assert np.allclose(_told(model, distance, front, own=True).code, code, atol=0.1)
 
 
 @pytest.mark.parametrize(("spacing", "target"), [(2.0, 4.0), (4.0, 2.0), (2.0, 1.0), (8.0, 2.0)])
@@ -142,14 +164,19 @@ def picture():
 def _atlas(picture, centre=(0, 0, 0), mode=(0, 0, 0)):
     shape = canonical.box(shapemodel.FIELD_SPACING).shape
     fields = [np.broadcast_to(np.reshape(v, (3, 1, 1, 1)), (3, *shape)).astype(np.float32) for v in (centre, mode)]
-    return Atlas(picture, fields[0], fields[1][None])
+    return Atlas(picture, picture - 0.5, fields[0], fields[1][None])
 
 
-def test_an_atlas_that_does_not_bend_draws_its_picture(picture):
-    drawn = _atlas(picture, mode=(9, 9, 9)).draw(np.zeros(1))
-    assert drawn.shape == (96, 88, 88) and drawn.dtype == np.float32 and np.allclose(drawn, picture, atol=1e-5)
+def test_an_atlas_that_does_not_bend_shows_its_picture(picture):
+    atlas = _atlas(picture, mode=(9, 9, 9))
+    drawn, depth = atlas.bend(atlas.field(np.zeros(1)))
+    assert drawn.shape == (96, 88, 88) and drawn.dtype == np.float32 and np.allclose(drawn, picture, atol=1e-4)
+    assert np.allclose(depth, picture - 0.5, atol=1e-4)
 
 
 def test_an_atlas_bends_by_millimetres_with_the_code(picture):
-    drawn = _atlas(picture, centre=(2, 0, 0), mode=(0, -2, 4)).draw(np.ones(1))  # 1, -1 and 2 voxels
-    assert np.allclose(drawn[:-1, 1:, :-2], picture[1:, :-1, 2:], atol=1e-4)
+    atlas = _atlas(picture, centre=(2, 0, 0), mode=(0, -2, 4))
+    field = atlas.field(np.ones(1))
+    assert np.allclose(field, np.reshape([2, -2, 4], (3, 1, 1, 1)))
+    drawn, _ = atlas.bend(field)  # 1, -1 and 2 voxels
+    assert np.allclose(drawn[:-1, 1:, :-2], picture[1:, :-1, 2:], atol=1e-3)

@@ -99,7 +99,7 @@ def test_a_shape_model_comes_back_from_its_file(folder):
     shape, bends = canonical.box(8.0).shape, (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
     model = ShapeModel(*(rng.normal(0, 5, s).astype(np.float32) for s in (shape, (4, *shape))))
     picture = rng.random((24, 22, 22)).astype(np.float32)
-    atlas = Atlas(picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (bends, (4, *bends))))
+    atlas = Atlas(picture, 16 * picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (bends, (4, *bends))))
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     _install(folder, "shape", folder / "shape.safetensors")
     model_again, atlas_again = weights.load_shape_model()
@@ -107,6 +107,7 @@ def test_a_shape_model_comes_back_from_its_file(folder):
     for before, after in (
         (model.mean, model_again.mean),
         (picture, atlas_again.picture),
+        (16 * picture, atlas_again.depth),
         (atlas.centre, atlas_again.centre),
     ):
         assert after.dtype == np.float32 and np.allclose(after, before, rtol=1e-3, atol=1e-4)
@@ -117,7 +118,8 @@ def test_a_shape_model_comes_back_from_its_file(folder):
 def test_a_mode_of_nothing_stays_nothing(folder):
     shape = (6, 6, 6)
     model = ShapeModel(np.zeros(shape, np.float32), np.zeros((2, *shape), np.float32))
-    atlas = Atlas(np.zeros(shape, np.float32), np.zeros((3, *shape), np.float32), np.zeros((2, 3, *shape), np.float32))
+    still = np.zeros(shape, np.float32)
+    atlas = Atlas(still, still.copy(), np.zeros((3, *shape), np.float32), np.zeros((2, 3, *shape), np.float32))
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     _install(folder, "shape", folder / "shape.safetensors")
     assert not weights.load_shape_model()[0].modes.any()

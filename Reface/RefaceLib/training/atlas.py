@@ -1,8 +1,9 @@
-"""Makes the atlas of the shape model: a sharp mean head, and how it must be bent to show the head of a code.
+"""Makes the face model: a sharp mean head (the atlas), and the components by which heads' faces differ from it.
 
 Heads in the canonical box are registered by symmetric-forces demons (Vercauteren et al., NeuroImage 2009; SimpleITK) to
-their mean, twice, which sharpens it. Then the mean is registered to each head, and the displacements are regressed on
-the heads' codes. The result is no face of anybody: a population's mean, bent by a population's linear law.
+their mean, three times, which sharpens it. Then the mean is registered to each head. The principal components of these
+displacements near the skin of the face are the model; signed distances to the skin are regressed on them. The result
+is no face of anybody: a population's mean, bent by a population's linear law.
 """
 
 from __future__ import annotations
@@ -10,18 +11,28 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
-from RefaceLib import shapemodel
-from RefaceLib.shapemodel import Atlas, ShapeModel
+from RefaceLib import canonical, shapemodel
+from RefaceLib.shapemodel import Atlas, ShapeModel, bend
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored
 
-_LEVELS = ((4, 60), (2, 50))  # shrink factor, iterations
-_RIDGE = 8.0  # of the regression on codes, in heads
+_LEVELS = ((4, 60), (2, 60), (1, 60))  # shrink factor, iterations
+_SHARES = (5, 4, 3)  # every fifth, fourth, third head sharpens the mean
+_SKIN = 0.3  # of white matter: where the mean head ends
+_FACE_MM = 14.0  # components are sought so near to the skin of the face
+_ELSEWHERE = 0.03  # weight of what is not face: a little, so that the mean square is defined everywhere
+_IMPUTED = 20  # components that guess what lies outside a scan's field of view
 
 
-def build_atlas(boxes: list[Box], model: ShapeModel, jobs: int = 1) -> Atlas:
-    """The atlas of training ``boxes`` (2 mm) for the codes of ``model``."""
+def build_face_model(boxes: list[Box], size: int = 64, jobs: int = 1) -> tuple[ShapeModel, Atlas]:
+    """The face model of training ``boxes`` (2 mm) and their mirror images, with ``size`` components."""
+    mean, fields = register_all(boxes, jobs)
+    return model_of(boxes, mean, fields, size)
+
+
+def register_all(boxes: list[Box], jobs: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The sharp mean head (X, Y, Z) and each head's displacements (3, X, Y, Z) in mm: the mean bent by them is it."""
     pictures = [box.image.astype(np.float32) / EIGHT_BIT for box in boxes]
     seen = [box.view for box in boxes]
     total = sum(p * v for p, v in zip(pictures, seen, strict=True))
@@ -29,56 +40,110 @@ def build_atlas(boxes: list[Box], model: ShapeModel, jobs: int = 1) -> Atlas:
     # What is out of a scan's view is taken from the mean: no displacement there.
     pictures = [np.where(v, p, mean) for p, v in zip(pictures, seen, strict=True)]
     with ProcessPoolExecutor(jobs) as pool:
-        for share in (3, 2):
+        for share in _SHARES:
             some = pictures[::share]
-            fields = list(pool.map(register, [mean] * len(some), some, chunksize=4))
-            centre = np.mean(fields, axis=0)
-            sharp = np.mean([bend(p, f) for p, f in zip(some, fields, strict=True)], axis=0)
-            # The mean of the displacements is undone: the atlas is to have the mean shape and not the target's.
-            mean = _symmetric(bend(sharp, -centre))
-        fields = list(pool.map(register, pictures, [mean] * len(pictures), chunksize=4))
-    return _regress(boxes, fields, mean, model)
+            mean = sharper_mean(mean, some, list(pool.map(register, [_crisp(mean)] * len(some), some, chunksize=2)))
+        return mean, list(pool.map(register, pictures, [_crisp(mean)] * len(pictures), chunksize=2))
 
 
-def _regress(boxes: list[Box], fields: list[np.ndarray], mean: np.ndarray, model: ShapeModel) -> Atlas:
-    codes, rows = [], []
-    for box, field in zip(boxes, fields, strict=True):
-        flipped = field[:, ::-1] * np.array([-1, 1, 1], dtype=np.float32)[:, None, None, None]
-        for version, displacement in ((box, field), (mirrored(box), flipped)):
-            codes.append(own_code(version, model))
-            rows.append(
-                np.stack([shapemodel.to_raster(d, 2.0, shapemodel.FIELD_SPACING) for d in displacement]).ravel()
-            )
-    design, data = np.array(codes), np.array(rows, dtype=np.float32)
-    centre = data.mean(axis=0)
-    gram = design.T @ design + _RIDGE * np.eye(design.shape[1])
-    modes = np.linalg.solve(gram, design.T @ (data - centre))
-    shape = fields_shape()
-    return Atlas(mean.astype(np.float32), centre.reshape(shape), modes.reshape(len(modes), *shape).astype(np.float32))
+def sharper_mean(mean: np.ndarray, pictures: list[np.ndarray], fields: list[np.ndarray]) -> np.ndarray:
+    """The mean of ``pictures`` bent onto ``mean`` by ``fields``, in the mean shape of all."""
+    bent = np.stack([bend(p, f) for p, f in zip(pictures, fields, strict=True)])
+    # Trimmed: a nose that missed its place must not leave a shadow.
+    middle = stats.trim_mean(bent, 0.2, axis=0) if len(bent) > 4 else bent.mean(axis=0)
+    return _symmetric(bend(middle, -np.mean(fields, axis=0))).astype(np.float32)
 
 
-def fields_shape() -> tuple[int, ...]:
-    """(3, X, Y, Z) of a displacement field at FIELD_SPACING."""
-    from RefaceLib import canonical
-
-    return (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
-
-
-def own_code(box: Box, model: ShapeModel) -> np.ndarray:
-    """The code (K,) that explains a head's own shape best."""
-    small = shapemodel.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
-    seen = shapemodel.to_raster(box.view.astype(np.float32), 2.0, shapemodel.SPACING) > 0.99
-    return model.project(small, seen)
+def _crisp(mean: np.ndarray) -> np.ndarray:
+    """The mean with its blur taken back a little, as a target of registration."""
+    return np.maximum(2 * mean - ndimage.gaussian_filter(mean, 1.0), 0)
 
 
 def _symmetric(a: np.ndarray) -> np.ndarray:
     return (a + a[::-1]) / 2
 
 
-def bend(picture: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """``picture`` sampled at every voxel plus ``field`` (3, X, Y, Z, in mm of the 2 mm box)."""
-    index = np.indices(picture.shape, dtype=np.float32) + field / 2.0
-    return ndimage.map_coordinates(picture, index, order=1, mode="nearest")
+def model_of(boxes: list[Box], mean: np.ndarray, fields: list[np.ndarray], size: int) -> tuple[ShapeModel, Atlas]:
+    """Shape model and atlas of registered heads (see register_all) and their mirror images."""
+    rows, known = [], []
+    for box, field in zip(boxes, fields, strict=True):
+        flipped = field[:, ::-1] * np.array([-1, 1, 1], dtype=np.float32)[:, None, None, None]
+        for version, displacement in ((box, field), (mirrored(box), flipped)):
+            row, seen = _row(version, displacement)
+            rows.append(row)
+            known.append(seen)
+    depth = atlas_depth(mean)
+    near = np.concatenate([np.tile(_face_weight(depth).ravel(), 3), np.full(shape_size(), _ELSEWHERE, np.float32)])
+    centre, modes = components(np.array(rows, dtype=np.float32), np.array(known), near, size)
+    split = len(centre) - shape_size()
+    raster, bends = canonical.box(shapemodel.SPACING).shape, fields_shape()
+    return (
+        ShapeModel(centre[split:].reshape(raster), modes[:, split:].reshape(-1, *raster)),
+        Atlas(_crisp(mean), depth, centre[:split].reshape(bends), modes[:, :split].reshape(-1, *bends)),
+    )
+
+
+def _row(box: Box, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A head's data, displacements and then signed distances, and which of them its field of view lets us know."""
+    bends = [shapemodel.to_raster(component, 2.0, shapemodel.FIELD_SPACING) for component in field]
+    shape = shapemodel.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING)
+    # Near the edge of the view the distance is to the edge and not to the skin.
+    away = ndimage.distance_transform_edt(box.view, sampling=box.spacing) if not box.view.all() else None
+    sure = np.ones(box.view.shape, bool) if away is None else away > shapemodel.CLIP
+    sure = sure.astype(np.float32)
+    known = [shapemodel.to_raster(sure, box.spacing, s).ravel() > 0.5 for s in
+             (*[shapemodel.FIELD_SPACING] * 3, shapemodel.SPACING)]  # fmt: skip
+    return np.concatenate([*[b.ravel() for b in bends], shape.ravel()]), np.concatenate(known)
+
+
+def atlas_depth(mean: np.ndarray) -> np.ndarray:
+    """The signed distance (mm) to the skin of the mean head (2 mm), found at 1 mm so that it has no terraces."""
+    fine = shapemodel.to_raster(mean, 2.0, 1.0)
+    head = ndimage.binary_closing(np.pad(fine > _SKIN, 8, mode="edge"), iterations=5)[(slice(8, -8),) * 3]
+    labels, _ = ndimage.label(~head)
+    air = np.bincount(labels[labels > 0]).argmax()
+    return shapemodel.to_raster(shapemodel.signed_distance(labels != air, 1.0), 1.0, 2.0)
+
+
+def _face_weight(depth: np.ndarray) -> np.ndarray:
+    """1 near the skin of the face and the ears, on the raster of the displacements."""
+    grid = canonical.box(shapemodel.FIELD_SPACING)
+    index = np.indices(grid.shape, dtype=np.float32)
+    x, y, z = (index[a] * shapemodel.FIELD_SPACING + grid.affine[a, 3] for a in range(3))
+    face = canonical.in_face(x, y, z) | canonical.in_ears(x, y, z)
+    skin = np.abs(shapemodel.to_raster(depth, 2.0, shapemodel.FIELD_SPACING)) < _FACE_MM
+    return np.where(face & skin, 1.0, _ELSEWHERE).astype(np.float32)
+
+
+def components(
+    data: np.ndarray, known: np.ndarray, weight: np.ndarray, size: int, rounds: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and principal components (size, D), one standard deviation each, of ``data`` (N, D).
+
+    ``weight`` (D,) says whose variance the components explain. What is not ``known`` (bool) starts as the mean and is
+    estimated anew from the first components in each round.
+    """
+    count = known.sum(axis=0)
+    data = np.where(known, data, (data * known).sum(axis=0) / np.maximum(count, 1))
+    for _ in range(rounds):
+        mean = data.mean(axis=0)
+        centred = data - mean
+        weighted = centred * weight
+        _, vectors = np.linalg.eigh((weighted @ weighted.T).astype(np.float64) / len(data))
+        first = vectors[:, ::-1][:, : min(size, _IMPUTED)].astype(np.float32)
+        data = np.where(known, data, mean + first @ (first.T @ centred))
+    chosen = vectors[:, ::-1][:, :size].astype(np.float32)
+    return mean, chosen.T @ centred / np.sqrt(len(data))
+
+
+def shape_size() -> int:
+    """How many numbers the signed distances of a head are."""
+    return int(np.prod(canonical.box(shapemodel.SPACING).shape))
+
+
+def fields_shape() -> tuple[int, ...]:
+    """(3, X, Y, Z) of a displacement field at FIELD_SPACING."""
+    return (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
 
 
 def register(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
@@ -93,12 +158,20 @@ def register(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     a, b = (sitk.GetImageFromArray(np.sqrt(np.clip(x, 0, 1.4)).astype(np.float32)) for x in (fixed, moving))
     field = None
     for shrink, iterations in _LEVELS:
-        small = [sitk.Shrink(sitk.SmoothingRecursiveGaussian(x, shrink / 2.0), [shrink] * 3) for x in (a, b)]
+        small = [_shrunk(x, shrink) for x in (a, b)]
         demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
         demons.SetNumberOfIterations(iterations)
-        demons.SetStandardDeviations(1.5)
+        demons.SetStandardDeviations(1.2)
         demons.SetSmoothUpdateField(True)
-        demons.SetUpdateFieldStandardDeviations(1.0)
+        demons.SetUpdateFieldStandardDeviations(0.8)
         field = demons.Execute(*small) if field is None else demons.Execute(*small, sitk.Resample(field, small[0]))
     full = sitk.GetArrayFromImage(sitk.Resample(field, a))  # (X, Y, Z, 3); SimpleITK's x is our last axis
     return np.ascontiguousarray(np.moveaxis(full[..., ::-1], -1, 0) * 2.0, dtype=np.float32)
+
+
+def _shrunk(image: object, factor: int) -> object:
+    import SimpleITK as sitk
+
+    if factor == 1:
+        return image
+    return sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, factor / 2.0), [factor] * 3)

@@ -1,4 +1,4 @@
-"""Training heads in the canonical box, and the shape model made of them."""
+"""Training heads in the canonical box."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from RefaceLib import canonical, facemask, geometry, shapemodel
 from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
 from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.intensity import IntensityScale
-from RefaceLib.shapemodel import ShapeModel
 from RefaceLib.training import heads
 
 EIGHT_BIT = 127.0  # a normalised picture, 0..2, times this is stored in a byte
@@ -45,6 +44,7 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     sampled = geometry.resample(coarse, coarse_affine, world)
     image = np.clip(scale.normalise(sampled), 0, 2) * view
     points = geometry.apply_affine(np.linalg.inv(frame), parse.points)
+    head = shapemodel.to_the_skin(head, image, spacing)
     distance = shapemodel.signed_distance(head, spacing).astype(np.float16)
     packed = np.rint(image * EIGHT_BIT).astype(np.uint8)
     guard = geometry.dilate_mm(brain, facemask.PROTECTED_MM + 1.0, grid.affine)
@@ -67,38 +67,6 @@ def mirrored(box: Box) -> Box:
     points = (box.points * [-1, 1, 1])[heads.SWAP]
     image, distance, brain, guard, view = (a[::-1] for a in (box.image, box.distance, box.brain, box.guard, box.view))
     return Box(box.name, box.spacing, image, distance, brain, guard, view, points)
-
-
-def build_shape_model(boxes: list[Box], size: int = 64, rounds: int = 4) -> ShapeModel:
-    """Principal components of the signed distances of all boxes and their mirror images.
-
-    What lies outside a scan's field of view is unknown: it starts as the mean and is estimated anew in each round.
-    """
-    rows, known = [], []
-    for box in [b for pair in ((b, mirrored(b)) for b in boxes) for b in pair]:
-        rows.append(shapemodel.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING).ravel())
-        view = shapemodel.to_raster(box.view.astype(np.float32), box.spacing, shapemodel.SPACING)
-        # Near the edge of the view the distance is to the edge and not to the skin.
-        known.append((_distance_to(view < 0.99) > shapemodel.CLIP).ravel() if (view < 0.99).any() else view.ravel() > 0)
-    data, seen = np.array(rows, dtype=np.float32), np.array(known)
-    weight = seen.sum(axis=0)
-    data = np.where(seen, data, (data * seen).sum(axis=0) / np.maximum(weight, 1))
-    for _ in range(rounds):
-        mean = data.mean(axis=0)
-        centred = data - mean
-        values, vectors = np.linalg.eigh(centred @ centred.T / len(data))
-        order = np.argsort(values)[::-1][:size]
-        modes = (vectors[:, order].T @ centred) / np.sqrt(len(data))
-        scores = centred @ modes.T / np.maximum((modes**2).sum(axis=1), 1e-9)
-        data = np.where(seen, data, mean + scores @ modes)
-    shape = canonical.box(shapemodel.SPACING).shape
-    return ShapeModel(mean.reshape(shape), modes.reshape(-1, *shape).astype(np.float32))
-
-
-def _distance_to(mask: np.ndarray) -> np.ndarray:
-    from scipy import ndimage
-
-    return ndimage.distance_transform_edt(~mask, sampling=shapemodel.SPACING)
 
 
 def subject_mask(box: Box, rng: np.random.Generator, *, ears: bool, jitter: float = 3.0) -> np.ndarray:

@@ -41,13 +41,13 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
     if rng.random() < 0.5:
         box = mirrored(box)
     mask = random_mask(rng, box)
-    code, shape = shapemodel.condition(model, rng, box.distance.astype(np.float32), mask, box.view, own=own)
+    told = shapemodel.condition(model, atlas, rng, box.distance.astype(np.float32), mask, box.view, own=own)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
 
     view = tensor(box.view)
     return FaceSample(
-        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(shape) / shapemodel.CLIP,
-        tensor(atlas.draw(code)), view, torch.from_numpy(code)[None], own,
+        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(told.shape) / shapemodel.CLIP,
+        tensor(told.atlas), view, torch.from_numpy(told.code)[None], own,
     )  # fmt: skip

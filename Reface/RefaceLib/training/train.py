@@ -20,7 +20,7 @@ import numpy as np
 from RefaceLib.errors import InputError
 from RefaceLib.headparser import parse_head
 from RefaceLib.training import boxes, heads
-from RefaceLib.training.atlas import build_atlas
+from RefaceLib.training.atlas import build_face_model
 
 if TYPE_CHECKING:
     from RefaceLib.shapemodel import Atlas, ShapeModel
@@ -105,8 +105,7 @@ class TrainCommand:
             held_out, broken = heads.validation_ids(), heads.excluded_ids()
             made = self._coarse_boxes()
             training = [b for b in made if b.name not in held_out | broken]
-            model = boxes.build_shape_model(training)
-            atlas = build_atlas(training, model, jobs=self.jobs)
+            model, atlas = build_face_model(training, jobs=self.jobs)
             with cache.open("wb") as stream:
                 pickle.dump((training, [b for b in made if b.name in held_out], model, atlas), stream, protocol=4)
         with cache.open("rb") as stream:
