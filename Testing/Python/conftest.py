@@ -24,11 +24,13 @@ NEEDS_SHARED = "needs ../shared"
 REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
 REQUIRED_MODULES = (
     "torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib", "SimpleITK",
+    "onnx", "onnxruntime", "sklearn", "PIL",
 )  # fmt: skip
 
-spec = importlib.util.find_spec("RefaceLib")
-if spec is None or spec.origin is None:  # not installed, or nothing but the folder of an earlier installation
-    sys.path.insert(0, str(REPOSITORY / "Reface"))
+for library, module_folder in (("RefaceLib", "Reface"), ("ReidentRiskLib", "ReidentRisk")):
+    spec = importlib.util.find_spec(library)
+    if spec is None or spec.origin is None:  # not installed, or nothing but the folder of an earlier installation
+        sys.path.insert(0, str(REPOSITORY / module_folder))
 
 import RefaceLib  # noqa: E402
 from phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = ["Reface"]
+MODULES = ["Reface", "ReidentRisk"]
 
 
 def cmake_list(text: str, variable: str, name: str) -> list[str]:
@@ -26,13 +26,17 @@ def files_on_disk(module: Path, folder: str) -> set[str]:
     return {path.relative_to(module).as_posix() for path in paths if "__pycache__" not in path.parts}
 
 
+def listed(name: str) -> tuple[Path, list[str], list[str]]:
+    """Folder of a module, its scripts and its resources as listed."""
+    folder = REPOSITORY / name
+    text = (folder / "CMakeLists.txt").read_text(encoding="utf-8")
+    lists = [cmake_list(text, f"MODULE_PYTHON_{kind}", name) for kind in ("SCRIPTS", "RESOURCES")]
+    return folder, *lists
+
+
 @pytest.fixture(params=MODULES)
 def module(request) -> tuple[Path, list[str], list[str]]:
-    """Folder of the module, its scripts and its resources as listed."""
-    folder = REPOSITORY / request.param
-    text = (folder / "CMakeLists.txt").read_text(encoding="utf-8")
-    lists = [cmake_list(text, f"MODULE_PYTHON_{kind}", request.param) for kind in ("SCRIPTS", "RESOURCES")]
-    return folder, *lists
+    return listed(request.param)
 
 
 def test_every_file_of_the_library_is_packaged(module):
@@ -64,14 +68,28 @@ def test_every_library_folder_is_a_package(module):
     assert [parent for parent in parents if f"{Path(parent).as_posix()}/__init__.py" not in scripts] == []
 
 
+def size_of(png: Path) -> tuple[int, int]:
+    """Width and height of a PNG."""
+    header = png.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+
+
 def test_the_module_has_an_icon_of_128_pixels(module):
     folder, _, resources = module
     icon = f"Resources/Icons/{folder.name}.png"
     assert icon in resources
-    for path in (folder / icon, REPOSITORY / f"{folder.name}.png"):
-        header = path.read_bytes()[:24]
-        assert header[:8] == b"\x89PNG\r\n\x1a\n"
-        assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (128, 128)
+    assert size_of(folder / icon) == (128, 128)
+
+
+def test_the_extension_has_an_icon_of_128_pixels():
+    assert size_of(REPOSITORY / "Reface.png") == (128, 128)
+
+
+def test_modules_do_not_overwrite_each_other():
+    # All modules of an extension are installed into one folder.
+    names = [name for module in MODULES for group in listed(module)[1:] for name in group]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_the_extension_adds_every_module_and_names_files_that_exist():

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import RefaceLib
+import ReidentRiskLib
+from ReidentRiskLib import risk
 
 try:
     import tomllib
@@ -82,6 +84,59 @@ def test_the_weights_are_found_beside_the_installed_package() -> None:
     installed = package / "Resources" / "Models"
     models = installed if installed.is_dir() else package.parent / "Resources" / "Models"
     assert sorted(path.name for path in models.iterdir()) == sorted(path.name for path in MODELS.iterdir())
+
+
+def test_the_calibration_is_found_beside_the_installed_package() -> None:
+    package = Path(ReidentRiskLib.__file__).parent
+    installed = package / "Resources"
+    folder = installed if installed.is_dir() else package.parent / "Resources"
+    assert risk.resources_folder() == folder
+    shipped = REPOSITORY / "ReidentRisk" / "Resources" / risk.CALIBRATION_FILE
+    assert (folder / risk.CALIBRATION_FILE).read_bytes() == shipped.read_bytes()
+
+
+def test_the_calibration_holds_no_embedding() -> None:
+    content = json.loads((REPOSITORY / "ReidentRisk" / "Resources" / risk.CALIBRATION_FILE).read_text(encoding="utf-8"))
+
+    def lists(node: object, name: str = "") -> list[tuple[str, list]]:
+        """Every list of numbers with its name."""
+        if isinstance(node, dict):
+            return [found for key, child in node.items() for found in lists(child, key)]
+        if isinstance(node, list) and node and isinstance(node[0], (int, float)):
+            return [(name, node)]
+        return [found for child in node for found in lists(child, name)] if isinstance(node, list) else []
+
+    for name, numbers in lists(content):
+        assert name in ("levels", "quantiles")
+        assert numbers == sorted(numbers)  # nobody's embedding is
+        assert len(numbers) == len(risk.LEVELS)
+
+
+def test_no_recognition_network_is_in_the_repository() -> None:
+    assert [path.name for path in repository_files() if path.suffix == ".onnx"] == []
+
+
+def test_both_libraries_are_packaged_with_their_resources() -> None:
+    wheel = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    included = wheel["targets"]["wheel"]["force-include"]
+    assert wheel["targets"]["wheel"]["packages"] == ["Reface/RefaceLib", "ReidentRisk/ReidentRiskLib"]
+    assert [source for source in included if not (REPOSITORY / source).exists()] == []
+    assert "ReidentRiskLib/Resources/calibration.json" in included.values()
+    assert {"Reface", "ReidentRisk", "Testing"} <= set(wheel["targets"]["sdist"]["only-include"])
+
+
+@pytest.mark.parametrize("command", ["reface", "reident-risk"])
+def test_every_command_leads_to_a_function(command: str) -> None:
+    from importlib import import_module
+
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, function = scripts[command].split(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_reface_does_not_depend_on_reidentrisk() -> None:
+    files = (REPOSITORY / "Reface").rglob("*.py")
+    assert [path.name for path in files if "ReidentRisk" in path.read_text(encoding="utf-8")] == []
 
 
 def test_the_version_is_written_once() -> None:

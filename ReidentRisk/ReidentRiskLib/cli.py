@@ -1,0 +1,226 @@
+"""The command line: `reident-risk compare`, `identify`, `models`, `calibrate`.
+
+Exit codes are those of `reface`: 0 for success, 1 for an error of the program or too little memory, 2 for input or
+options that cannot be used, 130 when stopped. An error is one sentence on stderr; with REFACE_DEBUG=1 in the
+environment, errors of the program come with a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from RefaceLib import __version__
+from RefaceLib.cli import DEVICES, Parser, terminated_as_interrupted, unexpected
+from RefaceLib.console import PROGRESS_MODES, write_json_line
+from RefaceLib.errors import CancelledError, RefaceError
+from ReidentRiskLib.commands import CalibrateCommand, CompareCommand, IdentifyCommand, ModelsCommand
+from ReidentRiskLib.views import VIEW_SETS
+
+Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
+
+_EPILOG = """\
+Two attackers are simulated. With forced alignment, the face is where the landmarks of the original say, whatever was
+done to it; detector-gated, only a face that a detector finds is compared, and one that it does not find counts as not
+recognised. A similarity means nothing by itself: it is compared with the similarities of many pairs of strangers. A
+face is called recognisable when at most 1 in 100 pairs of strangers are as similar, not recognisable when at least 1 in
+10 are, and uncertain between.
+
+No picture, no scan and no embedding leaves this computer.
+"""
+_COMPARE = """\
+Compares the faces of heads with that of a reference, such as defaced and refaced versions with the original. Volumes
+are NIfTI, NRRD or MGZ; a photograph (PNG, JPEG) may take the place of any of them.
+
+Written into the folder of --out: compare.json (everything, in numbers and words), compare.csv (a row a probe and
+attacker), compare_views.csv (every view), compare_faces.png, compare_crops.png (both show faces: keep them safe) and
+compare_histogram.png (where the similarities lie among those of strangers). All of it appears, or nothing.
+"""
+_IDENTIFY = """\
+Looks probes up in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder, in which
+the subject is a file's name up to the first '_' or the extension, or a table of tab-separated text with the columns
+subject, path and, if wanted, original: the head that the landmarks of a changed one are taken from. Without it they are
+taken from the first head of the subject in the gallery, where both have the same grid and place.
+
+Every probe counts: one in which no head or no face is found is one that is not identified.
+
+Written into the folder of --out: identify.json, identify.csv (a row a probe and attacker), identify_cmc.png,
+identify_roc.png and identify_histogram.png. All of it appears, or nothing.
+"""
+_MODELS = """\
+Lists the networks that compare and detect faces, with their licences. They are downloaded by pip at first use, checked
+by their hash, kept, and never sent anything; --remove deletes one, and with it the consent to its licence.
+"""
+_CALIBRATE = """\
+Measures how similar strangers are, and heads to themselves when they are scanned again, from a folder of heads of
+different persons (a file a person). Written into OUT: calibration.json (numbers of pairs only), checks.json (how well
+the heads were told apart) and the folder 'embeddings', by which an interrupted run goes on where it was. Embeddings are
+biometric data: delete that folder when it is no longer needed.
+"""
+
+
+# ---- options ----
+
+
+def build_parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    about = "Measure how recognisable the face in a head scan is."
+    parser = Parser(prog="reident-risk", description=about, epilog=_EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"reident-risk {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, description: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=description, formatter_class=raw)
+
+    _add_compare(add("compare", "compare heads with a reference", _COMPARE))
+    _add_identify(add("identify", "look probes up in a gallery of heads", _IDENTIFY))
+    _add_models(add("models", "list, fetch and remove the networks", _MODELS))
+    _add_calibrate(add("calibrate", "measure the similarities of strangers", _CALIBRATE))
+    return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="the head, or photograph, to compare with")
+    parser.add_argument("probes", type=Path, nargs="+", metavar="PROBE", help="heads, or photographs, to compare")
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="FILE",
+        help="five points of the reference (right_eye, left_eye, nose_tip, right_mouth, left_mouth; the subject's "
+        "sides) as a point list of 3D Slicer (.mrk.json), instead of those that are found",
+    )
+    _add_common(parser)
+
+
+def _add_identify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gallery", type=Path, required=True, metavar="DIR|TSV|NPZ", help="known heads, or a saved gallery"
+    )
+    parser.add_argument("--probes", type=Path, required=True, metavar="DIR|TSV", help="heads to look up")
+    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of a folder to take (%(default)s)")
+    parser.add_argument("--probe-pattern", metavar="GLOB", help="the same for the probes, where it differs")
+    parser.add_argument(
+        "--save-gallery",
+        type=Path,
+        metavar="FILE.npz",
+        help="keep the embeddings of the gallery for other runs; they are biometric data: keep the file safe",
+    )
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON here instead of into DIR")
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help="arcface, sface, or an ONNX file that takes what ArcFace takes (default: arcface once its licence is "
+        "accepted, else sface)",
+    )
+    parser.add_argument("--views", choices=tuple(VIEW_SETS), default="standard", help=_views_help())
+    parser.add_argument(
+        "--own-landmarks",
+        action="store_true",
+        help="look for the landmarks of every probe in the probe itself, as is right for heads of other persons; by "
+        "default, probes in the grid and place of the original are aligned by the landmarks of the original",
+    )
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="made by 'calibrate', instead of the shipped")
+    _add_running(parser)
+
+
+def _views_help() -> str:
+    counts = ", ".join(f"{name}: {len(views)}" for name, views in VIEW_SETS.items())
+    return f"from how many sides and lights a head is looked at ({counts}; default: %(default)s)"
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    _add_licence(parser)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
+
+
+def _add_licence(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-licence",
+        action="store_true",
+        help="accept the licence of the model, which 'reident-risk models' shows (arcface: non-commercial research)",
+    )
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fetch", nargs="+", default=[], metavar="NAME", help="download models now")
+    parser.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="delete models from this computer")
+    _add_licence(parser)
+    parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("heads", type=Path, metavar="HEADS", help="folder of heads, each of another person")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME|FILE", help="one or more models")
+    parser.add_argument("--views", nargs="+", choices=tuple(VIEW_SETS), default=["standard"], help="one or more sets")
+    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of HEADS to take (%(default)s)")
+    parser.add_argument(
+        "--scans", type=_whole, default=2, metavar="N", help="simulated further scans of a head (%(default)s)"
+    )
+    parser.add_argument(
+        "--rescan-every", type=_whole, default=1, metavar="N", help="only of one head in N, to save time (%(default)s)"
+    )
+    parser.add_argument("--data", default="", metavar="TEXT", help="what the heads are, for the record")
+    parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="processes at once (%(default)s)")
+    _add_running(parser)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
+    return int(text)
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command that `arguments` ask for; InputError when they cannot be understood, SystemExit after --help."""
+    options = vars(build_parser().parse_args(arguments))
+    name = options.pop("command")
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    kinds = {"compare": CompareCommand, "identify": IdentifyCommand, "models": ModelsCommand}
+    return kinds.get(name, CalibrateCommand)(**options)
+
+
+# ---- running ----
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (sys.argv when `argv` is None) and return the exit code; raises nothing."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command: Command | None = None
+    try:
+        with terminated_as_interrupted():
+            command = parse(arguments)
+            return command.run()
+    except SystemExit as leaving:  # --help and --version
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except (KeyboardInterrupt, CancelledError):
+        return _fail(command, command.stopped if command else "stopped", 130)
+    except RefaceError as error:
+        return _fail(command, str(error), 2)
+    except Exception as error:  # anything else is an error of the program; the user still gets a sentence
+        if os.environ.get("REFACE_DEBUG") == "1":
+            traceback.print_exc()
+        return _fail(command, unexpected(error), 1)
+
+
+def _fail(command: Command | None, sentence: str, code: int) -> int:
+    sentence = " ".join(sentence.split())
+    print(f"reident-risk: {sentence}", file=sys.stderr)
+    if getattr(command, "progress", None) == "json":
+        write_json_line(sys.stdout, {"error": sentence, "exit_code": code})
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Lists of heads, from a folder or a table: whose head each file is."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from RefaceLib.errors import InputError
+from RefaceLib.formats import image_extension
+from ReidentRiskLib.compare import is_photo
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Whose head, its file (a volume or a photograph), and the original that its landmarks are taken from."""
+
+    subject: str
+    path: Path
+    original: Path | None = None
+
+
+def list_heads(source: Path, pattern: str = "*") -> list[Entry]:
+    """The heads of a folder or of a TSV file. Raises InputError.
+
+    In a folder, the subject is a file's name up to the first '_' or the extension; volumes and photographs that match
+    `pattern` are taken. A TSV file has the columns subject and path, and may have the column original; its relative
+    paths are relative to it.
+    """
+    if not source.exists():
+        raise InputError(f"{source} does not exist: check the name.")
+    if not source.is_dir():
+        return _read_tsv(source)
+    entries = [Entry(_subject_of(path), path) for path in sorted(source.glob(pattern)) if _is_image(path)]
+    if not entries:
+        raise InputError(f"{source} holds no volume that is named like '{pattern}': check the folder and the pattern.")
+    return entries
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and (bool(image_extension(path)) or is_photo(path))
+
+
+def _subject_of(path: Path) -> str:
+    name = path.name[: len(path.name) - len(image_extension(path) or path.suffix)]
+    return name.split("_")[0] or name
+
+
+def _read_tsv(path: Path) -> list[Entry]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file, delimiter="\t")
+            rows, titles = list(table), table.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table: save it as tab-separated text (UTF-8).") from error
+    if not {"subject", "path"} <= set(titles):
+        raise InputError(f"{path} must have the columns subject and path, with a tab between them, and a head a line.")
+    if not rows:
+        raise InputError(f"{path} names no head: give one a line.")
+    return [_entry(path, row, line) for line, row in enumerate(rows, start=2)]
+
+
+def _entry(table: Path, row: dict[str, str | None], line: int) -> Entry:
+    if not row["subject"] or not row["path"]:
+        raise InputError(f"{table} lacks a subject or a path in line {line}: complete it.")
+    original = table.parent / row["original"] if row.get("original") else None
+    entry = Entry(row["subject"], table.parent / row["path"], original)
+    for named in (entry.path, entry.original):
+        if named is not None and not named.is_file():
+            raise InputError(f"{named}, named in line {line} of {table}, does not exist: check the name.")
+    return entry

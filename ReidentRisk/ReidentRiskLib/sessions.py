@@ -1,0 +1,86 @@
+"""ONNX files as sessions of onnxruntime, on the graphics card where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from RefaceLib.errors import InputError, RefaceError
+from RefaceLib.inference import DEVICES
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+
+
+def open_session(path: Path, device: str = "auto", free_size: bool = False) -> InferenceSession:
+    """A session of the network in ``path``; with ``free_size`` it takes pictures of any height and width.
+
+    ``device``: one of RefaceLib's; "auto" takes the CPU where onnxruntime has no CUDA, and "mps" always does, because
+    Apple's accelerator rounds to half precision. InputError for a device that is not there and for a file that is no
+    network, RefaceError where onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+        from onnx import load
+    except ImportError as error:
+        needed = "The Python packages onnx and onnxruntime are needed to compare faces"
+        raise RefaceError(f"{needed}: install them with 'pip install onnx onnxruntime'.") from error
+    providers = _providers(device, onnxruntime.get_available_providers())
+    try:
+        graph = _runnable(load(path), free_size)
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=providers)
+    except Exception as error:  # protobuf and onnxruntime have many of their own
+        raise InputError(f"{path} cannot be used: it is not a network in the ONNX format, or a damaged one.") from error
+    if device == "cuda" and _CUDA not in session.get_providers():
+        raise InputError("onnxruntime does not find the CUDA libraries that it needs: use --device auto or cpu.")
+    return session
+
+
+def _providers(device: str, available: list[str]) -> list[Any]:
+    if device not in DEVICES:
+        raise InputError(f"The device '{device}' is unknown: choose one of {', '.join(DEVICES)}.")
+    if device == "cuda" and _CUDA not in available:
+        raise InputError("onnxruntime has no CUDA here: install onnxruntime-gpu, or use --device auto or cpu.")
+    if device in ("auto", "cuda") and _CUDA in available:
+        return [(_CUDA, {"use_tf32": "0"}), _CPU]  # full precision: the same scores as on a CPU
+    return [_CPU]
+
+
+def _options() -> Any:
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.log_severity_level = 4  # warnings about harmless leftovers in the files would fill the terminal
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0  # 0: one a core
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
+    # Only the weights are of 8 bits: they are unpacked, and the arithmetic does not depend on the processor.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
+
+
+def _runnable(graph: ModelProto, free_size: bool) -> ModelProto:
+    """The network as onnxruntime takes it; the files of the OpenCV Zoo need three repairs."""
+    network = graph.graph
+    weights = {weight.name: list(weight.dims) for weight in network.initializer}
+    used = {name for node in network.node for name in node.input}
+    inputs = [each for each in network.input if each.name in used and each.name not in weights]
+    del network.input[:]  # SFace names its former weights as inputs, though nothing reads them
+    network.input.extend(inputs)
+    for node in network.node:  # YuNet asks for blocks where there is one factor for all
+        if node.op_type == "DequantizeLinear" and weights.get(node.input[1]) in ([], [1]):
+            kept = [each for each in node.attribute if each.name != "block_size"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    if free_size:  # YuNet's layers take any size, but the file says 640 throughout
+        del network.value_info[:]
+        for side, dim in zip(("height", "width"), network.input[0].type.tensor_type.shape.dim[2:], strict=True):
+            dim.dim_param = side
+        for output in network.output:
+            output.type.tensor_type.shape.dim[1].dim_param = f"anchors of {output.name}"
+    return graph
