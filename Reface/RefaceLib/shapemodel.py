@@ -21,9 +21,10 @@ _DIMMEST = 0.3  # of white matter: scalp is never dimmer
 CLIP = 16.0  # mm: distances beyond it say nothing about the surface
 SPACING = 4.0  # mm of the model's raster; distances are smooth
 FIELD_SPACING = 8.0  # mm of the raster of the atlas's displacements, which are smoother still
+_REACHES_MM = (20.0, 8.0, 4.0)
 LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
 RING = 12.0  # mm: how far from the mask the visible skin has a say
-_CUT_MM = 5.0
+_CUT_MM = 2.0
 _OBSERVATION_SD = 14.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for little
 _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
 _OWN_BOUND = 3.0
@@ -107,12 +108,24 @@ def to_the_skin(head: np.ndarray, picture: np.ndarray, spacing: float) -> np.nda
     """``head`` (bool) cut back, from outside, to where ``picture`` (0 in air) is as bright as skin.
 
     A head mask ends a voxel or two outside the skin, and a face painted to fit it would stand out by as much. Skin is
-    told from air by the brightest tissue nearby, because the coil and the sequence make scalps bright or dim.
+    told from air by the brightest tissue nearby, because the coil and the sequence make scalps bright or dim. Nothing
+    enclosed is outside: dark bone at the cut, where a face was taken away, has no skin.
     """
     around = 2 * round(_RIND / spacing) + 1
     dark = picture < SKIN * np.maximum(ndimage.maximum_filter(picture, around), _DIMMEST)
     steps = round(_RIND / spacing)
-    return ~ndimage.binary_dilation(~head, iterations=steps, mask=dark | ~head)
+    return _filled(~ndimage.binary_dilation(~_filled(head), iterations=steps, mask=dark | ~head))
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """``mask`` (bool) and what it encloses: all that is not connected to the array's border."""
+    labels, count = ndimage.label(~mask)
+    border = np.zeros(count + 1, dtype=bool)
+    for axis in range(mask.ndim):
+        for end in (0, -1):
+            border[labels.take(end, axis)] = True
+    border[0] = False  # the label of the mask itself
+    return ~border[labels]
 
 
 def signed_distance(head: np.ndarray, spacing: float) -> np.ndarray:
@@ -133,12 +146,18 @@ def trusted(distance: np.ndarray, hidden: np.ndarray, spacing: float) -> tuple[n
 
 
 def misfit(shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float) -> np.ndarray:
-    """How far a drawn ``shape`` (mm) is from the visible skin: its error where ``sure``, fading over some 10 mm."""
-    weight = sure.astype(np.float32)
-    error = np.clip(distance - shape, -LONGEST, LONGEST) * weight
-    sigma = 8.0 / spacing
-    spread = ndimage.gaussian_filter(weight, sigma)
-    return (ndimage.gaussian_filter(error, sigma) / (spread + 0.03)).astype(np.float32)
+    """How far a drawn ``shape`` (mm) is from the visible skin: its error where ``sure``, and carried on from there.
+
+    A head that is wider than drawn is so for some centimetres into the face; the rest of the error fades sooner.
+    """
+    # Deep inside and far outside both are clipped, and their difference says nothing.
+    weight = (sure & (np.abs(distance) < CLIP / 2)).astype(np.float32)
+    error = np.clip(distance - shape, -LONGEST, LONGEST)
+    carried = np.zeros_like(error)
+    for reach in _REACHES_MM:
+        missing, spread = (ndimage.gaussian_filter(a, reach / spacing) for a in ((error - carried) * weight, weight))
+        carried = carried + missing / (spread + 0.03)
+    return carried.astype(np.float32)
 
 
 def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:

@@ -96,14 +96,32 @@ def test_a_distance_is_trusted_where_no_hidden_skin_can_be_nearer(front):
 
 def test_the_misfit_is_the_heads_error_where_that_is_sure_and_fades_far_from_it(model):
     shape = model.shape(np.array([1.0, 0, 0]))
-    sure = _place(shapemodel.SPACING)[1] < 20
+    y = _place(shapemodel.SPACING)[1]
+    sure, skin = y < 20, np.abs(shape) < 6
     error = shapemodel.misfit(shape, shape + 2.0, sure, shapemodel.SPACING)
-    inner = tuple(slice(4, -4) for _ in range(3))
-    y = _place(shapemodel.SPACING)[1][inner]
-    assert np.abs(error[inner][y < 10] - 2.0).max() < 0.2
-    assert np.abs(error[inner][y > 70]).max() < 0.2
-    assert 0.2 < error[inner][np.abs(y - 36) < 2].mean() < 1.9  # fades, without a step
+    assert np.abs(error[skin & (y < 10)] - 2.0).max() < 0.2
+    assert 1.0 < error[skin & (np.abs(y - 30) < 2.5)].mean() < 2.0  # carried on for a centimetre and more,
+    assert error[skin & (y > 75)].mean() < 0.5 * error[skin & (np.abs(y - 30) < 2.5)].mean()  # and then it fades
     assert np.abs(shapemodel.misfit(shape, shape - 90, sure, shapemodel.SPACING)).max() <= shapemodel.LONGEST + 1e-3
+
+
+def test_what_is_clipped_has_no_say_in_the_misfit(model):
+    deep = np.full(model.mean.shape, shapemodel.CLIP, np.float32)
+    everywhere = np.ones(model.mean.shape, bool)
+    assert not shapemodel.misfit(deep - 5, deep, everywhere, shapemodel.SPACING).any()
+
+
+def test_dark_bone_at_a_cut_is_not_outside():
+    """The cut took the skin away, and the head mask ends before the bone: what they enclose is head."""
+    x, y, z = _place(2.0)
+    radius = np.sqrt(x**2 + (y - 10) ** 2 + (z + 50) ** 2)
+    hidden = y > 60
+    bone = (radius < 60) & (y > 52) & ~hidden
+    picture = np.where((radius < 70) & ~bone, 0.8, 0.0).astype(np.float32)
+    head = ((radius < 70) & ~bone) | hidden
+    found = shapemodel.to_the_skin(head, np.where(hidden, 1.0, picture), 2.0)
+    assert found[bone].all() and found[hidden].all()
+    assert not found[(radius > 74) & ~hidden].any()
 
 
 def _ball(radius):

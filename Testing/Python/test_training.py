@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from functools import partial
@@ -22,6 +23,7 @@ from RefaceLib.training import atlas, boxes, discriminator, fineloop, ganloop, h
 from RefaceLib.training import train as training
 from RefaceLib.training.faces import random_face
 from RefaceLib.training.heads import SWAP, ParserSample
+from RefaceLib.weights import models_folder, read_registry, sha256_of
 
 TRAINED, HELD_OUT = "IXI012-HH-1211", "IXI105-HH-1471"
 STEP = 1 / 60  # minutes: a training with this budget ends after one step
@@ -369,6 +371,19 @@ def test_the_coarse_stage_trains_and_goes_on_where_it_was_stopped(
     assert all(torch.isfinite(p).all() for p in net.parameters())
 
 
+def test_a_trained_generator_waits_for_the_new_critic(
+    phantom_boxes, shape_model, still_atlas, tmp_path, clock, monkeypatch
+):
+    _small_networks(monkeypatch)
+    monkeypatch.setattr(ganloop, "_LEAD", 1)
+    trained = ganloop.Generator(shape_model.size)
+    for steps, same in ((1, True), (2, False)):
+        config = ganloop.FaceTraining(tmp_path, minutes=steps * STEP, start=trained)
+        net = ganloop.train_faces(config, phantom_boxes, shape_model, still_atlas)
+        weights = zip(trained.parameters(), net.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in weights) is same
+
+
 def test_a_step_on_a_drawn_face_has_no_truth_to_compare_with(
     phantom_boxes, shape_model, still_atlas, tmp_path, monkeypatch
 ):
@@ -431,3 +446,22 @@ def test_registration_tells_where_to_look_and_by_how_many_millimetres():
     assert np.allclose(field[:, near].mean(axis=1), 2 * shift, atol=1.0)
     bent = shapemodel.bend(blob(fixed + shift), field)
     assert np.abs(bent - blob(fixed)).mean() < 0.25 * np.abs(blob(fixed + shift) - blob(fixed)).mean()
+
+
+def test_an_export_takes_what_was_not_trained_from_the_shipped_weights(tmp_path, monkeypatch, models):
+    (tmp_path / "faces").mkdir()
+    changed = copy.deepcopy(models.coarse)
+    with torch.no_grad():
+        next(changed.parameters()).add_(1.0)
+    torch.save({"parts": {"average": changed.state_dict()}}, tmp_path / "faces" / "faces.pt")
+    (tmp_path / "faces" / "log.jsonl").write_text('{"step": 7, "s": 120}\n')
+    data = ([], [], models.shape, models.atlas)
+    monkeypatch.setattr(training.TrainCommand, "coarse_data", lambda self: data)
+    monkeypatch.setattr(training, "coarse_error", lambda *arguments: 0.5)
+    training.export(tmp_path, tmp_path)
+    made, shipped = (read_registry(folder)["models"] for folder in (tmp_path / "Models", models_folder()))
+    assert {name for name in shipped if made[name] != shipped[name]} == {"coarse"}
+    assert (made["coarse"]["steps"], made["coarse"]["minutes"]) == (7, 2)
+    assert made["coarse"]["figures"] == {"l1_in_mask": 0.5}
+    for entry in made.values():
+        assert sha256_of(tmp_path / "Models" / entry["file"]) == entry["sha256"]

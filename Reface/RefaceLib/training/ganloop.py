@@ -28,6 +28,7 @@ from RefaceLib.training.discriminator import Discriminator, critic_loss, feature
 from RefaceLib.training.faces import FaceSample, random_face
 
 Validate = Callable[[nn.Module, int], None]  # averaged generator, step
+_LEAD = 200  # steps that a new critic learns alone beside a trained generator, which it would spoil at first
 
 
 def near_face(told: Tensor) -> Tensor:
@@ -38,10 +39,12 @@ def near_face(told: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FaceTraining:
-    """``out``: folder for checkpoint, log and pictures; ``minutes``: time budget over all runs."""
+    """``out``: folder for checkpoint, log and pictures; ``minutes``: time budget over all runs; ``start``: a trained
+    generator to go on from where there is no checkpoint yet (best with a lower ``rate``)."""
 
     out: Path
     minutes: float = 100.0
+    start: nn.Module | None = None
     device: str = "cpu"
     seed: int = 0
     rate: float = 6e-4
@@ -61,6 +64,8 @@ class FaceTrainer:
         self.config = config
         layout = {"device": config.device, "memory_format": torch.channels_last_3d}
         self.generator = Generator(codes).to(**layout)
+        if config.start is not None:
+            self.generator.load_state_dict(config.start.state_dict())
         self.critic = Discriminator().to(**layout)
         self.average = state.Averaged(self.generator)
         betas = (0.5, 0.99)
@@ -92,6 +97,8 @@ class FaceTrainer:
         fake = (image * (1 - mask) + painted * mask)[:, :, half]
         told = torch.cat([mask, shape], dim=1)[:, :, half]
         losses = self._critic_step(image[:, :, half], fake.detach(), told)
+        if c.start is not None and self.progress.step < _LEAD:
+            return losses
         terms = self._generator_terms(painted, fake, told, half, sample, image, mask, shape, view)
         self.optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()

@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from RefaceLib import weights
 from RefaceLib.errors import InputError
 from RefaceLib.headparser import parse_head
 from RefaceLib.training import boxes, heads
@@ -32,7 +34,8 @@ _SHARES = {"finder": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the 
 @dataclass(frozen=True)
 class TrainCommand:
     """``minutes``: time budget of the networks together; ``threads``: of PyTorch on the CPU;
-    ``jobs``: processes that register heads for the atlas."""
+    ``jobs``: processes that register heads for the atlas; ``from_shipped``: keep the shipped face model, and train the
+    shipped coarse generator further."""
 
     data: Path
     out: Path
@@ -42,6 +45,7 @@ class TrainCommand:
     threads: int = 0
     jobs: int = 2
     seed: int = 0
+    from_shipped: bool = False
 
     def run(self) -> None:
         import torch
@@ -86,6 +90,8 @@ class TrainCommand:
         config = FaceTraining(
             self.out / "faces", minutes=self.minutes * _SHARES["faces"], device=device, seed=self.seed
         )
+        if self.from_shipped:
+            config = replace(config, start=weights.load_models(device).coarse, rate=config.rate / 2)
         train_faces(config, training, model, atlas, validate=look)
 
     def _fine(self, device: str) -> None:
@@ -105,7 +111,10 @@ class TrainCommand:
             held_out, broken = heads.validation_ids(), heads.excluded_ids()
             made = self._coarse_boxes()
             training = [b for b in made if b.name not in held_out | broken]
-            model, atlas = build_face_model(training, jobs=self.jobs)
+            if self.from_shipped:
+                model, atlas = weights.load_shape_model()
+            else:
+                model, atlas = build_face_model(training, jobs=self.jobs)
             with cache.open("wb") as stream:
                 pickle.dump((training, [b for b in made if b.name in held_out], model, atlas), stream, protocol=4)
         with cache.open("rb") as stream:
@@ -125,8 +134,6 @@ class TrainCommand:
 
     def _parser_networks(self) -> tuple[object, object]:
         """Finder and parser of this training where they were trained, else those that are shipped."""
-        from RefaceLib import weights
-
         names = ("finder", "parser")
         if all((self.out / name / "parser.pt").exists() for name in names):
             return tuple(_averaged(self.out / name / "parser.pt", f"{name}_net") for name in names)
@@ -154,39 +161,58 @@ def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -
 
 
 def export(out: Path, data: Path) -> None:
-    """Write ``out``/Models: the weights as safetensors and their registry with hashes and validation figures."""
-    from RefaceLib import weights
-    from RefaceLib.training.parserloop import load_samples, validate
+    """Write ``out``/Models: the weights as safetensors and their registry with hashes and validation figures.
 
+    What was not trained in ``out`` is taken over from the shipped weights, its entry in the registry with it.
+    """
     folder = out / "Models"
     folder.mkdir(exist_ok=True)
-    command = TrainCommand(data, out)
-    training, validation, model, atlas = command.coarse_data()
-    nets = {
-        "finder": _averaged(out / "finder" / "parser.pt", "finder_net"),
-        "parser": _averaged(out / "parser" / "parser.pt", "parser_net"),
-        "coarse": _averaged(out / "faces" / "faces.pt", "Generator", code=model.size),
-        "fine": _averaged(out / "fine" / "fine.pt", "FineGenerator"),
-    }
+    training, validation, model, atlas = TrainCommand(data, out).coarse_data()
+    shipped = weights.read_registry()
+    registry = {"name": "Reface cGAN", "version": "1", "models": dict(shipped["models"])}
+    nets = {}
+    for name, (checkpoint, network) in _CHECKPOINTS.items():
+        if (out / checkpoint).exists():
+            nets[name] = _averaged(out / checkpoint, network, **({"code": model.size} if name == "coarse" else {}))
+            weights.save_network(folder / f"{name}.safetensors", nets[name])
+        else:
+            shutil.copy(weights.checked_file(name), folder)
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
-    for name, net in nets.items():
-        weights.save_network(folder / f"{name}.safetensors", net)
-    samples = load_samples(data)[2]
-    figures = {
-        **{n: validate(nets[n], samples, posed=n == "parser", device="cpu") for n in ("finder", "parser")},
-        "coarse": {"l1_in_mask": coarse_error(nets["coarse"], validation, model, atlas)},
-        "shape": {"modes": model.size, "heads": len(training)},
-    }
-    registry = {"name": "Reface cGAN", "version": "1", "models": {}}
-    for name in ("finder", "parser", "shape", "coarse", "fine"):
+    figures = _figures(nets, data, validation, model, atlas) | {"shape": {"modes": model.size, "heads": len(training)}}
+    for name in figures:
         path = folder / f"{name}.safetensors"
+        if weights.sha256_of(path) == shipped["models"][name]["sha256"]:
+            continue
         registry["models"][name] = {
             "file": path.name, "sha256": weights.sha256_of(path), "version": "1", "date": date.today().isoformat(),
             "licence": _LICENCE[name], "data": _DATA[name], "command": "reface train DATA OUT; see docs/experiments.md",
-            "figures": figures.get(name, {}),
-            **training_log(out / {"coarse": "faces", "shape": "faces"}.get(name, name)),
+            "figures": figures[name], **training_log(out / _CHECKPOINTS.get(name, _CHECKPOINTS["coarse"])[0]),
         }  # fmt: skip
     (folder / weights.REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+
+
+_CHECKPOINTS = {
+    "finder": ("finder/parser.pt", "finder_net"),
+    "parser": ("parser/parser.pt", "parser_net"),
+    "coarse": ("faces/faces.pt", "Generator"),
+    "fine": ("fine/fine.pt", "FineGenerator"),
+}
+
+
+def _figures(
+    nets: dict[str, object], data: Path, validation: list[boxes.Box], model: ShapeModel, atlas: Atlas
+) -> dict[str, dict[str, float]]:
+    """What the trained ``nets`` reach on the validation heads."""
+    from RefaceLib.training.parserloop import load_samples, validate
+
+    figures: dict[str, dict[str, float]] = {name: {} for name in nets}
+    parsers = [name for name in ("finder", "parser") if name in nets]
+    samples = load_samples(data)[2] if parsers else []
+    for name in parsers:
+        figures[name] = validate(nets[name], samples, posed=name == "parser", device="cpu")
+    if "coarse" in nets:
+        figures["coarse"] = {"l1_in_mask": coarse_error(nets["coarse"], validation, model, atlas)}
+    return figures
 
 
 _IXI_LICENCE = "CC-BY-SA-3.0"  # what is made of IXI keeps its licence
@@ -207,9 +233,9 @@ _DATA = {
 }
 
 
-def training_log(folder: Path) -> dict[str, int]:
-    """Steps and minutes of a stage, from the last line of its log."""
-    path = folder / "log.jsonl"
+def training_log(checkpoint: Path) -> dict[str, int]:
+    """Steps and minutes of a stage, from the last line of the log beside its checkpoint."""
+    path = checkpoint.with_name("log.jsonl")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     timed = [row for row in rows if "s" in row]
     return {"steps": timed[-1]["step"], "minutes": round(timed[-1]["s"] / 60)} if timed else {}
@@ -244,4 +270,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--jobs", type=int, default=2, help="processes that register heads for the atlas (default 2)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--from-shipped", action="store_true", help="keep the shipped face model and train its coarse generator further"
+    )
     TrainCommand(**vars(parser.parse_args(argv))).run()
