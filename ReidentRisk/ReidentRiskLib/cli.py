@@ -18,7 +18,10 @@ from RefaceLib import __version__
 from RefaceLib.cli import DEVICES, Parser, terminated_as_interrupted, unexpected
 from RefaceLib.console import PROGRESS_MODES, write_json_line
 from RefaceLib.errors import CancelledError, RefaceError
-from ReidentRiskLib.commands import CalibrateCommand, CompareCommand, IdentifyCommand, ModelsCommand
+from ReidentRiskLib.calibratecommand import CalibrateCommand
+from ReidentRiskLib.comparecommand import CompareCommand
+from ReidentRiskLib.identifycommand import IdentifyCommand
+from ReidentRiskLib.modelscommand import ModelsCommand
 from ReidentRiskLib.views import VIEW_SETS
 
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand

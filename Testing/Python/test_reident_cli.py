@@ -427,7 +427,7 @@ def test_an_error_on_the_way_leaves_no_file(folder, fakes, monkeypatch, capsys, 
     if place == "the work":
         fakes.step = fail
     else:
-        monkeypatch.setattr("ReidentRiskLib.commands.write_report", fail)
+        monkeypatch.setattr(f"ReidentRiskLib.{run[0]}command.write_report", fail)
     before = names(folder)
     assert cli.main(run) == code
     captured = capsys.readouterr()
@@ -442,7 +442,7 @@ def test_former_results_survive_a_full_disk(folder, monkeypatch, capsys):
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ReidentRiskLib.commands.write_report", fail)
+    monkeypatch.setattr("ReidentRiskLib.comparecommand.write_report", fail)
     assert cli.main([*RUNS["compare"], "--overwrite"]) == 2
     assert "full" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == before
