@@ -1,6 +1,6 @@
 """The sub-commands of `reface`: one frozen dataclass each, with run() -> exit code.
 
-They raise RefaceError with one sentence where they cannot do their work; cli.main turns it into the exit code.
+They raise RefaceError with one sentence where they cannot do their work; runner.py turns it into the exit code.
 """
 
 from __future__ import annotations

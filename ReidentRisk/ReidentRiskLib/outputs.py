@@ -10,6 +10,7 @@ from typing import Any
 from RefaceLib.errors import OutputError
 from RefaceLib.filechecks import check_names, check_own_report
 from RefaceLib.outputs import check_writable
+from ReidentRiskLib.commandbase import PROGRAM
 
 _VERSION_KEY = "reident_risk_version"  # by which a report of ours is known
 
@@ -25,7 +26,7 @@ def check_report(path: Path) -> None:
     """Raise OutputError for a report whose name is not that of a JSON file, or would replace what is no report."""
     if path.suffix.lower() != ".json":
         raise OutputError(f"{path} must end with .json: choose another name.")
-    check_own_report(path, _VERSION_KEY, "reident-risk")
+    check_own_report(path, _VERSION_KEY, PROGRAM)
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
