@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from RefaceLib.errors import CancelledError, RefaceError
+from RefaceLib.hashing import sha256_of
 from RefaceLib.outputs import OutputSet, write_error
-from RefaceLib.weights import sha256_of
 
 Cancelled = Callable[[], bool]
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
