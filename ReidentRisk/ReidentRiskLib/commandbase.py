@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ReidentRiskLib.compare import Tools
 
 PROGRAM = "reident-risk"
-ATTACKER_NAMES = {"forced": "forced alignment", "gated": "detector-gated"}
 STOPPED = "stopped; nothing was written"
 
 

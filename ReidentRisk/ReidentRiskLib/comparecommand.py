@@ -15,7 +15,7 @@ from RefaceLib.filechecks import check_exists
 from RefaceLib.outputs import OutputSet, made_folder
 from RefaceLib.report import file_sha256, write_report
 from ReidentRiskLib import risk
-from ReidentRiskLib.commandbase import ATTACKER_NAMES, FaceCommand
+from ReidentRiskLib.commandbase import FaceCommand
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class CompareCommand(FaceCommand):
         for result in comparison.results:
             yield f"{result.face.name}: {result.verdict}"
             for attacker, found in result.assessments.items():
-                yield f"  {ATTACKER_NAMES[attacker]}: {found.sentence}{_cosine(found.score.mean_embedding)}"
+                yield f"  {risk.ATTACKER_NAMES[attacker]}: {found.sentence}{_cosine(found.score.mean_embedding)}"
         yield self.where()
         yield PRIVATE
 

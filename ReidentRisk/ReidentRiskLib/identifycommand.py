@@ -14,7 +14,8 @@ from RefaceLib.errors import InputError
 from RefaceLib.filechecks import check_exists
 from RefaceLib.outputs import OutputSet, made_folder
 from RefaceLib.report import write_report
-from ReidentRiskLib.commandbase import ATTACKER_NAMES, FaceCommand
+from ReidentRiskLib import risk
+from ReidentRiskLib.commandbase import FaceCommand
 from ReidentRiskLib.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.gallery import WARNING as GALLERY_WARNING
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv
@@ -115,7 +116,7 @@ class IdentifyCommand(FaceCommand):
             first, auc = result["rank1"], result["auc"]
             low, high = first["interval"]
             yield (
-                f"{ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
+                f"{risk.ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
                 f"{result['gallery']} subjects ({first['value']:.1%}, 95 % interval {low:.1%} to {high:.1%}; by chance "
                 f"{result['chance_rank1']:.1%}); AUC {auc['value']:.4f}; no face found in "
                 f"{result['failures_to_acquire']}."
