@@ -1,28 +1,28 @@
 """The sub-commands of `reface`: one frozen dataclass each, with run() -> exit code.
 
-They raise RefaceError with one sentence where they cannot do their work; cli.main turns it into the exit code.
+They raise RefaceError with one sentence where they cannot do their work; runner.py turns it into the exit code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
-import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.console import Reporter, part, reporter, write_json_line
-from RefaceLib.errors import InputError, OutputError, PromiseError
+from RefaceLib.console import Reporter, part, reporter, tell_done, tell_warnings
+from RefaceLib.errors import InputError, PromiseError
 
 if TYPE_CHECKING:
     from RefaceLib.io import Volume
     from RefaceLib.outputs import OutputSet
     from RefaceLib.pipeline import RefaceResult
+
+PROGRAM = "reface"
+_VERSION_KEY = "reface_version"  # by which a report of ours is known
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,14 @@ class ImageCommand:
 
     def run(self) -> int:
         report = self.reface()
-        for warning in report["warnings"]:
-            print(f"reface: warning: {warning}", file=sys.stderr)
+        tell_warnings(PROGRAM, report["warnings"])
         self.tell_program(report)
         return 0
 
     def tell_program(self, report: dict[str, Any]) -> None:
         """The last line for a parent process."""
         if self.progress == "json":
-            done = {"done": True, "report": str(self.report_path), "warnings": report["warnings"]}
-            write_json_line(sys.stdout, done)
+            tell_done(self.report_path, report["warnings"])
 
     @property
     def report_path(self) -> Path:
@@ -74,26 +72,21 @@ class ImageCommand:
 
     def check(self) -> None:
         """Everything that can go wrong with the names, before any work."""
-        from RefaceLib.outputs import IMAGE_EXTENSIONS, check_writable, same_file
+        from RefaceLib.filechecks import check_exists, check_names, check_own_report
+        from RefaceLib.outputs import IMAGE_EXTENSIONS, check_writable
 
         inputs = [self.input, *(other for other, _ in self.apply_to)]
         for path in inputs:
-            if not os.path.exists(path):
-                raise InputError(f"{path} does not exist: check the name.")
+            check_exists(path)
         images = [self.output, *([self.mask_out] if self.mask_out else []), *(out for _, out in self.apply_to)]
         reports = [self.report_path, *(_report_beside(out) for _, out in self.apply_to)]
         pictures = [self.picture] if self.picture else []
-        targets = [*images, *reports, *pictures]
-        for index, target in enumerate(targets):
-            if any(same_file(target, path) for path in inputs):
-                raise OutputError(f"The output {target} is an input as well: choose another name.")
-            if any(same_file(target, other) for other in targets[:index]):
-                raise OutputError(f"{target} is given for two outputs: choose different names.")
+        check_names([*images, *reports, *pictures], inputs)
         for group, extensions in ((images, IMAGE_EXTENSIONS), (reports, (".json",)), (pictures, (".png",))):
             for target in group:
                 check_writable(target, self.overwrite, extensions)
         for target in reports:
-            _check_own_report(target)
+            check_own_report(target, _VERSION_KEY, PROGRAM)
         if self.picture:
             _check_packages("--picture", ("matplotlib", "vtkmodules"))
 
@@ -194,9 +187,9 @@ class DemoCommand:
 
     def run(self) -> int:
         from RefaceLib.demo import demo_head
+        from RefaceLib.outputs import made_folder
 
-        created = self._make_folder()
-        try:
+        with made_folder(self.folder):
             image = ImageCommand(
                 input=demo_head(),
                 output=self.folder / "demo_refaced.nii.gz",
@@ -208,31 +201,10 @@ class DemoCommand:
                 progress=self.progress,
             )
             report = image.reface()
-        except BaseException:
-            if created:
-                with contextlib.suppress(OSError):
-                    self.folder.rmdir()
-            raise
         image.tell_program(report)
         if self.progress != "json":
             self._tell(image, report)
         return 0
-
-    def _make_folder(self) -> bool:
-        """Make the folder where it is missing; whether that was so."""
-        from RefaceLib.outputs import write_error
-
-        if self.folder.is_dir():
-            return False
-        try:
-            self.folder.mkdir()
-        except FileNotFoundError as error:
-            raise OutputError(f"The folder {self.folder.parent} does not exist: create it first.") from error
-        except FileExistsError as error:
-            raise OutputError(f"{self.folder} is a file: give the name of a folder.") from error
-        except OSError as error:
-            raise write_error(self.folder, error) from error
-        return True
 
     def _tell(self, image: ImageCommand, report: dict[str, Any]) -> None:
         seconds = report["seconds"]["total"]
@@ -241,8 +213,7 @@ class DemoCommand:
         print(f"  {image.mask_out}  what was replaced: {report['mask_ml']} ml")
         print(f"  {image.report_path}  the report: {report['brain_voxels_changed']} brain voxels changed")
         print(f"  {image.picture}  both faces and three slices")
-        for warning in report["warnings"]:
-            print(f"reface: warning: {warning}", file=sys.stderr)
+        tell_warnings(PROGRAM, report["warnings"])
 
 
 @dataclass(frozen=True)
@@ -286,18 +257,6 @@ def _report_beside(output: Path) -> Path:
 
     extension = image_extension(output) or output.suffix
     return output.with_name(output.name[: len(output.name) - len(extension)] + ".json")
-
-
-def _check_own_report(path: Path) -> None:
-    """A JSON file that is no report of ours, a BIDS sidecar say, is never overwritten."""
-    if not path.exists():
-        return
-    try:
-        ours = "reface_version" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        ours = False
-    if not ours:
-        raise OutputError(f"{path} exists and is no report of reface, so it is kept: choose another name.")
 
 
 def _check_promises(counts: dict[str, Any], output: Path) -> None:

@@ -1,9 +1,11 @@
-"""What the command line shows while it works: a bar for people, lines of JSON for programs, or nothing."""
+"""What the command line shows: a bar for people, lines of JSON for programs, or nothing; and warnings at the end."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 PROGRESS_MODES = ("auto", "json", "none")
@@ -68,6 +70,17 @@ class JsonLines:
 def write_json_line(stream: TextIO, record: dict[str, Any]) -> None:
     stream.write(json.dumps(record, ensure_ascii=True) + "\n")
     stream.flush()
+
+
+def tell_warnings(program: str, warnings: Iterable[str]) -> None:
+    """One line a warning on stderr, with the name of the `program` in front."""
+    for warning in warnings:
+        print(f"{program}: warning: {warning}", file=sys.stderr)
+
+
+def tell_done(report: Path, warnings: Sequence[str]) -> None:
+    """The last line for a parent process: where the report is."""
+    write_json_line(sys.stdout, {"done": True, "report": str(report), "warnings": list(warnings)})
 
 
 def reporter(mode: str) -> Reporter:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -57,6 +58,31 @@ def write_error(path: str | Path, error: OSError) -> OutputError:
         return OutputError(f"The disk of the folder {folder} takes no file of this size: choose another folder.")
     reason = error.strerror or type(error).__name__
     return OutputError(f"A file in the folder {folder} could not be written ({reason}): choose another folder.")
+
+
+@contextlib.contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make the folder where it is missing; when the block fails, a folder that was made and is empty goes again.
+
+    Raises OutputError when it cannot be made.
+    """
+    made = not path.is_dir()
+    if made:
+        try:
+            path.mkdir()
+        except FileNotFoundError as error:
+            raise OutputError(f"The folder {path.parent} does not exist: create it first.") from error
+        except FileExistsError as error:
+            raise OutputError(f"{path} is a file: give the name of a folder.") from error
+        except OSError as error:
+            raise write_error(path, error) from error
+    try:
+        yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
 
 
 class OutputSet:

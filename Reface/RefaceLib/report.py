@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 
 import RefaceLib
 from RefaceLib.errors import HeadNotFoundError
+from RefaceLib.hashing import sha256_of
 from RefaceLib.headparser import largest_component
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ def build_report(
     """
     counts = {key: _plain(value) for key, value in result.counts.items()}
     return {
-        "reface_version": RefaceLib.__version__,
-        "input": input,
-        "input_sha256": file_sha256(input),
-        "output": output,
-        "output_sha256": file_sha256(output_file or output),
+        **_about_files(input, output, output_file),
         "mode": result.mode,
         "seed": int(result.seed),
         "ears": bool(result.ears),
@@ -87,11 +83,7 @@ def build_applied_report(
     for offset in ((0, 0, 0), *itertools.product((-0.49, 0.49), repeat=3)):
         outside &= ~_at(result.mask, to_mask, voxels + np.array(offset))
     return {
-        "reface_version": RefaceLib.__version__,
-        "input": input,
-        "input_sha256": file_sha256(input),
-        "output": output,
-        "output_sha256": file_sha256(output_file or output),
+        **_about_files(input, output, output_file),
         "mode": "apply-to",
         "mask_from": mask_from,
         "ears": bool(result.ears),
@@ -100,6 +92,17 @@ def build_applied_report(
         "voxels_changed_outside_mask": int(outside.sum()),
         "brain_voxels_changed": int(_at(result.brain, to_mask, voxels).sum()),
         "warnings": list(other.warnings),
+    }
+
+
+def _about_files(input: str, output: str, output_file: str | Path | None) -> dict[str, Any]:
+    """How every report begins."""
+    return {
+        "reface_version": RefaceLib.__version__,
+        "input": input,
+        "input_sha256": file_sha256(input),
+        "output": output,
+        "output_sha256": file_sha256(output_file or output),
     }
 
 
@@ -125,13 +128,7 @@ def write_report(path: str | Path, report: Mapping[str, Any]) -> None:
 
 def file_sha256(path: str | Path) -> str | None:
     """SHA-256 of a file in hexadecimal; None when `path` is no file (a node of a scene, say)."""
-    if not Path(path).is_file():
-        return None
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(Path(path)) if Path(path).is_file() else None
 
 
 def peak_rss_mb() -> float | None:

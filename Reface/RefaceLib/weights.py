@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.errors import WeightsError
+from RefaceLib.hashing import sha256_of
 from RefaceLib.shapemodel import Atlas, ShapeModel
 
 if TYPE_CHECKING:
@@ -46,15 +47,6 @@ def models_folder() -> Path:
 def read_registry(folder: Path | None = None) -> dict[str, Any]:
     """The registry: one entry a file of weights, by name ('finder', 'parser', 'shape', 'coarse', 'fine')."""
     return json.loads(((folder or models_folder()) / REGISTRY).read_text(encoding="utf-8"))
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def checked_file(name: str) -> Path:

@@ -25,8 +25,9 @@ import numpy as np
 
 from RefaceLib import geometry
 from RefaceLib.errors import CancelledError, InputError, RefaceError
+from RefaceLib.hashing import sha256_of
 from RefaceLib.io import Volume, read_volume
-from RefaceLib.weights import read_registry, sha256_of
+from RefaceLib.weights import read_registry
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import Tools, load_tools
 from ReidentRiskLib.gallery import EXTENSION, load_gallery, save_gallery

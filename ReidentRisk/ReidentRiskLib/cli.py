@@ -1,24 +1,22 @@
 """The command line: `reident-risk compare`, `identify`, `models`, `calibrate`.
 
-Exit codes are those of `reface`: 0 for success, 1 for an error of the program or too little memory, 2 for input or
-options that cannot be used, 130 when stopped. An error is one sentence on stderr; with REFACE_DEBUG=1 in the
-environment, errors of the program come with a traceback.
+Exit codes are those of `reface` (RefaceLib.runner). An error is one sentence on stderr.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from RefaceLib import __version__
-from RefaceLib.cli import DEVICES, Parser, terminated_as_interrupted, unexpected
-from RefaceLib.console import PROGRESS_MODES, write_json_line
-from RefaceLib.errors import CancelledError, RefaceError
-from ReidentRiskLib.commands import CalibrateCommand, CompareCommand, IdentifyCommand, ModelsCommand
+from RefaceLib.runner import Parser, add_progress, add_running, run_command
+from ReidentRiskLib.calibratecommand import CalibrateCommand
+from ReidentRiskLib.commandbase import PROGRAM
+from ReidentRiskLib.comparecommand import CompareCommand
+from ReidentRiskLib.identifycommand import IdentifyCommand
+from ReidentRiskLib.modelscommand import ModelsCommand
 from ReidentRiskLib.views import VIEW_SETS
 
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
@@ -63,14 +61,11 @@ biometric data: delete that folder when it is no longer needed.
 """
 
 
-# ---- options ----
-
-
 def build_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     about = "Measure how recognisable the face in a head scan is."
-    parser = Parser(prog="reident-risk", description=about, epilog=_EPILOG, formatter_class=raw)
-    parser.add_argument("--version", action="version", version=f"reident-risk {__version__}")
+    parser = Parser(prog=PROGRAM, description=about, epilog=_EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -129,19 +124,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "default, probes in the grid and place of the original are aligned by the landmarks of the original",
     )
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="made by 'calibrate', instead of the shipped")
-    _add_running(parser)
+    _add_licence(parser)
+    add_running(parser)
 
 
 def _views_help() -> str:
     counts = ", ".join(f"{name}: {len(views)}" for name, views in VIEW_SETS.items())
     return f"from how many sides and lights a head is looked at ({counts}; default: %(default)s)"
-
-
-def _add_running(parser: argparse.ArgumentParser) -> None:
-    _add_licence(parser)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
-    parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
 
 
 def _add_licence(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +145,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", nargs="+", default=[], metavar="NAME", help="download models now")
     parser.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="delete models from this computer")
     _add_licence(parser)
-    parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
+    add_progress(parser)
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -173,7 +162,8 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", default="", metavar="TEXT", help="what the heads are, for the record")
     parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="processes at once (%(default)s)")
-    _add_running(parser)
+    _add_licence(parser)
+    add_running(parser)
 
 
 def _whole(text: str) -> int:
@@ -191,35 +181,9 @@ def parse(arguments: Sequence[str]) -> Command:
     return kinds.get(name, CalibrateCommand)(**options)
 
 
-# ---- running ----
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (sys.argv when `argv` is None) and return the exit code; raises nothing."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command: Command | None = None
-    try:
-        with terminated_as_interrupted():
-            command = parse(arguments)
-            return command.run()
-    except SystemExit as leaving:  # --help and --version
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except (KeyboardInterrupt, CancelledError):
-        return _fail(command, command.stopped if command else "stopped", 130)
-    except RefaceError as error:
-        return _fail(command, str(error), 2)
-    except Exception as error:  # anything else is an error of the program; the user still gets a sentence
-        if os.environ.get("REFACE_DEBUG") == "1":
-            traceback.print_exc()
-        return _fail(command, unexpected(error), 1)
-
-
-def _fail(command: Command | None, sentence: str, code: int) -> int:
-    sentence = " ".join(sentence.split())
-    print(f"reident-risk: {sentence}", file=sys.stderr)
-    if getattr(command, "progress", None) == "json":
-        write_json_line(sys.stdout, {"error": sentence, "exit_code": code})
-    return code
+    return run_command(PROGRAM, parse, argv)
 
 
 if __name__ == "__main__":

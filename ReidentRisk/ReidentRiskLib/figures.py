@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import RefaceLib
-from ReidentRiskLib.risk import NOT_RECOGNISABLE_SHARE, PHOTO, RECOGNISABLE_SHARE, Calibration
+from ReidentRiskLib.risk import ATTACKER_NAMES, NOT_RECOGNISABLE_SHARE, PHOTO, RECOGNISABLE_SHARE, Calibration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ _PANEL = 1.9  # inches
 _BIN = 0.01  # of a cosine
 _BLUE, _ORANGE, _GREY = "#3b6ea5", "#d1762b", "#8a8a8a"
 _LINES = ((_BLUE, "-"), (_ORANGE, "--"))  # of the attackers, whose curves may lie on each other
-_ATTACKERS = {"forced": "forced alignment", "gated": "detector-gated"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
         side = "right" if value > 0.5 else "left"
         axes.annotate(f" {_short(name, 30)} ", (value, height), ha=side, va="center", fontsize=7)
     axes.set_ylim(0, 1.45)
-    axes.set_title(_ATTACKERS[attacker], fontsize=10)
+    axes.set_title(ATTACKER_NAMES[attacker], fontsize=10)
     missing = len(scores) - len(drawn)
     note = f"; no face found in {missing} of {len(scores)}" if missing else ""
     axes.set_xlabel(f"cosine of the mean embeddings{note}", fontsize=8)
@@ -140,36 +139,29 @@ def bins(quantiles: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
     """Write a PNG of the ROC curves of the attackers, the false accept rate on a logarithmic axis."""
-    figure = _figure(5.2, 4.6)
-    axes = figure.add_subplot()
+    axes = _figure(5.2, 4.6).add_subplot()
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         false, true = result.roc
         low, high = result.auc_interval
-        label = f"{_ATTACKERS[attacker]}: AUC {result.auc:.4f} ({low:.4f} to {high:.4f})"
+        label = f"{ATTACKER_NAMES[attacker]}: AUC {result.auc:.4f} ({low:.4f} to {high:.4f})"
         axes.plot(false, true, color=colour, linestyle=line, label=label, drawstyle="steps-post")
     least = 1.0 / max(max(result.nonmated.size for result in results.values()), 10)
     chance = np.geomspace(least, 1, 50)
     axes.plot(chance, chance, color=_GREY, linestyle=":", label="chance")
     axes.set_xscale("log")
     axes.set_xlim(least, 1.0)
-    axes.set_ylim(0.0, 1.02)
-    axes.set_xlabel("false accept rate")
-    axes.set_ylabel("true accept rate")
-    axes.legend(fontsize=8, loc="lower right")
-    figure.tight_layout()
-    _save(figure, path)
+    _save_curves(axes, "false accept rate", "true accept rate", path)
 
 
 def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50) -> None:
     """Write a PNG of the cumulative match curves up to rank `most`, with the intervals of rank 1."""
-    figure = _figure(5.2, 4.6)
-    axes = figure.add_subplot()
+    axes = _figure(5.2, 4.6).add_subplot()
     count = 1
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         count = max(count, len(result.subjects))
         ranks = np.arange(1, min(most, len(result.cmc)) + 1)
         first = result.rank1
-        label = f"{_ATTACKERS[attacker]}: rank 1 in {first.hits} of {first.of}"
+        label = f"{ATTACKER_NAMES[attacker]}: rank 1 in {first.hits} of {first.of}"
         axes.plot(ranks, result.cmc[: len(ranks)], color=colour, linestyle=line, label=label, drawstyle="steps-post")
         spread = [[first.value - first.low], [first.high - first.value]]
         axes.errorbar([1], [first.value], yerr=np.maximum(spread, 0), color=colour, capsize=3, marker="o", markersize=3)
@@ -178,12 +170,17 @@ def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50)
     ranks = np.arange(1, min(most, count) + 1)
     axes.plot(ranks, ranks / count, color=_GREY, linestyle=":", label=f"chance, {count} subjects")
     axes.set_xlim(0.5, len(ranks) + 0.5)
+    _save_curves(axes, "rank", "share of the probes found", path)
+
+
+def _save_curves(axes: Axes, x: str, y: str, path: str | Path) -> None:
+    """What ROC and match curves have in common: shares on the upright axis, and the legend where no curve goes."""
     axes.set_ylim(0.0, 1.02)
-    axes.set_xlabel("rank")
-    axes.set_ylabel("share of the probes found")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
     axes.legend(fontsize=8, loc="lower right")
-    figure.tight_layout()
-    _save(figure, path)
+    axes.figure.tight_layout()
+    _save(axes.figure, path)
 
 
 def pairs(path: str | Path, results: Mapping[str, Identification]) -> None:
@@ -199,7 +196,7 @@ def pairs(path: str | Path, results: Mapping[str, Identification]) -> None:
             name = f"{label}: {scored.size:,} of {scores.size:,} pairs"
             counts = np.histogram(scored, edges)[0]
             axes.stairs(counts / max(counts.max(), 1), edges, fill=True, alpha=0.5, color=colour, label=name)
-        axes.set_title(_ATTACKERS[attacker], fontsize=10)
+        axes.set_title(ATTACKER_NAMES[attacker], fontsize=10)
         axes.set_xlabel("cosine of the mean embeddings", fontsize=8)
         axes.set_yticks([])
         axes.legend(fontsize=7, loc="upper left")

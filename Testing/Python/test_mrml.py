@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from commandline import run_python
 from RefaceLib import __version__
 from RefaceLib.errors import InputError, OutputError
 
@@ -18,8 +16,8 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from RefaceLib import mrml  # noqa: E402  (needs slicer)
+from scenes import saved_and_read  # noqa: E402
 
-REFACE_FOLDER = Path(__file__).resolve().parents[2] / "Reface"
 SHAPE = (7, 6, 5)
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -408,11 +406,7 @@ def test_provenance_is_written_as_attributes_that_a_saved_scene_keeps(scene, tmp
         "Reface.Seconds": "7.25",
         "Reface.Warnings": 'One thing. Another "thing" ü.',
     }
-    scene.SetURL(str(tmp_path / "scene.mrml"))
-    assert scene.Commit()
-    again = slicer.vtkMRMLScene()
-    again.SetURL(str(tmp_path / "scene.mrml"))
-    assert again.Connect()
+    again = saved_and_read(scene, tmp_path)
     assert json.loads(again.GetFirstNodeByName("Head").GetAttribute("Reface.Report")) == REPORT
 
 
@@ -429,5 +423,5 @@ def test_the_active_volume_of_the_application_is_found(scene):
 
 def test_importing_the_bridge_imports_neither_torch_nor_nibabel():
     code = "import sys, RefaceLib.mrml; print(sorted({'torch', 'nibabel', 'scipy'} & set(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REFACE_FOLDER, check=True)
-    assert run.stdout.strip() == "[]"
+    run = run_python("-c", code)
+    assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from commandline import run_python
 from reident_faces import head
 from ReidentRiskLib import figures, risk
 from ReidentRiskLib.identify import identify
@@ -183,10 +183,6 @@ def test_nothing_at_all_was_found_and_still_there_is_a_picture(tmp_path):
 
 
 def test_importing_it_does_not_import_matplotlib():
-    import subprocess
-    import sys
-
     code = "import sys, ReidentRiskLib.figures; print('matplotlib' in sys.modules)"
-    folder = Path(figures.__file__).parents[1]
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    run = run_python("-c", code)
     assert run.stdout.strip() == "False", run.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from commandline import run_python
 from RefaceLib.errors import InputError
 from reident_faces import VIEWS, directions, head
 from ReidentRiskLib import identify as module
@@ -285,10 +285,6 @@ def test_the_record_is_json_and_states_its_denominators():
 
 
 def test_importing_it_imports_neither_scikit_learn_nor_scipy():
-    import subprocess
-    import sys
-
     code = "import sys, ReidentRiskLib.identify; print(sorted({'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)))"
-    folder = Path(module.__file__).parents[1]
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    run = run_python("-c", code)
     assert run.stdout.strip() == "[]", run.stderr

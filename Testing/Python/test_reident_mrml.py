@@ -16,6 +16,7 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 
 from ReidentRiskLib import mrml, risk  # noqa: E402  (mrml needs slicer)
 from ReidentRiskLib.identify import identify  # noqa: E402
+from scenes import saved_and_read  # noqa: E402
 
 LABELS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
 POINTS = np.array([[30.0, 80, -20], [-30, 80, -20], [0, 115, -55], [22, 90, -80], [-22, 90, -80]])
@@ -287,9 +288,5 @@ def test_the_report_is_kept_by_a_saved_scene(scene, folder, tmp_path):
         "ReidentRisk.Views": "standard",
         "ReidentRisk.Warnings": "One ü. Two.",
     }
-    scene.SetURL(str(tmp_path / "scene.mrml"))
-    assert scene.Commit()
-    again = slicer.vtkMRMLScene()
-    again.SetURL(str(tmp_path / "scene.mrml"))
-    assert again.Connect()
+    again = saved_and_read(scene, tmp_path)
     assert json.loads(again.GetFirstNodeByName("Scores").GetAttribute("ReidentRisk.Report")) == report

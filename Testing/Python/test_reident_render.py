@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from commandline import run_python
 from phantom import LANDMARKS, make_phantom
 from RefaceLib.errors import CancelledError
 from ReidentRiskLib import render
@@ -220,6 +220,5 @@ def test_importing_needs_no_vtk_and_numpy_needs_no_driver():
         "assert not [m for m in sys.modules if m.startswith('vtk')];"
         "assert render.probe('numpy'); assert not [m for m in sys.modules if 'Rendering' in m]"
     )
-    path = ":".join(sys.path) if sys.platform != "win32" else ";".join(sys.path)
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr

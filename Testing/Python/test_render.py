@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from commandline import run_python
 from phantom import LANDMARKS, make_phantom
 from RefaceLib.errors import HeadNotFoundError, InputError
 from RefaceLib.raster import Camera, draw
@@ -187,8 +185,7 @@ def test_drawing_needs_no_graphics_driver():
         "p = render_face(((g**2).sum(0) < 225) * 100.0, np.diag([4.0, 4, 4, 1]), size=32);"
         "assert p.any(); assert not [m for m in sys.modules if 'Rendering' in m]"
     )
-    path = ":".join(sys.path) if sys.platform != "win32" else ";".join(sys.path)
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,0 +1,120 @@
+"""How a command line of the extension runs: its errors as one sentence, its exit codes, the options of every command.
+
+Exit codes: 0 for success, 1 for an error of the program or too little memory, 2 for input or options that cannot be
+used, 130 when stopped. With REFACE_DEBUG=1 in the environment, errors of the program come with a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, Protocol
+
+from RefaceLib.console import PROGRESS_MODES, write_json_line
+from RefaceLib.errors import CancelledError, InputError, RefaceError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")  # as in inference, which --help need not load
+
+
+class Command(Protocol):
+    """A sub-command with its options; `stopped` is what is said when it is interrupted.
+
+    Where it has a `progress` (one of PROGRESS_MODES) that is "json", an error is told to the parent process as well.
+    """
+
+    stopped: str
+
+    def run(self) -> int: ...
+
+
+# ---- options ----
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises its errors instead of printing the usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see '{self.prog} --help').")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """The options of every sub-command that runs networks and writes files: device, overwrite, progress."""
+    add_device(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    add_progress(parser)
+
+
+# ---- running ----
+
+
+def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: Sequence[str] | None = None) -> int:
+    """Run what `parse` makes of `argv` (None: sys.argv) and return the exit code; raises nothing.
+
+    `parse` raises InputError for options that cannot be understood, SystemExit after --help and --version. `program` is
+    the name that stands before an error.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command: Command | None = None
+    try:
+        with _terminated_as_interrupted():
+            command = parse(arguments)
+            return command.run()
+    except SystemExit as leaving:  # --help and --version
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except (KeyboardInterrupt, CancelledError):
+        return _fail(program, command, command.stopped if command else "stopped", 130)
+    except RefaceError as error:
+        return _fail(program, command, str(error), 2)
+    except Exception as error:  # anything else is an error of the program; the user still gets a sentence
+        if os.environ.get("REFACE_DEBUG") == "1":
+            traceback.print_exc()
+        return _fail(program, command, _unexpected(error), 1)
+
+
+def _unexpected(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+        return "There is not enough memory for this volume, and nothing was written: close other programs."
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("RefaceLib"):
+        return f"The package {error.name} is missing: install it with pip."
+    kind = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"The program failed ({kind[:200]}): please report this, with what REFACE_DEBUG=1 shows."
+
+
+def _fail(program: str, command: Command | None, sentence: str, code: int) -> int:
+    sentence = " ".join(sentence.split())
+    print(f"{program}: {sentence}", file=sys.stderr)
+    if getattr(command, "progress", None) == "json":
+        write_json_line(sys.stdout, {"error": sentence, "exit_code": code})
+    return code
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, by which a parent process stops this one, cleans up as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

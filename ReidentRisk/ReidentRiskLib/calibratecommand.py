@@ -1,0 +1,66 @@
+"""`reident-risk calibrate`: the similarities of strangers, measured."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from RefaceLib.console import part, reporter
+from RefaceLib.outputs import OutputSet, made_folder
+from RefaceLib.report import write_report
+from ReidentRiskLib import risk
+from ReidentRiskLib.commandbase import RunCommand
+from ReidentRiskLib.outputs import check_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateCommand(RunCommand):
+    """`reident-risk calibrate`: the scores of strangers, from a folder of heads."""
+
+    heads: Path
+    model: tuple[str, ...] = ()
+    views: tuple[str, ...] = ("standard",)
+    pattern: str = "*"
+    scans: int = 2
+    rescan_every: int = 1
+    data: str = ""
+    jobs: int = 1
+
+    stopped = "stopped; started again, it goes on where it was"
+
+    @property
+    def report_path(self) -> Path:
+        return self.out / risk.CALIBRATION_FILE
+
+    def run(self) -> int:
+        from ReidentRiskLib.calibration import EMBEDDINGS, CalibrateOptions, calibrate
+        from ReidentRiskLib.models import default_model
+
+        options = CalibrateOptions(
+            models=self.model or (default_model(self.accept_licence),),
+            views=self.views,
+            pattern=self.pattern,
+            scans=self.scans,
+            rescan_every=self.rescan_every,
+            device=self.device,
+            accept_licence=self.accept_licence,
+            data=self.data,
+            jobs=self.jobs,
+        )
+        checks = self.out / "checks.json"
+        with made_folder(self.out), contextlib.closing(reporter(self.progress)) as progress:
+            check_targets([self.report_path, checks], [self.heads], self.overwrite)
+            made = calibrate(self.heads, self.out, options, progress=part(progress, 0.0, 0.98))
+            with OutputSet(self.overwrite) as out:
+                record = risk.calibrations_record(made.calibrations)
+                out.stage(self.report_path).write_text(json.dumps(record) + "\n", encoding="utf-8")
+                write_report(out.stage(checks), made.checks)
+        lines = (
+            f"{self.report_path} holds the calibration of {made.heads} heads: numbers of pairs only.",
+            f"{checks} says how well the heads were told apart.",
+            f"Delete {self.out / EMBEDDINGS} when no further run needs it: embeddings are biometric data.",
+        )
+        self.tell(made.notes, lines)
+        return 0

@@ -1,0 +1,81 @@
+"""What the sub-commands of `reident-risk` share. Each is a frozen dataclass with run() -> exit code.
+
+They raise RefaceError with one sentence where they cannot do their work; RefaceLib.runner turns it into the exit code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from RefaceLib.console import Reporter, tell_done, tell_warnings
+from ReidentRiskLib import risk
+
+if TYPE_CHECKING:
+    from ReidentRiskLib.compare import Tools
+
+PROGRAM = "reident-risk"
+STOPPED = "stopped; nothing was written"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(ABC):
+    """A sub-command that runs the networks and writes its results into the folder `out`."""
+
+    out: Path
+    accept_licence: bool = False
+    device: str = "auto"
+    overwrite: bool = False
+    progress: str = "auto"
+
+    stopped: ClassVar[str] = STOPPED
+
+    @property
+    @abstractmethod
+    def report_path(self) -> Path:
+        """The JSON file that a parent process is told of."""
+
+    def tell(self, warnings: Iterable[str], lines: Iterable[str]) -> None:
+        """What is said at the end: to a parent process one line, to a person `lines`; warnings to both."""
+        warnings = list(warnings)
+        tell_warnings(PROGRAM, warnings)
+        if self.progress == "json":
+            tell_done(self.report_path, warnings)
+            return
+        for line in lines:
+            print(line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceCommand(RunCommand):
+    """A sub-command that says how alike faces are: in `name`.json (or `json`), tables and pictures."""
+
+    model: str | None = None
+    views: str = "standard"
+    json: Path | None = None
+    own_landmarks: bool = False
+    calibration: Path | None = None
+
+    name: ClassVar[str]
+
+    @property
+    def report_path(self) -> Path:
+        return self.json or self.out / f"{self.name}.json"
+
+    def check_options(self) -> None:
+        from ReidentRiskLib.views import view_set
+
+        view_set(self.views)
+        if self.calibration:
+            risk.read_calibrations(self.calibration)
+
+    def load_tools(self, progress: Reporter) -> Tools:
+        from ReidentRiskLib.compare import load_tools
+
+        return load_tools(self.model, self.device, accept_licence=self.accept_licence, progress=progress)
+
+    def where(self) -> str:
+        return f"{self.report_path} holds the numbers; tables and pictures are in {self.out}."

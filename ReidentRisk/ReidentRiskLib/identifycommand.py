@@ -1,0 +1,124 @@
+"""`reident-risk identify`: how many of the probes are found in a gallery, in numbers, a table and pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from RefaceLib.console import Reporter, part, reporter
+from RefaceLib.errors import InputError
+from RefaceLib.filechecks import check_exists
+from RefaceLib.outputs import OutputSet, made_folder
+from RefaceLib.report import write_report
+from ReidentRiskLib import risk
+from ReidentRiskLib.commandbase import FaceCommand
+from ReidentRiskLib.gallery import EXTENSION as GALLERY_EXTENSION
+from ReidentRiskLib.gallery import WARNING as GALLERY_WARNING
+from ReidentRiskLib.outputs import check_report, check_targets, write_csv
+
+if TYPE_CHECKING:
+    from ReidentRiskLib.headlist import Entry
+    from ReidentRiskLib.lookup import LookUp
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifyCommand(FaceCommand):
+    """`reident-risk identify`: probes looked up in a gallery."""
+
+    gallery: Path
+    probes: Path
+    pattern: str = "*"
+    probe_pattern: str | None = None
+    save_gallery: Path | None = None
+
+    name = "identify"
+
+    @property
+    def pictures(self) -> dict[str, Path]:
+        return {name: self.out / f"identify_{name}.png" for name in ("cmc", "roc", "histogram")}
+
+    @property
+    def table(self) -> Path:
+        return self.out / "identify.csv"
+
+    def run(self) -> int:
+        from ReidentRiskLib.headlist import list_heads
+
+        start = time.perf_counter()
+        self.check_options()
+        saved = self.gallery.suffix.lower() == GALLERY_EXTENSION
+        if saved and self.save_gallery:
+            raise InputError("The gallery is a saved one already: leave --save-gallery out.")
+        gallery = [] if saved else list_heads(self.gallery, self.pattern)
+        probes = list_heads(self.probes, self.probe_pattern or self.pattern)
+        if saved:
+            check_exists(self.gallery)
+        targets = [self.report_path, self.table, *self.pictures.values()]
+        sources = [self.gallery, self.probes, *(entry.path for entry in (*gallery, *probes))]
+        with made_folder(self.out), contextlib.closing(reporter(self.progress)) as progress:
+            check_targets([*targets, *([self.save_gallery] if self.save_gallery else [])], sources, self.overwrite)
+            check_report(self.report_path)
+            report = self._write(self._identify(gallery, probes, progress), start, progress)
+        self.tell(report["warnings"], self._lines(report))
+        return 0
+
+    def _identify(self, gallery: Sequence[Entry], probes: Sequence[Entry], progress: Reporter) -> LookUp:
+        from ReidentRiskLib.compare import calibrations_for
+        from ReidentRiskLib.gallery import load_gallery
+        from ReidentRiskLib.lookup import look_up
+
+        progress(0.0, "load")
+        tools = self.load_tools(part(progress, 0.0, 0.05))
+        embedder, heads = tools.embedder, ()
+        if not gallery:
+            saved = load_gallery(self.gallery, model=embedder.name, sha256=embedder.sha256, views=self.views)
+            heads = saved.heads
+        return look_up(
+            gallery,
+            probes,
+            tools,
+            self.views,
+            heads=heads,
+            own_landmarks=self.own_landmarks,
+            calibrations=calibrations_for(tools, self.views, self.calibration),
+            progress=part(progress, 0.05, 0.9),
+        )
+
+    def _write(self, found: LookUp, start: float, progress: Reporter) -> dict[str, Any]:
+        from ReidentRiskLib import figures
+        from ReidentRiskLib.gallery import save_gallery
+        from ReidentRiskLib.lookup import build_report
+
+        progress(0.92, "write")
+        report = build_report(found)
+        report["gallery"]["source"], report["probes"]["source"] = str(self.gallery), str(self.probes)
+        with OutputSet(self.overwrite) as out:
+            figures.cmc(out.stage(self.pictures["cmc"]), found.results)
+            figures.roc(out.stage(self.pictures["roc"]), found.results)
+            figures.pairs(out.stage(self.pictures["histogram"]), found.results)
+            write_csv(out.stage(self.table), found.columns)
+            if self.save_gallery:
+                save_gallery(out.stage(self.save_gallery), found.heads, found.about["model"]["sha256"])
+                report["gallery"]["saved"] = str(self.save_gallery)
+                report["warnings"].append(f"{self.save_gallery}: {GALLERY_WARNING}")
+            report["files"] = [str(path) for path in (self.table, *self.pictures.values())]
+            report["seconds"] = {"total": round(time.perf_counter() - start, 2)}
+            write_report(out.stage(self.report_path), report)
+            progress(1.0, "write")
+        return report
+
+    def _lines(self, report: dict[str, Any]) -> Iterator[str]:
+        for attacker, result in report["attackers"].items():
+            first, auc = result["rank1"], result["auc"]
+            low, high = first["interval"]
+            yield (
+                f"{risk.ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
+                f"{result['gallery']} subjects ({first['value']:.1%}, 95 % interval {low:.1%} to {high:.1%}; by chance "
+                f"{result['chance_rank1']:.1%}); AUC {auc['value']:.4f}; no face found in "
+                f"{result['failures_to_acquire']}."
+            )
+        yield self.where()
