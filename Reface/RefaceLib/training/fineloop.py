@@ -30,6 +30,7 @@ class FineTraining:
     device: str = "cpu"
     seed: int = 0
     rate: float = 5e-4
+    critic_rate: float = 1e-4
     l1_weight: float = 15.0
     feature_weight: float = 4.0
     critic_weight: float = 0.15
@@ -83,7 +84,7 @@ class FineTrainer:
         self.generator, self.critic = FineGenerator().to(**layout), Discriminator(widths=(24, 48, 96)).to(**layout)
         self.average = state.Averaged(self.generator)
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.rate, betas=(0.5, 0.99))
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.rate, betas=(0.5, 0.99))
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=(0.5, 0.99))
         self.progress = state.Progress(config.minutes)
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
@@ -94,9 +95,10 @@ class FineTrainer:
 
     def step(self, picture: Tensor, coarse: Tensor, mask: Tensor) -> dict[str, float]:
         c = self.config
-        rate = state.learning_rate(c.rate, self.progress.fraction, self.progress.step)
-        for group in self.optimiser.param_groups + self.critic_optimiser.param_groups:
-            group["lr"] = rate
+        factor = state.learning_rate(1.0, self.progress.fraction, self.progress.step)
+        for optimiser, rate in ((self.optimiser, c.rate), (self.critic_optimiser, c.critic_rate)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
         picture, coarse, mask = picture.to(c.device), coarse.to(c.device), mask.to(c.device)
         with precision(c.device):
             painted = self.generator(coarse, picture, mask)

@@ -48,7 +48,7 @@ class FaceTraining:
     device: str = "cpu"
     seed: int = 0
     rate: float = 6e-4
-    critic_rate: float = 6e-4
+    critic_rate: float = 1e-4
     drawn_share: float = 0.33
     l1_weight: float = 20.0
     feature_weight: float = 4.0

@@ -91,7 +91,7 @@ class TrainCommand:
             self.out / "faces", minutes=self.minutes * _SHARES["faces"], device=device, seed=self.seed
         )
         if self.from_shipped:
-            config = replace(config, start=weights.load_models(device).coarse, rate=config.rate / 2)
+            config = replace(config, start=weights.load_models(device).coarse, rate=config.rate / 3)
         train_faces(config, training, model, atlas, validate=look)
 
     def _fine(self, device: str) -> None:
