@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 SPACING = 2.0  # mm of the working rasters
 _SMALLEST_BRAIN_ML = 250.0  # below it there is no head in the picture (a newborn's brain has about 350 ml)
+_LARGEST_BRAIN_ML = 2300.0
 _NEEDED_CERTAINTY = 0.12  # median share of the brain landmarks' heat maps within 12 mm of their peaks
+# In the canonical pose the parser is sure of heads (0.64 in a baby's CT, 0.75 to 0.92 in MRI), and not of balls of jelly
+# and noise (0.57 and less); brain landmarks keep to their places (6 mm in the baby's CT, 2 mm in MRI).
+_PARSED_CERTAINTY, _FARTHEST_MM = 0.6, 9.0
 _BRIGHT, _CONTENT_SHARE = 0.15, 0.01  # a plane with more than this share of bright voxels is not air
 _MARGIN = 5  # voxels about what is not air
 _SCALES = (0.65, 1.35)  # of a head against the mean adult's: beyond it, something else was taken for a head
@@ -113,12 +117,21 @@ def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: Hea
     near = ndimage.binary_dilation(brain, iterations=4)
     likelihood = np.where(near, np.where(brain, np.maximum(brain_p, 0.51), np.minimum(brain_p, 0.49)), 0)
     parse = HeadParse(world, brain, head, points, certainty, likelihood.astype(np.float32), posed)
-    if parse.brain_ml() < _SMALLEST_BRAIN_ML:
+    _check_plausible(parse)
+    return parse
+
+
+def _check_plausible(parse: HeadParse) -> None:
+    """Raise HeadNotFoundError where what was found in the canonical pose is no head."""
+    if not _SMALLEST_BRAIN_ML < parse.brain_ml() < _LARGEST_BRAIN_ML:
         raise HeadNotFoundError(
             f"No head was found in the volume (a brain of {parse.brain_ml():.0f} ml): give a T1-weighted head MRI."
         )
-    brain_frame(points, certainty)
-    return parse
+    frame = brain_frame(parse.points, parse.certainty)
+    n = len(FACE_LANDMARKS)
+    off = np.linalg.norm(geometry.apply_affine(frame, canonical.BRAIN_POINTS) - parse.points[n:], axis=1).mean()
+    if np.median(parse.certainty[n:]) < _PARSED_CERTAINTY or off > _FARTHEST_MM:
+        raise HeadNotFoundError("No head was found in the volume: the landmarks of the brain cannot be made out.")
 
 
 def brain_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
