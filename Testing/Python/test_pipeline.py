@@ -184,12 +184,12 @@ def _assert_a_face(before, after, removed, mask):
     """``before`` and ``after`` (values); what ``removed`` took of the head is in the mask, and head again."""
     flesh = removed & (before > TISSUE)
     lost = removed & head_of(before)
-    assert mask[flesh].mean() > 0.8
-    assert (after[flesh] > TISSUE).mean() > 0.4  # nothing painted: 0
-    assert 0.4 < after[flesh].mean() / before[flesh].mean() < 2.0
-    assert (head_of(after) & lost).sum() > 0.6 * lost.sum()
+    assert mask[flesh].mean() > 0.97
+    assert (after[flesh] > TISSUE).mean() > 0.75  # nothing painted: 0
+    assert 0.6 < after[flesh].mean() / before[flesh].mean() < 1.5
+    assert (head_of(after) & lost).sum() > 0.9 * lost.sum()
     air = removed & ~ndimage.binary_dilation(head_of(before), iterations=6)  # 12 mm before the face
-    assert (after[air] > TISSUE).mean() < 0.05
+    assert (after[air] > TISSUE).mean() < 0.02
 
 
 def test_a_raw_head_gets_a_face(small_head, refaced):
@@ -199,8 +199,8 @@ def test_a_raw_head_gets_a_face(small_head, refaced):
 def test_a_head_that_we_defaced_gets_a_face_when_its_mask_is_estimated_anew(small_head, defaced, models):
     result = reface_volume(Volume(stored=defaced.stored, affine=small_head.affine), CPU, models=models)
     flesh = defaced.mask & result.mask & (small_head.stored > TISSUE)
-    assert flesh.sum() > 0.6 * (defaced.mask & (small_head.stored > TISSUE)).sum()
-    assert (result.stored[flesh] > TISSUE).mean() > 0.4
+    assert flesh.sum() > 0.95 * (defaced.mask & (small_head.stored > TISSUE)).sum()
+    assert (result.stored[flesh] > TISSUE).mean() > 0.65
 
 
 REMOVALS = {
@@ -216,7 +216,7 @@ def test_a_head_that_another_tool_defaced_gets_a_face_back(tool, small_head, mod
     removed = take(small_head)
     result = reface_volume(without(small_head, removed, fill), RECOVER, models=models)
     _assert_a_face(small_head.values(), result.stored.astype(float), removed, result.mask)
-    assert (result.mask & ~removed).sum() < 0.35 * result.mask.sum()
+    assert (result.mask & ~removed).sum() < 0.2 * result.mask.sum()
 
 
 def test_a_head_that_we_defaced_gets_a_face_back(small_head, defaced, models):
@@ -247,7 +247,7 @@ def test_another_seed_gives_visibly_another_face(small_head, refaced, models):
     heads = [head_of(r.stored.astype(float)) for r in (refaced, other)]
     x, y, z = world(small_head)
     front = refaced.mask & (y > 70)
-    assert skin_distance(*heads, front, 2.0) > 0.75  # mm on average; the noise alone moves nothing
+    assert skin_distance(*heads, front, 2.0) > 1.2  # mm on average; the noise alone moves nothing
     flesh = front & heads[0] & heads[1]
     difference = np.abs(ndimage.gaussian_filter((other.stored - refaced.stored.astype(float)), 1.0))
     assert difference[flesh].mean() > 0.02 * WHITE
