@@ -25,8 +25,8 @@ SPACING = 2.0  # mm of the working rasters
 _SMALLEST_BRAIN_ML = 250.0  # below it there is no head in the picture (a newborn's brain has about 350 ml)
 _LARGEST_BRAIN_ML = 2300.0
 _NEEDED_CERTAINTY = 0.12  # median share of the brain landmarks' heat maps within 12 mm of their peaks
-# In the canonical pose the parser is sure of heads (0.64 in a baby's CT, 0.75 to 0.92 in MRI), and not of balls of jelly
-# and noise (0.57 and less); brain landmarks keep to their places (6 mm in the baby's CT, 2 mm in MRI).
+# In the canonical pose the parser is sure of heads (0.64 in a baby's CT, 0.75 to 0.92 in MRI), and not of balls of
+# jelly and noise (0.57 and less); brain landmarks keep to their places (6 mm in the baby's CT, 2 mm in MRI).
 _PARSED_CERTAINTY, _FARTHEST_MM = 0.6, 9.0
 _BRIGHT, _CONTENT_SHARE = 0.15, 0.01  # a plane with more than this share of bright voxels is not air
 _MARGIN = 5  # voxels about what is not air

@@ -84,24 +84,26 @@ class Atlas:
 
     def bend(self, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Picture and depth, each sampled at every voxel plus ``field`` (3, 96, 88, 88) in mm."""
-        return bend(self.picture, field), bend(self.depth, field)
+        picture, depth = bend(np.stack([self.picture, self.depth]), field)
+        return picture, depth
 
 
-def bend(picture: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """``picture`` (X, Y, Z) of the 2 mm box sampled at every voxel plus ``field`` (3, X, Y, Z) in mm; float32."""
+def bend(pictures: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """``pictures`` (X, Y, Z) or (N, X, Y, Z) of the 2 mm box, sampled at every voxel plus ``field`` (3, X, Y, Z) in mm;
+    float32."""
     import torch
     import torch.nn.functional as F
 
     # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
-    lines = [np.arange(n, dtype=np.float32) for n in picture.shape]
+    lines = [np.arange(n, dtype=np.float32) for n in field.shape[1:]]
     places = np.stack([
         (line.reshape(np.roll([-1, 1, 1], axis)) + field[axis] / 2.0) * (2.0 / (len(line) - 1)) - 1.0
         for axis, line in enumerate(lines)
     ][::-1], axis=-1)  # fmt: skip
-    source = torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32))[None, None]
+    source = torch.from_numpy(np.ascontiguousarray(pictures, dtype=np.float32)).reshape(1, -1, *field.shape[1:])
     target = torch.from_numpy(places.astype(np.float32))[None]
     with torch.inference_mode():
-        return F.grid_sample(source, target, padding_mode="border", align_corners=True)[0, 0].numpy()
+        return F.grid_sample(source, target, padding_mode="border", align_corners=True).numpy().reshape(pictures.shape)
 
 
 def to_the_skin(head: np.ndarray, picture: np.ndarray, spacing: float) -> np.ndarray:
@@ -177,11 +179,12 @@ def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Told:
     """What the generator is told of the face to paint: its ``code`` (K,), its ``shape`` (mm under the skin) and the
-    bent ``atlas``, both (96, 88, 88) at 2 mm."""
+    bent ``atlas``, both (96, 88, 88) at 2 mm. ``field`` (3, 96, 88, 88) mm: how the atlas was bent."""
 
     code: np.ndarray
     shape: np.ndarray
     atlas: np.ndarray
+    field: np.ndarray
 
 
 def condition(
@@ -205,5 +208,6 @@ def condition(
     # The drawn skin meets the visible one: the atlas is moved along the skin's normal, the gradient of the depth.
     error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), small, sure, SPACING), SPACING, 2.0)
     slope = np.stack(np.gradient(drawn, 2.0))
-    picture, shape = atlas.bend(field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5))
-    return Told(code, shape, picture)
+    field = field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
+    picture, shape = atlas.bend(field)
+    return Told(code, shape, picture, field)

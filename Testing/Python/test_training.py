@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from phantom import LANDMARKS as PHANTOM_LANDMARKS
 from phantom import brain_mask, make_phantom
@@ -21,7 +22,7 @@ from RefaceLib.headparser import HeadParse
 from RefaceLib.shapemodel import Atlas
 from RefaceLib.training import atlas, boxes, discriminator, fineloop, ganloop, heads, parserdata, parserloop, state
 from RefaceLib.training import train as training
-from RefaceLib.training.faces import random_face
+from RefaceLib.training.faces import from_to, random_face
 from RefaceLib.training.heads import SWAP, ParserSample
 from RefaceLib.weights import models_folder, read_registry, sha256_of
 
@@ -384,18 +385,43 @@ def test_a_trained_generator_waits_for_the_new_critic(
         assert all(torch.equal(a, b) for a, b in weights) is same
 
 
-def test_a_step_on_a_drawn_face_has_no_truth_to_compare_with(
+def test_a_step_on_a_drawn_face_trains_as_one_on_the_heads_own(
     phantom_boxes, shape_model, still_atlas, tmp_path, monkeypatch
 ):
     _small_networks(monkeypatch)
     trainer = ganloop.FaceTrainer(ganloop.FaceTraining(tmp_path), shape_model.size)
-    before = [p.clone() for p in trainer.generator.parameters()]
-    sample = random_face(np.random.default_rng(0), phantom_boxes[0], shape_model, still_atlas, own=False)
-    losses = trainer.step(sample)
-    assert set(losses) == {"critic", "drawn_critic", "drawn_surface"} and np.isfinite(list(losses.values())).all()
-    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True))
-    own = trainer.step(random_face(np.random.default_rng(0), phantom_boxes[0], shape_model, still_atlas, own=True))
-    assert set(own) == {"critic", "own_critic", "own_features", "own_l1"} and np.isfinite(list(own.values())).all()
+    for own, kind in ((False, "drawn_"), (True, "own_")):
+        before = [p.clone() for p in trainer.generator.parameters()]
+        sample = random_face(np.random.default_rng(0), phantom_boxes[0], shape_model, still_atlas, own=own)
+        losses = trainer.step(sample)
+        assert set(losses) == {"critic", kind + "critic", kind + "features", kind + "l1"}
+        assert np.isfinite(list(losses.values())).all()
+        assert any(not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True))
+
+
+def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom_boxes, face_model):
+    box, model, atlas = phantom_boxes[0], *face_model
+    own, drawn = (random_face(np.random.default_rng(3), box, model, atlas, own=own) for own in (True, False))
+    mask = own.mask[0, 0].numpy() > 0
+    assert torch.equal(own.mask, drawn.mask)
+    heads = [s.image[0, 0].numpy() for s in (own, drawn)]
+    assert np.array_equal(heads[0][~mask], heads[1][~mask])
+    assert np.abs(heads[0] - heads[1])[mask].mean() > 0.002
+
+
+def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
+    grid = canonical.box(2.0).shape
+    rng = np.random.default_rng(0)
+    picture = ndimage.gaussian_filter(rng.random(grid), 3).astype(np.float32)
+    mine, other = (
+        np.stack([ndimage.gaussian_filter(rng.normal(0, 1, grid), 12) * 250 for _ in range(3)]).astype(np.float32)
+        for _ in range(2)
+    )
+    assert 2 < np.abs(mine).max() < 15
+    again = shapemodel.bend(shapemodel.bend(picture, mine), from_to(mine, other))
+    wanted, before = shapemodel.bend(picture, other), shapemodel.bend(picture, mine)
+    inner = (slice(10, -10),) * 3
+    assert np.abs(again - wanted)[inner].mean() < 0.2 * np.abs(before - wanted)[inner].mean()
 
 
 def test_a_sample_of_a_face_has_the_shapes_that_the_generator_takes(phantom_boxes, shape_model, still_atlas):

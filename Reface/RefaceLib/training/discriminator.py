@@ -11,8 +11,8 @@ class Discriminator(nn.Module):
     """A 3D PatchGAN with instance normalisation -> patch scores and the features of each layer.
 
     Sees ``picture`` (B, 1, X, Y, Z), the head with the real or the painted face, and what the generator was ``told``
-    (B, C, X, Y, Z). It learns only at a low rate (1e-4): at 6e-4 it never left a hinge loss of 2, which is a critic that
-    says 0 to everything, and so did one with spectral normalisation at any rate.
+    (B, C, X, Y, Z). It learns only at a low rate (1e-4): at 6e-4 it never left a hinge loss of 2, which is a critic
+    that says 0 to everything, and so did one with spectral normalisation at any rate.
     """
 
     def __init__(self, told: int = 2, widths: tuple[int, ...] = (24, 48, 96, 128)) -> None:

@@ -1,4 +1,8 @@
-"""Random training samples of the coarse stage: a head in the canonical box, a mask, and a face shape to paint."""
+"""Random training samples of the coarse stage: a head in the canonical box, a mask, and a face shape to paint.
+
+Every sample has a truth. For a head's own shape that is the head; for a drawn shape it is the head whose face is bent
+from its own code to the drawn one, by the law by which the face model bends the atlas.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,17 @@ import torch
 from torch import Tensor
 
 from RefaceLib import canonical, geometry, shapemodel
-from RefaceLib.shapemodel import Atlas, ShapeModel
+from RefaceLib.shapemodel import Atlas, ShapeModel, bend
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 
 
 @dataclass(frozen=True, eq=False)
 class FaceSample:
-    """Tensors (1, 1, X, Y, Z) of the 2 mm box and the ``code`` (1, K); ``own``: the shape is the head's own."""
+    """Tensors (1, 1, X, Y, Z) of the 2 mm box and the ``code`` (1, K); ``own``: the shape is the head's own.
+
+    ``image`` is what is to be painted; out of ``mask`` it is the head as it is.
+    """
 
     image: Tensor
     mask: Tensor
@@ -41,13 +48,30 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
     if rng.random() < 0.5:
         box = mirrored(box)
     mask = random_mask(rng, box)
-    told = shapemodel.condition(model, atlas, rng, box.distance.astype(np.float32), mask, box.view, own=own)
+    image, view = box.image.astype(np.float32) / EIGHT_BIT * box.view, box.view
+    head = (model, atlas, rng, box.distance.astype(np.float32), mask, box.view)
+    told = shapemodel.condition(*head, own=own)
+    if not own:
+        mine = shapemodel.condition(*head, own=True)
+        way = from_to(mine.field, told.field)
+        bent, seen = bend(np.stack([image, view]), way)
+        image, view = np.where(mask, bent, image), np.where(mask, seen > 0.99, view)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
 
-    view = tensor(box.view)
     return FaceSample(
-        tensor(box.image) / EIGHT_BIT * view, tensor(mask), tensor(told.shape) / shapemodel.CLIP,
-        tensor(told.atlas), view, torch.from_numpy(told.code)[None], own,
+        tensor(image * view), tensor(mask), tensor(told.shape) / shapemodel.CLIP, tensor(told.atlas), tensor(view),
+        torch.from_numpy(told.code)[None], own,
     )  # fmt: skip
+
+
+def from_to(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Displacements (3, X, Y, Z) in mm that bend a head as the atlas bends from ``mine`` to ``other`` (fields alike).
+
+    A voxel x of the bent head shows the head at x + u, where the atlas is the same: x + other(x) = x + u + mine(x + u).
+    """
+    way = other - mine
+    for _ in range(2):
+        way = other - bend(mine, way)
+    return way

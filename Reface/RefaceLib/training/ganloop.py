@@ -1,17 +1,18 @@
 """Training of the coarse stage: a conditional GAN that paints a face of a given shape onto a defaced head.
 
-Two kinds of steps alternate. On *own* steps the shape is the head's own, and the painting is compared with the real
-face: L1, the critic's features, and the critic's verdict (hinge). On *drawn* steps the shape comes from the shape
-model, as in use; there is no truth to compare with, and the critic and the agreement of the painted surface with the
-shape are the teachers. Reconstruction teaches anatomy and contrast quickly, feature matching holds the GAN stable at a
-batch of one, the hinge loss keeps faces sharp, and drawn steps keep the network honest where it will be used. An
-average of the weights over the last few hundred steps is what ships: single steps of a GAN of this size flicker.
+Two kinds of steps alternate. On *own* steps the shape is the head's own, on *drawn* steps it comes from the shape
+model, as in use, and the truth is the head bent to it. The painting is compared with the truth by L1, by the critic's
+features, and by the critic's verdict (hinge). L1 teaches anatomy and contrast quickly, feature matching holds the GAN
+stable at a batch of one, the hinge loss keeps faces sharp, and drawn steps keep the network honest where it will be
+used. An average of the weights over the last few hundred steps is what ships: single steps of a GAN of this size
+flicker.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +50,10 @@ class FaceTraining:
     seed: int = 0
     rate: float = 6e-4
     critic_rate: float = 1e-4
-    drawn_share: float = 0.33
+    drawn_share: float = 0.67
     l1_weight: float = 20.0
     feature_weight: float = 4.0
     critic_weight: float = 0.2
-    surface_weight: float = 4.0
 
 
 class FaceTrainer:
@@ -99,7 +99,7 @@ class FaceTrainer:
         losses = self._critic_step(image[:, :, half], fake.detach(), told)
         if c.start is not None and self.progress.step < _LEAD:
             return losses
-        terms = self._generator_terms(painted, fake, told, half, sample, image, mask, shape, view)
+        terms = self._generator_terms(painted, fake, told, half, image, mask, view)
         self.optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         nn.utils.clip_grad_norm_(self.generator.parameters(), 2.0)
@@ -119,35 +119,22 @@ class FaceTrainer:
         return {"critic": float(loss.detach())}
 
     def _generator_terms(
-        self, painted: Tensor, fake: Tensor, told: Tensor, half: slice, sample: FaceSample,
-        image: Tensor, mask: Tensor, shape: Tensor, view: Tensor,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self, painted: Tensor, fake: Tensor, told: Tensor, half: slice, image: Tensor, mask: Tensor, view: Tensor
+    ) -> dict[str, Tensor]:
         c = self.config
         self.critic.requires_grad_(False)
         with precision(c.device):
             scores, features = self.critic(fake, told)
-            terms = {"critic": -c.critic_weight * (patch_weights(near_face(told), scores) * scores.float()).sum()}
-            if sample.own:
-                with torch.no_grad():
-                    _, real = self.critic(image[:, :, half], told)
-                terms["features"] = c.feature_weight * feature_distance(real, features, near_face(told))
+            with torch.no_grad():
+                _, real = self.critic(image[:, :, half], told)
         self.critic.requires_grad_(True)
-        counted = mask * view
-        if sample.own:
-            # A little weight outside the mask: the painting there is what the blending compares with the scan.
-            weight = counted + 0.1 * view
-            terms["l1"] = c.l1_weight * (weight * (painted - image).abs()).sum() / weight.sum()
-        else:
-            # Tissue is brighter than a tenth of white matter just under the skin, and air is darker, but for a
-            # band of 3 mm about the surface, where the drawing is not exact.
-            under = counted * ((shape > 0.19) & (shape < 0.45))
-            above = counted * (shape < -0.19)
-            gap = under * (0.15 - painted).clamp(min=0) / 0.15
-            mist = above * painted
-            terms["surface"] = c.surface_weight * (
-                gap.sum() / under.sum().clamp(min=1) + mist.sum() / above.sum().clamp(min=1)
-            )
-        return terms
+        # A little weight outside the mask: the painting there is what the blending compares with the scan.
+        weight = mask * view + 0.1 * view
+        return {
+            "critic": -c.critic_weight * (patch_weights(near_face(told), scores) * scores.float()).sum(),
+            "features": c.feature_weight * feature_distance(real, features, near_face(told)),
+            "l1": c.l1_weight * (weight * (painted - image).abs()).sum() / weight.sum(),
+        }
 
 
 def train_faces(
@@ -160,17 +147,23 @@ def train_faces(
     state.load_checkpoint(path, progress, trainer.parts())
     progress.restart_clock()
     saved = time.monotonic()
-    while progress.fraction < 1:
-        rng = np.random.default_rng((config.seed, progress.step))
-        own = rng.random() >= config.drawn_share or progress.step < 300
-        sample = random_face(rng, boxes[rng.integers(len(boxes))], model, atlas, own=own)
-        progress.tick(trainer.step(sample))
-        if progress.step % 50 == 0:
-            state.log(config.out, {"step": progress.step, "s": round(progress.seconds), **progress.means()})
-        if time.monotonic() - saved > 300:
-            state.save_checkpoint(path, progress, trainer.parts())
-            saved = time.monotonic()
-            if validate:
-                validate(trainer.average.net, progress.step)
+
+    def sample(step: int) -> FaceSample:
+        rng = np.random.default_rng((config.seed, step))
+        own = rng.random() >= config.drawn_share
+        return random_face(rng, boxes[rng.integers(len(boxes))], model, atlas, own=own)
+
+    with ThreadPoolExecutor(1) as pool:  # the next sample is made while the networks learn
+        coming = pool.submit(sample, progress.step)
+        while progress.fraction < 1:
+            this, coming = coming.result(), pool.submit(sample, progress.step + 1)
+            progress.tick(trainer.step(this))
+            if progress.step % 50 == 0:
+                state.log(config.out, {"step": progress.step, "s": round(progress.seconds), **progress.means()})
+            if time.monotonic() - saved > 300:
+                state.save_checkpoint(path, progress, trainer.parts())
+                saved = time.monotonic()
+                if validate:
+                    validate(trainer.average.net, progress.step)
     state.save_checkpoint(path, progress, trainer.parts())
     return trainer.average.net
