@@ -203,11 +203,17 @@ def condition(
         code = model.project(small, to_raster(view.astype(np.float32), 2.0, SPACING) > 0.99)
     else:
         code = model.draw(rng, small, sure & (away < RING))
-    field = atlas.field(code)
+    return meet(atlas, code, atlas.field(code), small, sure)
+
+
+def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
+    """The atlas bent by ``field``, and then moved along the normals of its skin until it meets the skin that is known.
+
+    ``distance`` (mm) and where it is ``sure`` (bool) are on the raster of SPACING.
+    """
     drawn = bend(atlas.depth, field)
-    # The drawn skin meets the visible one: the atlas is moved along the skin's normal, the gradient of the depth.
-    error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), small, sure, SPACING), SPACING, 2.0)
-    slope = np.stack(np.gradient(drawn, 2.0))
+    error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
+    slope = np.stack(np.gradient(drawn, 2.0))  # of the depth: the normal
     field = field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
     picture, shape = atlas.bend(field)
     return Told(code, shape, picture, field)

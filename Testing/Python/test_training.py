@@ -409,6 +409,15 @@ def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom
     assert np.abs(heads[0] - heads[1])[mask].mean() > 0.002
 
 
+def test_the_skin_that_is_told_is_that_of_the_truth(phantom_boxes, face_model):
+    for own in (True, False):
+        sample = random_face(np.random.default_rng(3), phantom_boxes[0], *face_model, own=own)
+        shape, image = sample.shape[0, 0].numpy() * shapemodel.CLIP, sample.image[0, 0].numpy()
+        hidden = (sample.mask * sample.view)[0, 0].numpy() > 0
+        assert image[hidden & (np.abs(shape - 4) < 1)].mean() > 0.3  # under the skin there is flesh,
+        assert image[hidden & (np.abs(shape + 5) < 1)].mean() < 0.1  # and before it air
+
+
 def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
     grid = canonical.box(2.0).shape
     rng = np.random.default_rng(0)

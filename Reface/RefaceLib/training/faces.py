@@ -49,13 +49,18 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
         box = mirrored(box)
     mask = random_mask(rng, box)
     image, view = box.image.astype(np.float32) / EIGHT_BIT * box.view, box.view
-    head = (model, atlas, rng, box.distance.astype(np.float32), mask, box.view)
+    distance = box.distance.astype(np.float32)
+    head = (model, atlas, rng, distance, mask, view)
     told = shapemodel.condition(*head, own=own)
     if not own:
         mine = shapemodel.condition(*head, own=True)
-        way = from_to(mine.field, told.field)
-        bent, seen = bend(np.stack([image, view]), way)
-        image, view = np.where(mask, bent, image), np.where(mask, seen > 0.99, view)
+        bent, seen, depth = bend(np.stack([image, view, distance]), from_to(mine.field, told.field))
+        image, view, distance = (
+            np.where(mask, a, b) for a, b in ((bent, image), (seen > 0.99, view), (depth, distance))
+        )
+    # A code does not tell all of a face, and a painter who is told of a skin that is not there learns to blur it.
+    known, small = (shapemodel.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
+    told = shapemodel.meet(atlas, told.code, told.field, small, known > 0.99)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
