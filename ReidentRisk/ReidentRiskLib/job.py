@@ -181,7 +181,6 @@ class Job:
     def _common(self, step: str) -> list[str]:
         request = self.request
         options = ["--out", str(self._out(step)), "--views", request.views, "--device", request.device]
-        options += ["--progress", "json"]
         options += ["--model", request.model] if request.model else []
         options += ["--own-landmarks"] if request.own_landmarks else []
         return [*options, "--accept-licence"] if request.accept_licence else options

@@ -114,7 +114,6 @@ def test_options_become_arguments(work, head, defaced):
     assert arguments[arguments.index("--model") + 1] == "arcface"
     assert arguments[arguments.index("--views") + 1] == "full"
     assert arguments[arguments.index("--device") + 1] == "cpu"
-    assert arguments[arguments.index("--progress") + 1] == "json"
     assert {"--own-landmarks", "--accept-licence"} <= set(arguments)
 
 
