@@ -33,5 +33,12 @@ def remember(model: str, settings: Settings, given: bool = True) -> None:
         models.remove(model)
 
 
+def remove_models(settings: Settings) -> list[str]:
+    """Delete every downloaded network, forget every consent; the names of those that were there. Raises OutputError."""
+    removed = [name for name in models.MODELS if models.remove(name)]
+    settings.setValue(_KEY, "")
+    return removed
+
+
 def _accepted(settings: Settings) -> list[str]:
     return [name for name in str(settings.value(_KEY, "") or "").split(",") if name in models.MODELS]

@@ -62,6 +62,18 @@ def show_pair(result: Result, probe: int) -> None:
                 display.AddViewNodeID(view.GetID())
 
 
+def show_chart(application: slicer.vtkMRMLApplicationLogic, chart: slicer.vtkMRMLPlotChartNode | None) -> None:
+    """Show a chart in the plot views. (ShowChartInLayout of the Plots module would leave our layout.)"""
+    application.GetSelectionNode().SetActivePlotChartID(chart.GetID() if chart is not None else None)
+    application.PropagatePlotChartSelection()
+
+
+def show_table(application: slicer.vtkMRMLApplicationLogic, table: slicer.vtkMRMLTableNode) -> None:
+    """Show a table in the table views."""
+    application.GetSelectionNode().SetActiveTableID(table.GetID())
+    application.PropagateTableSelection()
+
+
 def look_at_face(camera: slicer.vtkMRMLCameraNode, surface: slicer.vtkMRMLModelNode | None) -> None:
     """Put the camera in front of a face, where the parent transform has moved it; no face, no change."""
     if surface is None or surface.GetPolyData() is None or surface.GetPolyData().GetNumberOfPoints() == 0:

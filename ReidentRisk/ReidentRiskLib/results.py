@@ -24,6 +24,7 @@ COLOURS = {  # background of a verdict; all are light enough for black letters
     risk.NOT_RECOGNISABLE: "#a8d8a0",
     risk.UNCALIBRATED: "#d5d5d5",
 }
+RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
 _ROLES = ("Surface", "Landmarks", "Pictures", "Chart")
 _MOST_CHARTS = 4  # a histogram for each attacker, the match curve and the ROC curve
@@ -40,6 +41,11 @@ class Result:
     charts: list[slicer.vtkMRMLPlotChartNode]
     report: dict[str, Any]
     identification: dict[str, Any] | None
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took."""
+        return sum(each.get("seconds", {}).get("total", 0.0) for each in (self.report, self.identification or {}))
 
     @property
     def names(self) -> list[str]:
@@ -59,6 +65,7 @@ def add_result(scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLScalarV
         faces[0][1].SetLocked(False)  # the landmarks of the reference are the user's to correct
         charts = _add_histograms(scene, folder, outcome.report)
         table = mrml.add_table(scene, folder, _("Similarities"), outcome.scores)
+        table.SetAttribute(RESULT, name)
         mrml.set_provenance(table, outcome.report)
         if outcome.identification:
             charts += _add_identification(scene, folder, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -62,6 +63,20 @@ class Run:
         """As ChildProcess.cancel."""
         if self._child is not None:
             self._child.cancel()
+
+    def wait(self, each: Callable[[], None] = lambda: None) -> Outcome:
+        """Run from start to end; `each` is called every 50 ms. For scripts: a window uses a timer and poll()."""
+        ended: list[Outcome] = []
+        tell, self._on_done = self._on_done, ended.append
+        self.start()
+        try:
+            while self.poll():
+                each()
+                time.sleep(0.05)
+        finally:
+            self.stop()
+        tell(ended[0])
+        return ended[0]
 
     def stop(self) -> None:
         """End the run now, without any further callback (application exit, scene close)."""

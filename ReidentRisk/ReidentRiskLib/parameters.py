@@ -1,0 +1,57 @@
+"""The choices of the window; the application saves them in a scene by the names of their members."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ReidentRiskLib.views import VIEW_SETS
+from ReidentRiskLib.words import _
+
+
+class Model(Enum):
+    """The network that compares faces; the value is its name in models.MODELS."""
+
+    SFACE = "sface"
+    ARCFACE = "arcface"
+
+    def label(self) -> str:
+        """What the window shows."""
+        return {
+            Model.SFACE: _("SFace (free)"),
+            Model.ARCFACE: _("ArcFace (better; for non-commercial research only)"),
+        }[self]
+
+
+class Views(Enum):
+    """From where faces are looked at; the value is the name in views.VIEW_SETS."""
+
+    FRONTAL = "frontal"
+    STANDARD = "standard"
+    FULL = "full"
+
+    def label(self) -> str:
+        """What the window shows."""
+        text = {
+            Views.FRONTAL: _("Frontal ({count} view)"),
+            Views.STANDARD: _("Standard ({count} views)"),
+            Views.FULL: _("All around ({count} views)"),
+        }[self]
+        return text.format(count=len(VIEW_SETS[self.value]))
+
+
+class Device(Enum):
+    """Where the networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+    def label(self) -> str:
+        """What the window shows."""
+        return {
+            Device.AUTO: _("Automatic"),
+            Device.CPU: _("CPU"),
+            Device.CUDA: _("Graphics card (CUDA)"),
+            Device.MPS: _("Graphics card (Apple MPS)"),
+        }[self]
