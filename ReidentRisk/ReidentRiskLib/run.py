@@ -25,14 +25,14 @@ class Run:
         *,
         on_progress: Callable[[float, str], None],
         on_done: Callable[[Outcome], None],
-        module: str = job.MODULE,
+        module: str | None = None,
         python: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.request = request
         self.found: job.Outcome | None = None
         self._on_progress, self._on_done = on_progress, on_done
-        self._how = {"module": module, "python": python, "environment": environment}
+        self._how = {"module": module or job.MODULE, "python": python, "environment": environment}
         self._workspace: Workspace | None = None
         self._child: ChildProcess | None = None
         self._finished = 0.0  # share of the work of the children that have ended

@@ -18,7 +18,8 @@ def parameterNodeWrapper(description: type) -> type:
     types = typing.get_type_hints(description)
     members = {"allParameters": types, "__init__": _init, "connectGui": _connect, "disconnectGui": _disconnect}
     for name, kind in types.items():
-        members[name] = _parameter(name, kind, getattr(description, name, _default(kind)))
+        default = getattr(description, name) if hasattr(description, name) else _default(kind)
+        members[name] = _parameter(name, kind, default)
     return type(description.__name__, (), {"__doc__": description.__doc__, **members})
 
 
