@@ -8,7 +8,6 @@ from __future__ import annotations
 import slicer
 
 from RefaceLib import mrml
-from RefaceLib.render import SKIN_COLOUR, face_surface
 
 LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView  # two 3D views above three slice views
 ROLES = ("Reface.SurfaceBefore", "Reface.SurfaceAfter")  # from the result volume to its surfaces
@@ -66,6 +65,8 @@ def _surface_model(
     role: str,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> slicer.vtkMRMLModelNode:
+    from RefaceLib.render import SKIN_COLOUR, face_surface
+
     existing = owner.GetNodeReference(role)
     if existing is not None:
         return existing
@@ -86,5 +87,4 @@ def _surface_model(
 
 def _view(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLViewNode | None:
     """The 3D view of that name in the layout; None where there is no such view (without a window)."""
-    view = scene.GetSingletonNode(name, "vtkMRMLViewNode")
-    return view
+    return scene.GetSingletonNode(name, "vtkMRMLViewNode")

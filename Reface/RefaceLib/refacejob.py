@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,12 @@ _COMPARING = 0.25  # share of the progress bar that the comparison of candidates
 class Judge:
     """How candidates are compared: `python -m module arguments(reference, candidates, folder)` writes `result`.
 
-    `least(report)` is the index of the candidate that is the least like the reference, from the JSON of `result`.
+    `requirements` is the file of the packages that it needs; `least(report)` is the index of the candidate that is the
+    least like the reference, from the JSON of `result`.
     """
 
     module: str
+    requirements: Path
     arguments: Callable[[Path, Sequence[Path], Path], list[str]]
     result: str
     least: Callable[[Mapping[str, Any]], int]
@@ -41,8 +44,10 @@ class Judge:
 
 def face_judge() -> Judge | None:
     """The comparison by ReidentRisk's command line, by forced alignment; None where that is not installed."""
-    if importlib.util.find_spec("ReidentRiskLib") is None:
+    spec = importlib.util.find_spec("ReidentRiskLib")
+    if spec is None or spec.origin is None:
         return None
+    requirements = Path(spec.origin).parents[1] / "Resources" / "requirements_ReidentRisk.txt"
 
     def arguments(reference: Path, faces: Sequence[Path], folder: Path) -> list[str]:
         return ["compare", *map(str, (reference, *faces)), "--out", str(folder)]
@@ -51,7 +56,7 @@ def face_judge() -> Judge | None:
         scores = [probe["attackers"]["forced"]["mean_embedding"] for probe in report["probes"]]
         return int(np.argmin([np.inf if score is None else score for score in scores]))
 
-    return Judge("ReidentRiskLib.cli", arguments, "compare.json", least)
+    return Judge("ReidentRiskLib.cli", requirements, arguments, "compare.json", least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +148,14 @@ class RefaceJob:
         if self._child is not None:
             self._child.stop()
         self._clean()
+
+    def wait(self, cancelled: Callable[[], bool] | None = None) -> None:
+        """Run to the end, for scripts and tests; cancel() once `cancelled` returns True."""
+        self.start()
+        while self.poll():
+            if cancelled is not None and cancelled():
+                self.cancel()
+            time.sleep(0.02)
 
     def _path(self, name: str, suffix: str = ".nrrd") -> Path:
         return self._workspace.path / f"{name}{suffix}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from RefaceLib import mrml
 from RefaceLib.errors import InputError, OutputError
 from RefaceLib.io import Volume
 from RefaceLib.refacejob import RefaceAnswer, RefaceRequest
-from RefaceLib.slicerui import _
+from RefaceLib.slicerui import translator
+
+_ = translator(__name__)
 
 MASK_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mask
 INPUT_ROLE = "Reface.Input"  # from a result volume to its input, to compare both
@@ -127,19 +130,25 @@ def _show_mask(
     return segmentation
 
 
-def result_text(report: dict[str, Any]) -> str:
-    """What the window says about a result, in lines of plain text."""
+def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """What the window says about a result, in lines of plain text; empty for a volume that is none."""
+    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if node is not None else None
+    if not text:
+        return ""
+    report = json.loads(text)
     model = report.get("model", {})
-    made = _("{name} {version}, seed {seed}").format(
-        name=model.get("name", ""), version=model.get("version", ""), seed=report["seed"]
-    )
     lines = [
-        _("Voxels changed: {count}, outside the mask: {outside}").format(
-            count=report["voxels_changed"], outside=report["voxels_changed_outside_mask"]
+        _("{name}: {mode}, {seconds} s").format(
+            name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
         ),
-        _("Brain voxels changed: {count}").format(count=report["brain_voxels_changed"]),
+        _("Voxels changed: {count}, of the brain: {brain}, outside the mask: {outside}").format(
+            count=report["voxels_changed"],
+            brain=report["brain_voxels_changed"],
+            outside=report["voxels_changed_outside_mask"],
+        ),
         _("Face mask: {volume} ml").format(volume=report["mask_ml"]),
-        _("Time: {seconds} s").format(seconds=report["seconds"]["total"]),
-        _("Model: {made}").format(made=made) if report["mode"] != "deface" else _("No face was made"),
     ]
+    if report["mode"] != "deface":
+        made = _("Model: {name} {version}, seed {seed}")
+        lines.append(made.format(name=model.get("name"), version=model.get("version"), seed=report["seed"]))
     return "\n".join([*lines, *report["warnings"]])

@@ -9,7 +9,7 @@ import importlib.util
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,11 +29,20 @@ class Job(Protocol):
     def stop(self) -> None: ...
 
 
-def _(text: str) -> str:
-    """The text in the user's language."""
-    from slicer.i18n import tr
+def translator(module: str) -> Callable[[str], str]:
+    """The `_` of a library file, to be called with its __name__, which is the context of its texts for translators."""
 
-    return tr(text)
+    def translated(text: str) -> str:
+        try:
+            from slicer.i18n import translate
+        except ImportError:  # outside the application
+            return text
+        return translate(module, text)
+
+    return translated
+
+
+_ = translator(__name__)
 
 
 # ---- packages ----
@@ -126,6 +135,18 @@ def show_error(text: str) -> None:
     import slicer
 
     slicer.util.errorDisplay(text)
+
+
+def ask_for_path(title: str, name: str | None = None, filters: Sequence[str] = ()) -> str:
+    """The file that the user names, `name` being offered; an existing folder where it is None; empty when cancelled."""
+    import qt
+    import slicer
+
+    window = slicer.util.mainWindow()
+    if name is None:
+        return qt.QFileDialog.getExistingDirectory(window, title) or ""
+    name = name.replace("/", "_").replace("\\", "_")
+    return qt.QFileDialog.getSaveFileName(window, title, name, ";;".join(filters)) or ""
 
 
 class RunPanel:
