@@ -1,8 +1,6 @@
 """The Slicer module Reface: wiring only. The work is in RefaceLib; see refacejob, results and slicerui there."""
 
-import enum
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +17,9 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from RefaceLib import export, faceviews, mrml, refacejob, results, slicerui
+from RefaceLib import export, faceviews, mrml, refacejob, results, sampledata, slicerui
 from RefaceLib.errors import CancelledError, RefaceError
+from RefaceLib.parameters import Device, Mode
 
 MAX_SEED, MAX_CANDIDATES = refacejob.MAX_SEED, refacejob.MAX_CANDIDATES
 
@@ -47,45 +46,8 @@ class Reface(ScriptedLoadableModule):
             "Fast refacing of MR images with a generative neural network lowers re-identification risk and preserves "
             "volumetric consistency, arXiv:2305.16922. Code and weights of this module are independent of theirs."
         )
-        slicer.app.connect("startupCompleted()", self.registerSampleData)
-
-    def registerSampleData(self):
-        """Offer the demo head in the module Sample Data."""
-        from RefaceLib import sampledata
-
-        sampledata.register(str(Path(__file__).parent / "Resources" / "Icons" / "Reface.png"))
-
-
-class Mode(enum.Enum):
-    """What to do with the face; the values are those of RefaceLib.pipeline.MODES."""
-
-    REFACE = "reface"
-    DEFACE = "deface"
-    RECOVER = "recover"
-
-    def label(self):
-        return {
-            Mode.REFACE: _("Reface"),
-            Mode.DEFACE: _("Deface only"),
-            Mode.RECOVER: _("Recover a defaced scan"),
-        }[self]
-
-
-class Device(enum.Enum):
-    """Where the networks run; the values are those of `reface --device`."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-    def label(self):
-        return {
-            Device.AUTO: _("Automatic"),
-            Device.CPU: _("CPU"),
-            Device.CUDA: _("NVIDIA graphics card (CUDA)"),
-            Device.MPS: _("Apple graphics processor (MPS)"),
-        }[self]
+        icon = Path(__file__).parent / "Resources" / "Icons" / "Reface.png"
+        slicer.app.connect("startupCompleted()", lambda: sampledata.register(str(icon)))
 
 
 @parameterNodeWrapper
@@ -114,6 +76,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._updating = False
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -188,17 +151,14 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._onParametersChanged()
 
     def onOtherVolumesChanged(self):
-        if self._parameterNode is not None:
+        if self._parameterNode is not None and not self._updating and not slicer.mrmlScene.IsBatchProcessing():
             self._parameterNode.otherVolumes = list(self.ui.otherVolumesSelector.checkedNodes())
 
     def _onParametersChanged(self, _caller=None, _event=None):
         if self._parameterNode is not None:
-            selector, chosen = self.ui.otherVolumesSelector, self._parameterNode.otherVolumes
-            wasBlocked = selector.blockSignals(True)
-            for index in range(selector.nodeCount()):
-                node = selector.nodeFromIndex(index)
-                (selector.check if node in chosen else selector.uncheck)(node)
-            selector.blockSignals(wasBlocked)
+            self._updating = True  # ticks are set one by one, and each of them tells of itself
+            slicerui.tick_nodes(self.ui.otherVolumesSelector, self._parameterNode.otherVolumes)
+            self._updating = False
         self._checkCanApply()
         self._showResult()
 
@@ -279,9 +239,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             about = about_generator()
         except RefaceError as error:
-            self.ui.modelLabel.text = str(error)
+            self.ui.modelInfoLabel.text = str(error)
             return
-        self.ui.modelLabel.text = f"{about['name']} {about['version']} ({about['sha256'][:12]})"
+        self.ui.modelInfoLabel.text = f"{about['name']} {about['version']} ({about['sha256'][:12]})"
 
     def onCompareButton(self):
         with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
@@ -337,9 +297,9 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         candidates=1,
         otherVolumes=(),
         maskSegmentation=None,
-        onProgress: Callable[[float, str], None],
-        onDone: Callable,
-        onFailed: Callable[[str | None], None],
+        onProgress,
+        onDone,
+        onFailed,
     ):
         """A run that is not started yet: see RefaceLib.refacejob.RefaceJob for start(), poll() and cancel().
 
@@ -357,7 +317,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then
         :raises RefaceLib.errors.RefaceError: with one sentence for the user
         """
-        nodes = results.RefaceNodes(inputVolume, tuple(otherVolumes), outputVolume, maskSegmentation)
+        nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "candidates": candidates}
         return refacejob.RefaceJob(
             results.make_request(nodes, **options),
@@ -406,8 +366,6 @@ class RefaceTest(ScriptedLoadableModuleTest):
         """Promises 1 and 2 on the arrays in the scene, and that the same seed gives the same face."""
         import numpy as np
 
-        from RefaceLib import sampledata
-
         self.delayDisplay("Loading the sample head")
         volume = sampledata.download()[0]
         before = slicer.util.arrayFromVolume(volume).copy()
@@ -426,3 +384,29 @@ class RefaceTest(ScriptedLoadableModuleTest):
         self.delayDisplay("The same seed, the same face")
         again = RefaceLogic().process(volume, seed=1)
         self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(again.volume), after))
+
+    def test_newFaceDoesNotKnowTheOldOne(self):
+        """Promise 3, on the sample head: with a mask that is given, noise in place of the face changes no bit."""
+        import dataclasses
+        from unittest import mock
+
+        import numpy as np
+
+        from RefaceLib import pipeline
+
+        self.delayDisplay("A head, and the same head with noise in place of the face")
+        head = mrml.volume_from_node(sampledata.download()[0])
+        options = pipeline.RefaceOptions(seed=1)
+        expected = pipeline.reface_volume(head, options)
+        noise = head.stored.copy()
+        noise[expected.mask] = np.random.default_rng(5).permutation(noise[expected.mask])
+        parse, parses = pipeline.parse_head, []
+
+        def parseOnceOfTheOriginal(values, *rest):
+            parses.append(values)  # the first is for the mask, and that is given
+            return parse(head.values() if len(parses) == 1 else values, *rest)
+
+        with mock.patch.object(pipeline, "parse_head", parseOnceOfTheOriginal):
+            result = pipeline.reface_volume(dataclasses.replace(head, stored=noise), options)
+        self.assertTrue(np.array_equal(result.mask, expected.mask))
+        self.assertTrue(np.array_equal(result.stored, expected.stored))

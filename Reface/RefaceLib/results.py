@@ -113,7 +113,7 @@ def _show_volume(
         mrml.update_result_volume(scene, nodes.input, nodes.output, answer.stored)
         return nodes.output
     names = {"reface": _("{name} refaced"), "deface": _("{name} defaced"), "recover": _("{name} with a face")}
-    name = scene.GenerateUniqueName(names[mode].format(name=nodes.input.GetName()))
+    name = names[mode].format(name=nodes.input.GetName())
     return mrml.add_result_volume(scene, nodes.input, answer.stored, name)
 
 

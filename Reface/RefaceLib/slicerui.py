@@ -149,6 +149,14 @@ def ask_for_path(title: str, name: str | None = None, filters: Sequence[str] = (
     return qt.QFileDialog.getSaveFileName(window, title, name, ";;".join(filters)) or ""
 
 
+def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
+    """Tick these nodes, and no other, in a qMRMLCheckableNodeComboBox."""
+    import qt
+
+    for node in (*selector.checkedNodes(), *selector.uncheckedNodes()):
+        selector.setCheckState(node, qt.Qt.Checked if node in nodes else qt.Qt.Unchecked)
+
+
 class RunPanel:
     """Runs one job under a QTimer and shows how far it is; Apply and Cancel are enabled as they can be used.
 

@@ -16,6 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
+import slicer
+
+from parameternodes import parameterNodeWrapper
+
 REFACE_PY = Path(__file__).resolve().parents[2] / "Reface" / "Reface.py"
 
 
@@ -37,8 +41,24 @@ class _Widget:
 
 
 class _Logic:
+    """Finds or makes the parameter node of the module, as the application does."""
+
     def __init__(self, parent=None):
         self.parent = parent
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+        self.isSingletonParameterNode = True
+
+    def getParameterNode(self):
+        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
+            node = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode")
+            if node.GetAttribute("ModuleName") == self.moduleName:
+                return node
+        node = slicer.vtkMRMLScriptedModuleNode()
+        if self.isSingletonParameterNode:
+            node.SetSingletonTag(self.moduleName)
+        node.SetAttribute("ModuleName", self.moduleName)
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+        return slicer.mrmlScene.AddNode(node)
 
 
 class _Test(unittest.TestCase):
@@ -68,7 +88,12 @@ def application_modules() -> dict[str, ModuleType]:
         "slicer.i18n": _module(
             "slicer.i18n", tr=lambda text, *_rest: text, translate=lambda _context, text, *_rest: text
         ),
-        "qt": mock.MagicMock(name="qt"),
+        "slicer.parameterNodeWrapper": _module(
+            "slicer.parameterNodeWrapper",
+            parameterNodeWrapper=parameterNodeWrapper,
+            WithinRange=lambda low, high: (low, high),
+        ),
+        "qt": mock.MagicMock(name="qt", Qt=types.SimpleNamespace(Checked=2, Unchecked=0)),
         "ctk": mock.MagicMock(name="ctk"),
     }
 
