@@ -137,17 +137,21 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._parameterNode.inputVolume = volume
 
     def onParameterNodeSelected(self, node):
+        if self._parameterNode is not None and node is self._parameterNode.parameterNode:
+            return
         self.setParameterNode(RefaceParameterNode(node) if node is not None else None)
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+            self.removeObserver(
+                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged
+            )
         self._parameterNode = parameterNode
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.ui.parameterNodeSelector.setCurrentNode(parameterNode.parameterNode)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self._onParametersChanged()
 
     def onOtherVolumesChanged(self):

@@ -212,6 +212,8 @@ class RefaceJob:
 
     def _with_names(self, sentence: str) -> str:
         """The child's sentence with names of volumes in place of those of temporary files."""
+        if self._workspace is None:  # of show_answer(), which knows no files
+            return sentence
         names = {"input": self._request.volume[0]}
         names |= {f"other{index}": name for index, (name, _volume) in enumerate(self._request.others)}
         names |= {"face0": "The result"} | {f"applied{index}": "The result" for index in range(len(names))}

@@ -1,8 +1,8 @@
 """`reface` with a stand-in for the networks, as a child process: python -m reface_child ARGUMENTS.
 
 REFACE_CHILD says how it goes: nothing (well), "slow" (it waits in the middle of the work), "stubborn" (and does not let
-itself be interrupted), "crash" (it is killed), "segfault", "memory", "liar" (a voxel of the brain is changed without the
-report saying so). The face is its seed. `judge` in place of `image` compares faces: the least similar one has the
+itself be interrupted), "crash" (it is killed), "segfault", "memory", "liar" (the brain is changed, and the report does
+not say so). The face is its seed. `judge` in place of `image` compares faces: the least similar one has the
 number of REFACE_JUDGE.
 """
 

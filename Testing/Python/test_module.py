@@ -166,7 +166,7 @@ def test_the_mask_goes_into_the_segmentation_that_was_chosen(reface, app, scene,
     assert chosen.GetSegmentation().GetNumberOfSegments() == 1
 
 
-@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "u8", "f4", "f8"])
 def test_every_bit_outside_the_mask_comes_back(reface, app, scene, dtype):
     random = np.random.default_rng(3)
     phantom = make_phantom((12, 12, 12), (5.0, 5.0, 5.0), "PSR")
@@ -355,10 +355,10 @@ def test_the_window_goes_from_one_parameter_node_to_another(reface, widget, scen
     first.inputVolume, first.otherVolumes = head, [head]
     other = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Other")
     widget.ui.otherVolumesSelector.nodes = {head: 0}
-    widget.ui.parameterNodeSelector.emit("currentNodeChanged(vtkMRMLNode*)", other)
+    widget.ui.parameterNodeSelector.setCurrentNode(other)
     assert widget._parameterNode.parameterNode is other
     assert not widget.ui.applyButton.enabled and not widget.ui.otherVolumesSelector.nodes[head]
-    widget.ui.parameterNodeSelector.emit("currentNodeChanged(vtkMRMLNode*)", first.parameterNode)
+    widget.ui.parameterNodeSelector.setCurrentNode(first.parameterNode)
     assert widget.ui.applyButton.enabled and widget.ui.otherVolumesSelector.nodes[head]
 
 

@@ -51,6 +51,7 @@ class FakeWidget:
         self.items: list[str] = []
         self.currentIndex = -1
         self.nodes: dict[Any, int] = {}
+        self._node: Any = None
 
     def property(self, name: str) -> str | None:
         return self._parameter if name == "SlicerParameterName" else None
@@ -80,7 +81,17 @@ class FakeWidget:
     def addAttribute(self, *arguments: str) -> None:
         self.attribute = arguments
 
-    # ---- combo boxes of nodes with a tick each ----
+    # ---- combo boxes of nodes, and those with a tick each ----
+
+    def currentNode(self) -> Any:
+        return self._node
+
+    def setCurrentNode(self, node: Any) -> None:
+        """As the application: tells of a change."""
+        if node is not self._node:
+            self._node = node
+            for slot in self._slots.get("currentNodeChanged(vtkMRMLNode*)", []):
+                slot(node)
 
     def checkedNodes(self) -> tuple:
         return tuple(node for node, ticked in self.nodes.items() if ticked)
