@@ -88,8 +88,9 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget = slicer.util.loadUI(self.resourcePath("UI/ReidentRisk.ui"))
         self.layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
-        widget.setMRMLScene(slicer.mrmlScene)
+        self.ui.parameterNodeSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", "ReidentRisk")
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", results.RESULT)
+        widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ReidentRiskLogic()
         self.panel = slicerui.RunPanel(self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning)
         self._connect()
@@ -100,6 +101,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         ui = self.ui
+        ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         ui.probesSelector.connect("checkedNodesChanged()", self.onProbesChecked)
         ui.galleryPathLineEdit.connect("currentPathChanged(QString)", self.onGalleryChanged)
         ui.licenceCheckBox.connect("toggled(bool)", self.onLicenceToggled)
@@ -135,11 +137,16 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # ---- the parameter node ----
 
     def initializeParameterNode(self):
-        """Take the scene's parameter node; offer the volume that the user is looking at, unless one is chosen."""
-        node = self.logic.getParameterNode()
+        """Take the chosen parameter node, or the scene's; offer the volume that the user is looking at."""
+        chosen = self.ui.parameterNodeSelector.currentNode()
+        node = ReidentRiskParameterNode(chosen) if chosen is not None else self.logic.getParameterNode()
         if node.reference is None:
             node.reference = active_volume(slicer.mrmlScene, slicer.app.applicationLogic())
         self.setParameterNode(node)
+
+    def onParameterNodeSelected(self, node):
+        if self._parameterNode is None or node is not self._parameterNode.parameterNode:
+            self.setParameterNode(ReidentRiskParameterNode(node) if node is not None else None)
 
     def setParameterNode(self, node):
         """Connect the window with a parameter node, or with none."""
@@ -148,6 +155,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObservers(self._onParametersModified)
         self._parameterNode = node
         if node is not None:
+            self.ui.parameterNodeSelector.setCurrentNode(node.parameterNode)
             self._guiTag = node.connectGui(self.ui)
             self.addObserver(node.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
         self._onParametersModified()

@@ -185,16 +185,30 @@ def test_a_deleted_volume_is_no_longer_asked_for(module, app, scene, head, defac
 
 def test_the_window_goes_from_one_parameter_node_to_another(module, widget, scene, head, defaced):
     choose(widget, head, defaced)
-    other = module.ReidentRiskParameterNode(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Other"))
     widget.ui.probesSelector.nodes = {head: 0, defaced: 0}
     first = widget._parameterNode
-    widget.setParameterNode(other)
+    assert widget.ui.parameterNodeSelector.currentNode() is first.parameterNode
+    widget.ui.parameterNodeSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Other"))
     assert not widget.ui.runButton.enabled
-    other.reference, other.probes = defaced, [head]
+    choose(widget, defaced, head)
     assert widget.ui.runButton.enabled
     assert widget.ui.probesSelector.nodes[head] and not widget.ui.probesSelector.nodes[defaced]
-    widget.setParameterNode(first)
-    assert (first.reference, first.probes) == (head, [defaced])
+    widget.enter()  # keeps what is chosen
+    assert widget._parameterNode.reference is defaced
+    widget.ui.parameterNodeSelector.setCurrentNode(first.parameterNode)
+    assert (widget._parameterNode.reference, widget._parameterNode.probes) == (head, [defaced])
+    assert first.connected == {}
+
+
+def test_a_result_goes_to_the_parameter_node_that_asked_for_it(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    first = widget._parameterNode
+    widget.onRunButton()
+    widget.ui.parameterNodeSelector.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Other"))
+    wait(widget)
+    assert results.find_result(first.result) is not None
+    assert widget._parameterNode.result is None and widget.ui.summaryBrowser.html == ""
+    assert app.layouts.layout == 0
 
 
 # ---- the window: what can be chosen ----
