@@ -11,15 +11,21 @@ import signal
 import sys
 import time
 
+import numpy as np
 import pytest
 
-import reident_commands
-import reident_nodes
 from RefaceLib.errors import InputError
-from reident_faces import Fakes
-from ReidentRiskLib import cli, figures
+from reident_faces import Fakes, calibration
+from ReidentRiskLib import cli, figures, risk
 
 HOW = os.environ.get("REIDENT_CHILD", "")
+SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(3), np.array([[0, 1, 2]])
+
+
+def calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calibration and a skin for the stand-ins."""
+    monkeypatch.setattr(risk, "load_calibration", lambda model, views, attacker, *rest: calibration(attacker))
+    monkeypatch.setattr("ReidentRiskLib.surface.vertices", lambda surface: SKIN)
 
 
 def step() -> None:
@@ -40,8 +46,8 @@ def main() -> int:
     with pytest.MonkeyPatch.context() as monkeypatch:
         fakes = Fakes().install(monkeypatch)
         fakes.step = step
-        reident_nodes.calibrate(monkeypatch)
-        for name in reident_commands.DRAWN:
+        calibrate(monkeypatch)
+        for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs"):
             monkeypatch.setattr(figures, name, lambda path, *contents: path.write_bytes(b"drawn"))
         return cli.main()
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
 import slicer
 import vtk
 
-from reident_faces import calibration, volume
-from ReidentRiskLib import cli, risk
+from reident_faces import volume
+from ReidentRiskLib import cli
 from ReidentRiskLib.job import Job, Outcome, Request
 
 DEFACED = 100  # added to a person: the same head with another face
 VIEWS = 45
-SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(3), np.array([[0, 1, 2]])
 
 
 def node_of(scene: slicer.vtkMRMLScene, name: str, person: int, **options) -> slicer.vtkMRMLScalarVolumeNode:
@@ -47,13 +44,6 @@ def points_node(scene: slicer.vtkMRMLScene, labels: list[str]) -> slicer.vtkMRML
     for index, label in enumerate(labels):
         node.AddControlPoint(vtk.vtkVector3d(index, 10.0, 20.0), label)
     return node
-
-
-def calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A calibration and a skin for the stand-ins."""
-    load = lambda model, views, attacker, *rest: calibration(attacker)  # noqa: E731
-    monkeypatch.setattr(risk, "load_calibration", load)
-    monkeypatch.setattr("ReidentRiskLib.surface.vertices", lambda surface: SKIN)
 
 
 def run(request: Request, folder: Path) -> Outcome:

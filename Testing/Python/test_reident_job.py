@@ -12,8 +12,9 @@ pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=Im
 import slicer  # noqa: E402
 
 from RefaceLib.errors import InputError  # noqa: E402
+from reident_child import calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
-from reident_nodes import DEFACED, VIEWS, calibrate, moved, node_of, points_node, run  # noqa: E402
+from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node, run  # noqa: E402
 from ReidentRiskLib import risk  # noqa: E402
 from ReidentRiskLib.job import Job, Request, names_of  # noqa: E402
 from ReidentRiskLib.landmarks import FIVE  # noqa: E402

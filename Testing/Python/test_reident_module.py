@@ -18,8 +18,9 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from RefaceLib.errors import InputError, RefaceError  # noqa: E402
+from reident_child import calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
-from reident_nodes import DEFACED, VIEWS, calibrate, moved, node_of, points_node  # noqa: E402
+from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node  # noqa: E402
 from reident_window import CHILD_PATH, MODULE_PY, application, reident_module  # noqa: E402
 from ReidentRiskLib import faceviews, results, risk  # noqa: E402
 from ReidentRiskLib.landmarks import FIVE  # noqa: E402

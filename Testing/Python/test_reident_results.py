@@ -12,8 +12,9 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 import slicer  # noqa: E402
 
+from reident_child import SKIN, calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
-from reident_nodes import DEFACED, SKIN, VIEWS, calibrate, moved, node_of, nodes, run  # noqa: E402
+from reident_nodes import DEFACED, VIEWS, moved, node_of, nodes, run  # noqa: E402
 from ReidentRiskLib import faceviews, mrml, results, risk  # noqa: E402
 from ReidentRiskLib.job import Request  # noqa: E402
 from ReidentRiskLib.landmarks import FIVE  # noqa: E402
