@@ -5,7 +5,6 @@ What only the application has (widgets, settings, layout manager) is in reident_
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import tempfile
@@ -479,19 +478,3 @@ def test_importing_the_module_imports_no_network_library():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr
-
-
-def test_every_widget_that_the_code_names_is_in_the_window():
-    from uifiles import read_ui, ui_path
-
-    tree = ast.parse(MODULE_PY.read_text(encoding="utf-8"))
-    used = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and (
-            (isinstance(node.value, ast.Attribute) and node.value.attr == "ui")
-            or (isinstance(node.value, ast.Name) and node.value.id == "ui")
-        )
-    }
-    assert len(used) > 10 and used <= set(read_ui(ui_path("ReidentRisk")))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NO_CONTROLS = ("QWidget", "QLabel", "QFrame", "qMRMLWidget", "qSlicerWidget")
+NO_CONTROLS = ("QWidget", "QLabel", "QFrame", "QGroupBox", "ctkCollapsibleButton", "qMRMLWidget", "qSlicerWidget")
 
 
 @dataclass(frozen=True)
