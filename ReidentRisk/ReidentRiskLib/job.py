@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.errors import InputError
+from RefaceLib.exchange import write_exchange
 from RefaceLib.mrml import check_input, volume_from_node
 from ReidentRiskLib.facefile import EXTENSION, FaceRecord, load_faces
 
@@ -86,7 +87,7 @@ class Job:
         self.names = names_of(request.nodes)
         self._folder = Path(folder)
         gallery = self._gallery()
-        self._paths = [self._folder / f"volume{index}.nii" for index in range(len(request.nodes))]
+        self._paths = [self._folder / f"volume{index}.nrrd" for index in range(len(request.nodes))]
         self._points = self._write_points()
         self._write_volumes()
         heads = len(request.nodes)
@@ -122,11 +123,8 @@ class Job:
         return self._folder / step
 
     def _write_volumes(self) -> None:
-        from RefaceLib.io import write_volume
-
         for node, path in zip(self.request.nodes, self._paths, strict=True):
-            volume = volume_from_node(node)
-            write_volume(path, volume, volume.stored)
+            write_exchange(path, volume_from_node(node))
 
     def _write_points(self) -> Path | None:
         """The user's points, where they are seen in the reference, as the child reads them."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
+from RefaceLib.slicerui import translator
 from ReidentRiskLib.views import VIEW_SETS
-from ReidentRiskLib.words import _
+
+_ = translator(__name__)
 
 
 class Model(Enum):

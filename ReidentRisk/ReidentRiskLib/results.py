@@ -13,10 +13,12 @@ from typing import Any
 
 import slicer
 
+from RefaceLib.slicerui import translator
 from ReidentRiskLib import mrml, risk
 from ReidentRiskLib.facefile import FaceRecord
 from ReidentRiskLib.job import Outcome
-from ReidentRiskLib.words import _
+
+_ = translator(__name__)
 
 COLOURS = {  # background of a verdict; all are light enough for black letters
     risk.RECOGNISABLE: "#f4a59a",

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from RefaceLib.errors import RefaceError
 from RefaceLib.process import ChildProcess, Outcome, Workspace
+from RefaceLib.slicerui import translator
 from ReidentRiskLib import job
-from ReidentRiskLib.words import _
+
+_ = translator(__name__)
 
 
 class Run:
@@ -118,16 +120,16 @@ class Run:
 def stage_title(stage: str) -> str:
     """What the window calls a stage of the child."""
     titles = {
-        "load": _("Loading the networks"),
-        "download": _("Downloading a network"),
-        "reference": _("Looking at the original"),
-        "probe": _("Looking at the volumes"),
-        "gallery": _("Looking at the gallery"),
-        "drawing": _("Drawing faces"),
-        "embedding": _("Comparing faces"),
-        "embedded": _("Comparing faces"),
-        "detecting": _("Looking for faces"),
-        "write": _("Writing results"),
+        "load": _("loading the networks"),
+        "download": _("downloading a network"),
+        "reference": _("looking at the original"),
+        "probe": _("looking at the volumes"),
+        "gallery": _("looking at the gallery"),
+        "drawing": _("drawing faces"),
+        "embedding": _("comparing faces"),
+        "embedded": _("comparing faces"),
+        "detecting": _("looking for faces"),
+        "write": _("writing results"),
     }
     name, *counts = stage.split()
     title = titles.get(name, stage)

@@ -150,9 +150,9 @@ def test_a_module_that_is_not_there_is_told(request_):
 @pytest.mark.parametrize(
     ("stage", "title"),
     [
-        ("load", "Loading the networks"),
-        ("embedding Head", "Comparing faces"),
-        ("gallery 3 of 20", "Looking at the gallery (3 of 20)"),
+        ("load", "loading the networks"),
+        ("embedding Head", "comparing faces"),
+        ("gallery 3 of 20", "looking at the gallery (3 of 20)"),
         ("something new", "something new"),
     ],
 )
