@@ -8,6 +8,7 @@ from pathlib import Path
 import slicer
 import vtk
 
+from RefaceLib.io import Volume
 from reident_faces import volume
 from ReidentRiskLib import cli
 from ReidentRiskLib.job import Job, Outcome, Request
@@ -18,7 +19,11 @@ VIEWS = 45
 
 def node_of(scene: slicer.vtkMRMLScene, name: str, person: int, **options) -> slicer.vtkMRMLScalarVolumeNode:
     """A volume node that the stand-ins take for a scan of `person` (see reident_faces.volume)."""
-    made = volume(person, **options)
+    return volume_node(scene, name, volume(person, **options))
+
+
+def volume_node(scene: slicer.vtkMRMLScene, name: str, made: Volume) -> slicer.vtkMRMLScalarVolumeNode:
+    """A node with the numbers and the affine of a volume."""
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, made.stored.transpose(2, 1, 0))
     matrix = vtk.vtkMatrix4x4()

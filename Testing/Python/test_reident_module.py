@@ -19,7 +19,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 from RefaceLib.errors import InputError, RefaceError  # noqa: E402
 from reident_child import calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
-from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node  # noqa: E402
+from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node, volume_node  # noqa: E402
 from reident_window import CHILD_PATH, MODULE_PY, application, reident_module  # noqa: E402
 from ReidentRiskLib import faceviews, results, risk  # noqa: E402
 from ReidentRiskLib.landmarks import FIVE  # noqa: E402
@@ -106,6 +106,21 @@ def test_scripts_compare_volumes_in_one_call(module, app, scene, head, defaced):
     assert progress.called
     for node, voxels in zip((head, defaced), before, strict=True):
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), voxels)
+
+
+def test_a_real_head_is_compared_by_the_real_networks(module, scene, small_head):
+    """Against itself; everything is real but the application. The network of the free licence needs no consent."""
+    head, again = (volume_node(scene, name, small_head) for name in ("Head", "Again"))
+    with application(scene, module):
+        result = module.ReidentRiskLogic().compare(head, [again], model="sface", views="frontal", device="cpu")
+    found = result.report["probes"][0]["attackers"]["forced"]
+    assert found["mean_embedding"] == pytest.approx(1.0, abs=1e-3)
+    assert result.report["model"]["name"] == "sface"
+    bounds = [0.0] * 6
+    result.surfaces[0].GetRASBounds(bounds)
+    nose = slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])[2]
+    assert abs(nose[1] - bounds[3]) < 15  # the tip of the nose is the front of the head
+    assert slicer.util.arrayFromVolume(result.pictures[1]).std() > 10
 
 
 def test_the_same_head_is_recognised(module, app, scene, head):
