@@ -20,8 +20,9 @@ from slicer.util import VTKObservationMixin
 from RefaceLib import slicerui
 from RefaceLib.errors import CancelledError, RefaceError
 from RefaceLib.mrml import active_volume
+from RefaceLib.parameters import Device
 from ReidentRiskLib import consent, faceviews, job, models, results
-from ReidentRiskLib.parameters import Device, Model, Views
+from ReidentRiskLib.parameters import Model, Views
 from ReidentRiskLib.run import Run
 
 

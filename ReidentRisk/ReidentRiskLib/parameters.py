@@ -1,4 +1,7 @@
-"""The choices of the window; the application saves them in a scene by the names of their members."""
+"""The choices of the window; the application saves them in a scene by the names of their members.
+
+Device is that of RefaceLib.parameters.
+"""
 
 from __future__ import annotations
 
@@ -39,21 +42,3 @@ class Views(Enum):
             Views.FULL: _("All around ({count} views)"),
         }[self]
         return text.format(count=len(VIEW_SETS[self.value]))
-
-
-class Device(Enum):
-    """Where the networks run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-    def label(self) -> str:
-        """What the window shows."""
-        return {
-            Device.AUTO: _("Automatic"),
-            Device.CPU: _("CPU"),
-            Device.CUDA: _("Graphics card (CUDA)"),
-            Device.MPS: _("Graphics card (Apple MPS)"),
-        }[self]

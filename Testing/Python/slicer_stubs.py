@@ -20,7 +20,8 @@ import slicer
 
 from parameternodes import parameterNodeWrapper
 
-REFACE_PY = Path(__file__).resolve().parents[2] / "Reface" / "Reface.py"
+REPOSITORY = Path(__file__).resolve().parents[2]
+REFACE_PY = REPOSITORY / "Reface" / "Reface.py"
 
 
 class _Module:
@@ -99,10 +100,20 @@ def application_modules() -> dict[str, ModuleType]:
 
 
 @contextlib.contextmanager
-def reface_module() -> Iterator[ModuleType]:
-    """Reface.py, imported beside the stand-ins, which are gone again afterwards."""
+def scripted_module(name: str) -> Iterator[ModuleType]:
+    """The file of a module, imported beside the stand-ins, which are gone again afterwards."""
     with mock.patch.dict(sys.modules, application_modules()):
-        spec = importlib.util.spec_from_file_location("Reface", REFACE_PY)
+        spec = importlib.util.spec_from_file_location(name, REPOSITORY / name / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         yield module
+
+
+def reface_module() -> contextlib.AbstractContextManager[ModuleType]:
+    """Reface.py, imported beside the stand-ins."""
+    return scripted_module("Reface")
+
+
+def reident_module() -> contextlib.AbstractContextManager[ModuleType]:
+    """ReidentRisk.py, imported beside the stand-ins."""
+    return scripted_module("ReidentRisk")

@@ -17,14 +17,19 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from RefaceLib.errors import InputError, RefaceError  # noqa: E402
+from RefaceLib.parameters import Device  # noqa: E402
 from reident_child import calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
 from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node, volume_node  # noqa: E402
-from reident_window import CHILD_PATH, MODULE_PY, application, reident_module  # noqa: E402
+from reident_window import application  # noqa: E402
 from ReidentRiskLib import faceviews, results, risk  # noqa: E402
 from ReidentRiskLib.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.parameters import Device, Model, Views  # noqa: E402
+from ReidentRiskLib.parameters import Model, Views  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
+from slicer_stubs import REPOSITORY, reident_module  # noqa: E402
+from windows import CHILD_PATH  # noqa: E402
+
+MODULE_PY = REPOSITORY / "ReidentRisk" / "ReidentRisk.py"
 
 
 @pytest.fixture(scope="module")
@@ -486,7 +491,7 @@ def test_the_module_file_is_wiring_only():
 def test_importing_the_module_imports_no_network_library():
     code = (
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]}\n"
-        "from reident_window import reident_module\n"
+        "from slicer_stubs import reident_module\n"
         "with reident_module():\n"
         "    names = {'torch', 'onnxruntime', 'onnx', 'sklearn', 'matplotlib', 'nibabel', 'scipy'}\n"
         "    print(sorted(names & set(sys.modules)))\n"
