@@ -41,7 +41,7 @@ def save_file(node: slicer.vtkMRMLScalarVolumeNode, path: str | Path) -> None:
     copy.SetAndObserveImageData(node.GetImageData())
     storage = alone.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(str(path))
-    if not storage.WriteData(copy):
+    if not path.parent.is_dir() or not storage.WriteData(copy):
         raise OutputError(f"{path} cannot be written: check the folder and the space on the disk.")
 
 
@@ -71,9 +71,8 @@ def dicom_tags(node: slicer.vtkMRMLNode) -> dict[str, str]:
         "Series Number": "1",
         "Patient Comments": "De-identified: face replaced in the image, header made anew",
     }
-    for name in ("Study Instance UID", "Series Instance UID", "Frame of Reference Instance UID"):
+    for name in ("Study Instance UID", "Series Instance UID", "Frame of Reference UID"):
         tags[name] = f"2.25.{uuid.uuid4().int}"
-    tags["Frame of Reference UID"] = tags["Frame of Reference Instance UID"]  # its name in some versions
     return tags
 
 

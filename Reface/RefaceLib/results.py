@@ -12,7 +12,7 @@ import numpy as np
 import slicer
 import vtk
 
-from RefaceLib import mrml
+from RefaceLib import faceviews, mrml
 from RefaceLib.errors import InputError, OutputError
 from RefaceLib.io import Volume
 from RefaceLib.refacejob import RefaceAnswer, RefaceRequest
@@ -111,6 +111,7 @@ def _show_volume(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     if nodes.output is not None and nodes.output.GetScene() is scene:
         mrml.update_result_volume(scene, nodes.input, nodes.output, answer.stored)
+        faceviews.hide_surfaces(scene, nodes.output)
         return nodes.output
     names = {"reface": _("{name} refaced"), "deface": _("{name} defaced"), "recover": _("{name} with a face")}
     name = names[mode].format(name=nodes.input.GetName())
