@@ -23,7 +23,7 @@ from RefaceLib.errors import CancelledError, InputError, OutputError, RefaceErro
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from reface_window import CHILD_PATH, REFACE_PY, application, reface_module  # noqa: E402  (needs slicer)
-from RefaceLib import refacejob, results  # noqa: E402
+from RefaceLib import mrml, refacejob, results  # noqa: E402
 from RefaceLib.parameters import Device, Mode  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
 
@@ -242,6 +242,23 @@ def test_several_faces_without_anything_to_compare_them_are_refused(reface, app,
     monkeypatch.setattr(refacejob, "face_judge", lambda: None)
     with pytest.raises(RefaceError, match="ReidentRisk is not there"):
         reface.RefaceLogic().process(head, candidates=2)
+
+
+def test_the_networks_reface_a_node_in_a_child(reface, app, scene, small_head, monkeypatch):
+    monkeypatch.setattr(refacejob, "FACES_MODULE", "RefaceLib.cli")
+    node = node_of(scene, small_head)
+    stages = []
+    result = reface.RefaceLogic().process(
+        node, seed=1, device="cpu", progress=lambda fraction, stage: stages.append((fraction, stage))
+    )
+    changed = voxels(result.volume) != voxels(node)
+    assert changed.sum() == result.report["voxels_changed"] > 1000
+    labelmap = result.mask.GetBinaryLabelmapInternalRepresentation(result.mask.GetSegmentation().GetNthSegmentID(0))
+    mask = mrml._voxels(labelmap) > 0
+    assert not (changed & ~mask).any() and mask.sum() == result.report["mask_voxels"]
+    assert np.array_equal(voxels(node), small_head.stored)
+    assert {"read", "parse", "generate", "blend", "check", "write"} <= {stage for _fraction, stage in stages}
+    assert stages == sorted(stages, key=lambda told: told[0])
 
 
 # ---- what goes wrong ----

@@ -16,7 +16,6 @@ FOLDERS = ("Reface", "ReidentRisk")
 # In slicer.util of slicer-core, and working there.
 WORKING = {
     "arrayFromVolume",
-    "arrayFromSegmentBinaryLabelmap",
     "updateVolumeFromArray",
     "updateTableFromArray",
     "VTKObservationMixin",
