@@ -1,24 +1,27 @@
-"""The Slicer module Reface: wiring only. What it does lives in RefaceLib; see RefaceLib.pipeline and RefaceLib.mrml."""
+"""The Slicer module Reface: wiring only. The work is in RefaceLib; see refacejob, results and slicerui there."""
 
-import importlib.util
-import logging
-import time
+import random
+from pathlib import Path
+from typing import Annotated
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
-from RefaceLib import mrml
-from RefaceLib.errors import InputError, WeightsError
+from RefaceLib import export, faceviews, mrml, refacejob, results, sampledata, slicerui
+from RefaceLib.errors import CancelledError, RefaceError
+from RefaceLib.parameters import Device, Mode
 
-TORCH_REQUIREMENT = ">=2.4"
-MASK_REFERENCE_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mask
+MAX_SEED, MAX_CANDIDATES = refacejob.MAX_SEED, refacejob.MAX_CANDIDATES
 
 
 class Reface(ScriptedLoadableModule):
@@ -34,7 +37,8 @@ class Reface(ScriptedLoadableModule):
             "Replaces the face in a head MRI by a generated one, against recognition of the person from a rendering. "
             "The brain and everything else outside the face mask stay as they are, to the last bit. "
             "Choose a volume and press Apply: a new volume and the mask are added to the scene; the input is never "
-            "changed. Another seed gives another face."
+            "changed. Another seed gives another face. A head to try it on is in the module Sample Data, under Reface; "
+            "docs/tutorial.md in the extension's repository goes through all of it in ten minutes."
         )
         parent.acknowledgementText = _(
             "The idea of refacing with a 3D conditional generative adversarial network is from: "
@@ -42,275 +46,371 @@ class Reface(ScriptedLoadableModule):
             "Fast refacing of MR images with a generative neural network lowers re-identification risk and preserves "
             "volumetric consistency, arXiv:2305.16922. Code and weights of this module are independent of theirs."
         )
+        icon = Path(__file__).parent / "Resources" / "Icons" / "Reface.png"
+        slicer.app.connect("startupCompleted()", lambda: sampledata.register(str(icon)))
 
 
-class RefaceWidget(ScriptedLoadableModuleWidget):
-    """A volume, a seed, the ears, a button and a line of text."""
+@parameterNodeWrapper
+class RefaceParameterNode:
+    """All choices of the window; saved with the scene."""
+
+    inputVolume: slicer.vtkMRMLScalarVolumeNode
+    mode: Mode = Mode.REFACE
+    otherVolumes: list[slicer.vtkMRMLScalarVolumeNode]
+    seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
+    candidates: Annotated[int, WithinRange(1, MAX_CANDIDATES)] = 1
+    ears: bool = True
+    outputVolume: slicer.vtkMRMLScalarVolumeNode
+    maskSegmentation: slicer.vtkMRMLSegmentationNode
+    device: Device = Device.AUTO
+    resultVolume: slicer.vtkMRMLScalarVolumeNode  # what the result panel shows
+
+
+class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The window: Resources/UI/Reface.ui and what happens when its controls are used."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
         self.logic = None
+        self.panel = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+        self._updating = False
 
     def setup(self):
-        import ctk
-        import qt
-
         ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/Reface.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        self.ui.parameterNodeSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", "Reface")
+        uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = RefaceLogic()
+        self.panel = slicerui.RunPanel(
+            self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, lambda _running: self._checkCanApply()
+        )
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
+        self.ui.otherVolumesSelector.connect("checkedNodesChanged()", self.onOtherVolumesChanged)
+        self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
+        self.ui.applyButton.connect("clicked()", self.onApplyButton)
+        self.ui.compareButton.connect("clicked()", self.onCompareButton)
+        self.ui.compareSlider.connect("valueChanged(int)", self.onCompareSlider)
+        self.ui.saveButton.connect("clicked()", self.onSaveButton)
+        self.ui.dicomButton.connect("clicked()", self.onDicomButton)
+        self.ui.reportButton.connect("clicked()", self.onReportButton)
+        self._showModel()
+        self.initializeParameterNode()
 
-        section = ctk.ctkCollapsibleButton()
-        section.text = _("Reface")
-        self.layout.addWidget(section)
-        form = qt.QFormLayout(section)
-
-        self.inputSelector = slicer.qMRMLNodeComboBox()
-        self.inputSelector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        self.inputSelector.showChildNodeTypes = False
-        self.inputSelector.addEnabled = False
-        self.inputSelector.removeEnabled = False
-        self.inputSelector.noneEnabled = True
-        self.inputSelector.toolTip = _("Head MRI to reface. It is not changed.")
-        self.inputSelector.setMRMLScene(slicer.mrmlScene)
-        form.addRow(_("Input volume:"), self.inputSelector)
-
-        self.seedSpinBox = qt.QSpinBox()
-        self.seedSpinBox.setRange(0, 999999)
-        self.seedSpinBox.toolTip = _("The same seed gives the same face, another seed another one.")
-        form.addRow(_("Seed:"), self.seedSpinBox)
-
-        self.earsCheckBox = qt.QCheckBox()
-        self.earsCheckBox.checked = True
-        self.earsCheckBox.toolTip = _("Replace the ears too.")
-        form.addRow(_("Ears:"), self.earsCheckBox)
-
-        self.applyButton = qt.QPushButton(_("Apply"))
-        form.addRow(self.applyButton)
-
-        self.statusLabel = qt.QLabel()
-        self.statusLabel.wordWrap = True
-        form.addRow(self.statusLabel)
-        self.layout.addStretch(1)
-
-        self.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._checkCanApply)
-        self.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self._checkCanApply()
+    def cleanup(self):
+        """The application is closing, or the module is being reloaded."""
+        if self.panel is not None:
+            self.panel.stop()
+        self.setParameterNode(None)
+        self.removeObservers()
 
     def enter(self):
-        """Offer the volume that the user is looking at, unless one is chosen."""
-        if self.inputSelector.currentNode() is None:
-            self.inputSelector.setCurrentNode(mrml.active_volume(slicer.mrmlScene, slicer.app.applicationLogic()))
+        self.initializeParameterNode()
 
-    def onApplyButton(self, _checked=False):
-        with slicer.util.tryWithErrorDisplay(_("The volume was not refaced."), waitCursor=True):
-            self.applyButton.enabled = False
-            try:
-                self._ensureDependencies()
-                outputVolume, _segmentation, report = self.logic.process(
-                    self.inputSelector.currentNode(),
-                    seed=self.seedSpinBox.value,
-                    ears=self.earsCheckBox.checked,
-                    progress=self._showProgress,
-                )
-            except Exception:
-                self.statusLabel.text = ""
-                raise
-            finally:
-                self._checkCanApply()
-            slicer.util.setSliceViewerLayers(background=outputVolume)
-            done = _("'{name}' is ready: {voxels} voxels changed, none of the brain, {seconds:.1f} s.").format(
-                name=outputVolume.GetName(), voxels=report["voxels_changed"], seconds=report["seconds"]["total"]
+    def exit(self):
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, _caller=None, _event=None):
+        """The run that is under way has nowhere to go any more."""
+        self.panel.stop()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, _caller=None, _event=None):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    # ---- parameters ----
+
+    def initializeParameterNode(self):
+        """Show the chosen parameter node, and in it the volume that the user is looking at, unless one is chosen."""
+        node = self.ui.parameterNodeSelector.currentNode()
+        self.setParameterNode(RefaceParameterNode(node) if node is not None else self.logic.getParameterNode())
+        if self._parameterNode.inputVolume is None:
+            volume = mrml.active_volume(slicer.mrmlScene, slicer.app.applicationLogic())
+            if volume is not None:
+                self._parameterNode.inputVolume = volume
+
+    def onParameterNodeSelected(self, node):
+        if self._parameterNode is not None and node is self._parameterNode.parameterNode:
+            return
+        self.setParameterNode(RefaceParameterNode(node) if node is not None else None)
+
+    def setParameterNode(self, parameterNode):
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(
+                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged
             )
-            self.statusLabel.text = "\n".join([done, *report["warnings"]])
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.ui.parameterNodeSelector.setCurrentNode(parameterNode.parameterNode)
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+        self._onParametersChanged()
 
-    def _checkCanApply(self, _node=None):
-        ready = self.inputSelector.currentNode() is not None
-        self.applyButton.enabled = ready
-        self.applyButton.toolTip = _("Make a refaced copy of the volume.") if ready else _("Choose an input volume.")
+    def onOtherVolumesChanged(self):
+        if self._parameterNode is not None and not self._updating and not slicer.mrmlScene.IsBatchProcessing():
+            self._parameterNode.otherVolumes = list(self.ui.otherVolumesSelector.checkedNodes())
 
-    def _showProgress(self, fraction, stage):
-        self.statusLabel.text = _("{percent} %: {stage}").format(percent=round(100 * fraction), stage=stage)
-        # Painted at once, without handling other events: nobody may close the scene in the middle of a run.
-        self.statusLabel.repaint()
+    def _onParametersChanged(self, _caller=None, _event=None):
+        if self._parameterNode is not None:
+            self._updating = True  # ticks are set one by one, and each of them tells of itself
+            slicerui.tick_nodes(self.ui.otherVolumesSelector, self._parameterNode.otherVolumes)
+            self._updating = False
+        self._checkCanApply()
+        self._showResult()
 
-    def _ensureDependencies(self):
-        """Install what the networks need, after asking; only ever called because the user has pressed the button."""
-        if importlib.util.find_spec("torch") is None:
-            try:
-                import PyTorchUtils
-            except ModuleNotFoundError as error:
-                message = _("Reface needs the PyTorch extension: install it in the Extensions Manager.")
-                raise RuntimeError(message) from error
-            logic = PyTorchUtils.PyTorchUtilsLogic()
-            if logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
-                raise RuntimeError(_("Reface needs PyTorch, which was not installed: press Apply again to install it."))
-        from slicer.packaging import load_requirements, pip_ensure
+    def _checkCanApply(self):
+        parameters = self._parameterNode
+        running = self.panel.running
+        if parameters is None or parameters.inputVolume is None:
+            problem = _("Choose an input volume.")
+        elif parameters.outputVolume is parameters.inputVolume:
+            problem = _("Choose another output volume: the input is never changed.")
+        else:
+            problem = _("A run is under way.") if running else ""
+        self.ui.applyButton.enabled = not problem
+        self.ui.applyButton.toolTip = problem or _("Make the new face.")
+        canCompare = self.logic.judge is not None
+        self.ui.candidatesSpinBox.enabled = canCompare
+        if not canCompare:
+            self.ui.candidatesSpinBox.toolTip = _("The module ReidentRisk, which compares faces, is not installed.")
 
-        pip_ensure(load_requirements(self.resourcePath("requirements_Reface.txt")), requester="Reface")
+    def onNewFaceButton(self):
+        self._parameterNode.seed = random.randint(0, MAX_SEED)
+
+    # ---- the run ----
+
+    def onApplyButton(self):
+        with slicer.util.tryWithErrorDisplay(_("The volume was not refaced."), waitCursor=True):
+            parameters = self._parameterNode
+            files = [self.resourcePath("requirements_Reface.txt")]
+            if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
+                files.append(self.logic.judge.requirements)
+            slicerui.ensure_dependencies("Reface", *files)
+            job = self.logic.createJob(
+                parameters.inputVolume,
+                parameters.outputVolume,
+                mode=parameters.mode.value,
+                seed=parameters.seed,
+                ears=parameters.ears,
+                device=parameters.device.value,
+                candidates=parameters.candidates,
+                otherVolumes=parameters.otherVolumes,
+                maskSegmentation=parameters.maskSegmentation,
+                onProgress=self.panel.show,
+                onDone=lambda result: self._onDone(parameters, result),
+                onFailed=self._onFailed,
+            )
+            self.panel.run(job)
+
+    def _onDone(self, parameters, result):
+        parameters.resultVolume = result.volume
+        self.ui.statusLabel.text = _("'{name}' is ready.").format(name=result.volume.GetName())
+        slicer.util.setSliceViewerLayers(background=result.volume, foreground=None)
+        self._showResult()
+
+    def _onFailed(self, sentence):
+        self.ui.statusLabel.text = sentence or _("The run was cancelled. Nothing was added to the scene.")
+        if sentence:
+            slicerui.show_error(sentence)
+
+    # ---- the result ----
+
+    @property
+    def resultVolume(self):
+        """The volume of the last run with these parameters; None where there was none, or it was removed."""
+        return self._parameterNode.resultVolume if self._parameterNode is not None else None
+
+    def _showResult(self):
+        text = results.result_text(self.resultVolume)
+        self.ui.resultLabel.text = text or _("No result yet.")
+        comparable = bool(text) and self._inputOfResult() is not None
+        for button in (self.ui.compareButton, self.ui.compareSlider):
+            button.enabled = comparable
+        for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
+            button.enabled = bool(text)
+
+    def _showModel(self):
+        from RefaceLib.weights import about_generator  # imports scipy
+
+        try:
+            about = about_generator()
+        except RefaceError as error:
+            self.ui.modelInfoLabel.text = str(error)
+            return
+        self.ui.modelInfoLabel.text = f"{about['name']} {about['version']} ({about['sha256'][:12]})"
+
+    def onCompareButton(self):
+        with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
+            faceviews.show_before_after(slicer.mrmlScene, self._inputOfResult(), self.resultVolume)
+            self.ui.compareSlider.value = 100
+
+    def onCompareSlider(self, percent):
+        before = self._inputOfResult()
+        if before is not None:
+            faceviews.compare_slices(slicer.mrmlScene, before, self.resultVolume, percent / 100)
+
+    def _inputOfResult(self):
+        return self.resultVolume.GetNodeReference(results.INPUT_ROLE) if self.resultVolume is not None else None
+
+    def onSaveButton(self):
+        self._save(_("Save the result"), export.save_file, ".nii.gz", export.FILE_FILTERS)
+
+    def onReportButton(self):
+        self._save(_("Save the report"), export.save_report, ".json", ["JSON (*.json)"])
+
+    def onDicomButton(self):
+        self._save(_("Choose an empty folder for the DICOM series"), export.save_dicom)
+
+    def _save(self, title, write, ending=None, filters=()):
+        """Ask for a file (or a folder, where there is no ending), and let `write` write the result there."""
+        with slicer.util.tryWithErrorDisplay(_("Nothing was saved."), waitCursor=False):
+            name = self.resultVolume.GetName() + (ending or "")
+            path = slicerui.ask_for_path(title, name if ending else None, filters)
+            if path:
+                write(self.resultVolume, path)
 
 
 class RefaceLogic(ScriptedLoadableModuleLogic):
-    """Refaces volume nodes; needs no window, and no more of the application than the scene that the volume is in."""
+    """Refaces volume nodes in child processes; needs no window, and only the scene of the application."""
 
-    def __init__(self, refaceVolume=None):
-        """:param refaceVolume: used in place of RefaceLib.pipeline.reface_volume (for tests)"""
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._refaceVolume = refaceVolume
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+        self.isSingletonParameterNode = False
+        self.judge = refacejob.face_judge()  # compares several faces with the original; None without ReidentRisk
 
-    def process(
+    def getParameterNode(self):
+        return RefaceParameterNode(super().getParameterNode())
+
+    def createJob(
         self,
         inputVolume,
         outputVolume=None,
+        *,
         mode="reface",
         seed=0,
         ears=True,
         device="auto",
-        progress=None,
-        cancelled=None,
-        models=None,
+        candidates=1,
+        otherVolumes=(),
+        maskSegmentation=None,
+        onProgress,
+        onDone,
+        onFailed,
     ):
-        """Reface a volume; nodes are added or changed only when everything has gone well.
+        """A run that is not started yet: see RefaceLib.refacejob.RefaceJob for start(), poll() and cancel().
 
         :param inputVolume: vtkMRMLScalarVolumeNode in a scene; never changed
         :param outputVolume: scalar volume node to write into, or None for a new one beside the input
-        :param mode: one of RefaceLib.pipeline.MODES: "reface" a whole head, "deface" it only, or "recover" a face in a
-          head that somebody else has defaced
+        :param mode: "reface" a whole head, "deface" it only, or "recover" a face in a head that was defaced before
         :param seed: the same seed gives the same face
         :param ears: treat the ears too
         :param device: "auto", "cpu", "cuda" or "mps"
-        :param progress: called with a fraction 0..1 and the name of the stage
-        :param cancelled: called now and then; the run stops with CancelledError once it returns True
-        :param models: from RefaceLib.pipeline.load_models(), to load the networks once for several volumes
-        :return: output volume node, segmentation node of the mask, report (dict, see RefaceLib.report.build_report)
+        :param candidates: so many faces are made, and the one that is the least like the original is kept
+        :param otherVolumes: further volumes of the session, defaced alike, each into a new volume
+        :param maskSegmentation: segmentation node for the mask, or None for a new one
+        :param onProgress: called with a fraction 0..1 and the name of the stage
+        :param onDone: called with a RefaceLib.results.RefaceResultNodes once everything is in the scene
+        :param onFailed: called with one sentence, or None after a cancel; nothing has been added then
         :raises RefaceLib.errors.RefaceError: with one sentence for the user
         """
-        from RefaceLib.pipeline import RefaceOptions, reface_volume
-        from RefaceLib.report import build_report
-
-        mrml.check_input(inputVolume)
-        if outputVolume is not None:
-            mrml.check_output(inputVolume, outputVolume)
-        scene = inputVolume.GetScene()
-
-        start = time.perf_counter()
-        volume = mrml.volume_from_node(inputVolume)
-        seconds = {"read": time.perf_counter() - start}
-        options = RefaceOptions(mode=mode, seed=seed, ears=ears, device=device)
-        result = (self._refaceVolume or reface_volume)(
-            volume, options, models=models, progress=progress, cancelled=cancelled
+        nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
+        options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "candidates": candidates}
+        return refacejob.RefaceJob(
+            results.make_request(nodes, **options),
+            on_progress=onProgress,
+            on_done=lambda answer: onDone(results.show_answer(nodes, answer)),
+            on_failed=onFailed,
+            python=slicerui.python_executable(),
+            judge=self.judge,
         )
 
-        writing = time.perf_counter()
-        outputVolume = self._showResult(scene, inputVolume, outputVolume, result)
-        segmentation = self._showMask(scene, inputVolume, outputVolume, result)
-        end = time.perf_counter()
-        seconds.update(write=end - writing, total=end - start)
+    def process(self, inputVolume, outputVolume=None, *, progress=None, cancelled=None, **options):
+        """Run createJob() to its end, for scripts; the window stands still meanwhile.
 
-        warning = mrml.patient_tags_warning(scene, outputVolume)
-        report = build_report(
-            result,
-            input=inputVolume.GetName(),
-            output=outputVolume.GetName(),
-            seconds=seconds,
-            warnings=[warning] if warning else [],
+        :param progress: called with a fraction 0..1 and the name of the stage
+        :param cancelled: called now and then; the run stops with CancelledError once it returns True
+        :param options: those of createJob()
+        :return: RefaceLib.results.RefaceResultNodes
+        :raises RefaceLib.errors.RefaceError: with one sentence for the user
+        """
+        ends = []
+        job = self.createJob(
+            inputVolume,
+            outputVolume,
+            onProgress=progress or (lambda _fraction, _stage: None),
+            onDone=lambda result: ends.append((result, None)),
+            onFailed=lambda sentence: ends.append((None, sentence)),
+            **options,
         )
-        for node in (outputVolume, segmentation):
-            mrml.set_provenance(node, report)
-        logging.info("Reface: %s -> %s in %.1f s", inputVolume.GetName(), outputVolume.GetName(), seconds["total"])
-        return outputVolume, segmentation, report
-
-    def _showResult(self, scene, inputVolume, outputVolume, result):
-        if outputVolume is not None:
-            mrml.update_result_volume(scene, inputVolume, outputVolume, result.stored)
-            return outputVolume
-        names = {"reface": _("{name} refaced"), "deface": _("{name} defaced"), "recover": _("{name} with a face")}
-        return mrml.add_result_volume(
-            scene, inputVolume, result.stored, names[result.mode].format(name=inputVolume.GetName())
-        )
-
-    def _showMask(self, scene, inputVolume, outputVolume, result):
-        """A second run into the same output volume fills the same segmentation again."""
-        name = _("{name} face mask").format(name=inputVolume.GetName())
-        existing = outputVolume.GetNodeReference(MASK_REFERENCE_ROLE)
-        segmentation = mrml.add_mask_segmentation(scene, inputVolume, result.mask, name, existing)
-        outputVolume.SetNodeReferenceID(MASK_REFERENCE_ROLE, segmentation.GetID())
-        return segmentation
+        job.wait(cancelled)
+        result, sentence = ends[0]
+        if result is None:
+            raise RefaceError(sentence) if sentence else CancelledError("The run was stopped; nothing was written.")
+        return result
 
 
 class RefaceTest(ScriptedLoadableModuleTest):
-    """Runs in the application (Reload and Test, or ctest); the tests of the parts are in Testing/Python."""
+    """Runs in the application (Reload and Test, or ctest): the sample head goes through the module.
+
+    The tests of the parts, and those with stand-ins, are in Testing/Python and need no application.
+    """
 
     def setUp(self):
         slicer.mrmlScene.Clear()
 
-    def test_nodesOfAResult(self):
-        """The logic puts a result into the scene, here from a stand-in for the networks."""
+    def test_sampleHead(self):
+        """Promises 1 and 2 on the arrays in the scene, and that the same seed gives the same face."""
         import numpy as np
 
-        from RefaceLib.pipeline import RefaceResult
+        self.delayDisplay("Loading the sample head")
+        volume = sampledata.download()[0]
+        before = slicer.util.arrayFromVolume(volume).copy()
+        self.delayDisplay("A new face")
+        result = RefaceLogic().process(volume, seed=1)
+        after = slicer.util.arrayFromVolume(result.volume)
+        segmentId = result.mask.GetSegmentation().GetNthSegmentID(0)
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.mask, segmentId, volume) > 0
+        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), before))
+        self.assertEqual(after.dtype, before.dtype)
+        self.assertTrue(np.array_equal(after[~mask], before[~mask]))
+        self.assertGreater(int((after != before).sum()), 10000)
+        self.assertEqual(result.report["voxels_changed_outside_mask"], 0)
+        self.assertEqual(result.report["brain_voxels_changed"], 0)
 
-        self.delayDisplay("A stand-in for the networks")
-        voxels = np.arange(24 * 20 * 16, dtype=np.int16).reshape(16, 20, 24)
-        inputVolume = slicer.util.addVolumeFromArray(voxels, name="Head")
+        self.delayDisplay("The same seed, the same face")
+        again = RefaceLogic().process(volume, seed=1)
+        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(again.volume), after))
 
-        def zeroFront(volume, options, *, models=None, progress=None, cancelled=None):
-            mask = np.zeros(volume.stored.shape, dtype=bool)
-            mask[:, 12:, :] = True
-            voxelsChanged = int(mask.sum())
-            stored = np.where(mask, 0, volume.stored).astype(volume.stored.dtype)
-            return RefaceResult(
-                stored=stored,
-                mask=mask,
-                brain=~mask,
-                landmarks={},
-                warnings=(),
-                seconds={},
-                model={"name": "none", "version": "", "sha256": ""},
-                device="cpu",
-                mode=options.mode,
-                seed=options.seed,
-                ears=options.ears,
-                counts={
-                    "voxels_changed": voxelsChanged,
-                    "voxels_changed_outside_mask": 0,
-                    "brain_voxels_changed": 0,
-                    "mask_voxels": voxelsChanged,
-                    "mask_ml": voxelsChanged / 1000,
-                },
-            )
+    def test_newFaceDoesNotKnowTheOldOne(self):
+        """Promise 3, on the sample head: with a mask that is given, noise in place of the face changes no bit."""
+        import dataclasses
+        from unittest import mock
 
-        output, segmentation, _report = RefaceLogic(refaceVolume=zeroFront).process(inputVolume, seed=7)
-        result = slicer.util.arrayFromVolume(output)
-        self.assertEqual(result.dtype, voxels.dtype)
-        self.assertTrue((result[:, 12:, :] == 0).all())
-        self.assertTrue((result[:, :12, :] == voxels[:, :12, :]).all())
-        self.assertTrue((slicer.util.arrayFromVolume(inputVolume) == voxels).all())
-        self.assertEqual(output.GetAttribute("Reface.Seed"), "7")
-        segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, inputVolume)
-        self.assertEqual(int(mask.sum()), 16 * 8 * 24)
+        import numpy as np
 
-    def test_realHead(self):
-        """A real head, when PyTorch and the weights are there."""
-        if importlib.util.find_spec("torch") is None:
-            self.delayDisplay("Skipped: PyTorch is not installed")
-            return
-        from RefaceLib.pipeline import load_models
+        from RefaceLib import pipeline
 
-        try:
-            models = load_models()
-        except WeightsError as error:
-            self.delayDisplay(f"Skipped: {error}")
-            return
-        import SampleData
+        self.delayDisplay("A head, and the same head with noise in place of the face")
+        head = mrml.volume_from_node(sampledata.download()[0])
+        options = pipeline.RefaceOptions(seed=1)
+        expected = pipeline.reface_volume(head, options)
+        noise = head.stored.copy()
+        noise[expected.mask] = np.random.default_rng(5).permutation(noise[expected.mask])
+        parse, parses = pipeline.parse_head, []
 
-        self.delayDisplay("A real head")
-        inputVolume = SampleData.downloadSample("MRHead")
-        try:
-            output, _segmentation, report = RefaceLogic().process(inputVolume, models=models)
-        except InputError as error:
-            self.fail(str(error))
-        before, after = slicer.util.arrayFromVolume(inputVolume), slicer.util.arrayFromVolume(output)
-        self.assertEqual(int((before != after).sum()), report["voxels_changed"])
-        self.assertGreater(report["voxels_changed"], 10000)
-        self.assertEqual(report["brain_voxels_changed"], 0)
-        self.assertEqual(report["voxels_changed_outside_mask"], 0)
+        def parseOnceOfTheOriginal(values, *rest):
+            parses.append(values)  # the first is for the mask, and that is given
+            return parse(head.values() if len(parses) == 1 else values, *rest)
+
+        with mock.patch.object(pipeline, "parse_head", parseOnceOfTheOriginal):
+            result = pipeline.reface_volume(dataclasses.replace(head, stored=noise), options)
+        self.assertTrue(np.array_equal(result.mask, expected.mask))
+        self.assertTrue(np.array_equal(result.stored, expected.stored))

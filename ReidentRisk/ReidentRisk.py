@@ -1,24 +1,29 @@
-"""The Slicer module ReidentRisk: wiring only. What it does lives in ReidentRiskLib; see compare and mrml there."""
+"""The Slicer module ReidentRisk: wiring only. What it does lives in ReidentRiskLib; see job, run and results there."""
 
-import importlib.util
 import logging
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import slicer
+import vtk
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
-from RefaceLib.mrml import active_volume, check_input, volume_from_node
-from ReidentRiskLib import mrml, risk
-
-TORCH_REQUIREMENT = ">=2.4"
+from RefaceLib import slicerui
+from RefaceLib.errors import CancelledError, RefaceError
+from RefaceLib.mrml import active_volume
+from RefaceLib.parameters import Device
+from ReidentRiskLib import consent, faceviews, job, models, results
+from ReidentRiskLib.parameters import Model, Views
+from ReidentRiskLib.run import Run
 
 
 class ReidentRisk(ScriptedLoadableModule):
@@ -31,296 +36,354 @@ class ReidentRisk(ScriptedLoadableModule):
         parent.dependencies = ["Reface"]
         parent.contributors = ["The Reface developers"]
         parent.helpText = _(
-            "Measures how recognisable the face in a head scan is: draws the faces of two scans from many sides, "
-            "compares them with a face-recognition network, and says how many strangers look as similar. "
-            "Choose the original and the defaced or refaced volume and press Apply. Nothing is uploaded."
+            "Measures how recognisable the face in a head scan is: draws the faces of scans from many sides, compares "
+            "them with a face-recognition network, and says how many strangers look as similar. Choose the original, "
+            "tick the defaced or refaced volumes, and press Run. With a folder of other persons' heads, the volumes "
+            "are also looked up among them. Nothing is uploaded."
         )
         parent.acknowledgementText = _(
-            "Faces are compared by ArcFace (InsightFace, for non-commercial research) or SFace (Apache-2.0), and found "
-            "by YuNet. The networks are downloaded at first use and can be removed again."
+            "The module measures what refacing is for: Molchanova N., Maréchal B., Thiran J.-P., Kober T., Huelnhagen "
+            "T., Richiardi J.: Fast refacing of MR images with a generative neural network lowers re-identification "
+            "risk and preserves volumetric consistency, arXiv:2305.16922. Faces are compared by ArcFace (InsightFace, "
+            "for non-commercial research) or SFace (Apache-2.0), and found by YuNet. The networks are downloaded at "
+            "first use and can be removed again."
         )
 
 
-class ReidentRiskWidget(ScriptedLoadableModuleWidget):
-    """Two volumes, a model, a set of views, a button and the verdict."""
+@parameterNodeWrapper
+class ReidentRiskParameterNode:
+    """What the window asks for, and what it shows; a saved scene keeps it.
+
+    `reference` is the original, `probes` are compared with it; `gallery` is a folder, or empty. `result` is the table
+    of scores of the comparison that is shown, `landmarks` are those of the original.
+    """
+
+    reference: vtkMRMLScalarVolumeNode
+    probes: list[vtkMRMLScalarVolumeNode]
+    model: Model = Model.SFACE
+    views: Views = Views.STANDARD
+    gallery: str = ""
+    ownLandmarks: bool = False
+    device: Device = Device.AUTO
+    landmarks: vtkMRMLMarkupsFiducialNode
+    result: vtkMRMLTableNode
+
+
+class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The window: connects controls with the parameter node, a run with the progress bar, a result with the views."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
         self.logic = None
+        self._parameterNode = None
+        self._guiTag = None
+        self._updating = False
+        self._result = None
+        self._licence = None  # the model that the licence text is shown of, and whether it may be used
+
+    # ---- beginning and end ----
 
     def setup(self):
-        import ctk
-        import qt
-
-        from ReidentRiskLib.models import default_model
-        from ReidentRiskLib.views import VIEW_SETS
-
         ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/ReidentRisk.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        self.ui.parameterNodeSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", "ReidentRisk")
+        self.ui.resultSelector.addAttribute("vtkMRMLTableNode", results.RESULT)
+        widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ReidentRiskLogic()
+        self.panel = slicerui.RunPanel(self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning)
+        self._connect()
+        self.initializeParameterNode()
 
-        section = ctk.ctkCollapsibleButton()
-        section.text = _("Compare faces")
-        self.layout.addWidget(section)
-        form = qt.QFormLayout(section)
+    def _connect(self):
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        ui = self.ui
+        ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
+        ui.probesSelector.connect("checkedNodesChanged()", self.onProbesChecked)
+        ui.galleryPathLineEdit.connect("currentPathChanged(QString)", self.onGalleryChanged)
+        ui.licenceCheckBox.connect("toggled(bool)", self.onLicenceToggled)
+        ui.runButton.connect("clicked(bool)", self.onRunButton)
+        ui.recomputeButton.connect("clicked(bool)", self.onRecomputeButton)
+        ui.faceSelector.connect("currentIndexChanged(int)", self.onFaceSelected)
+        ui.chartSelector.connect("currentIndexChanged(int)", self.onChartSelected)
+        ui.layoutButton.connect("clicked(bool)", self.onLayoutButton)
+        ui.removeModelsButton.connect("clicked(bool)", self.onRemoveModelsButton)
 
-        self.referenceSelector = self._volumeSelector(_("The original head scan. It is not changed."))
-        form.addRow(_("Original:"), self.referenceSelector)
-        self.probeSelector = self._volumeSelector(_("The defaced or refaced scan, or that of another person."))
-        form.addRow(_("Compare with:"), self.probeSelector)
-
-        self.modelSelector = qt.QComboBox()
-        models = {"arcface": _("ArcFace (non-commercial)"), "sface": _("SFace (free)")}
-        for name, title in models.items():
-            self.modelSelector.addItem(title, name)
-        self.modelSelector.setCurrentIndex(list(models).index(default_model()))
-        self.modelSelector.toolTip = _("The network that compares the faces. It is downloaded at first use.")
-        form.addRow(_("Model:"), self.modelSelector)
-
-        self.viewsSelector = qt.QComboBox()
-        for name, views in VIEW_SETS.items():
-            self.viewsSelector.addItem(_("{name} ({count} views)").format(name=name, count=len(views)), name)
-        self.viewsSelector.setCurrentIndex(list(VIEW_SETS).index("standard"))
-        self.viewsSelector.toolTip = _("From how many sides and in how many lights the faces are drawn.")
-        form.addRow(_("Views:"), self.viewsSelector)
-
-        self.applyButton = qt.QPushButton(_("Apply"))
-        form.addRow(self.applyButton)
-        self.statusLabel = qt.QLabel()
-        self.statusLabel.wordWrap = True
-        form.addRow(self.statusLabel)
-        self.layout.addStretch(1)
-
-        for selector in (self.referenceSelector, self.probeSelector):
-            selector.connect("currentNodeChanged(vtkMRMLNode*)", self._checkCanApply)
-        self.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self._checkCanApply()
-
-    def _volumeSelector(self, toolTip):
-        selector = slicer.qMRMLNodeComboBox()
-        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        selector.showChildNodeTypes = False
-        selector.addEnabled = False
-        selector.removeEnabled = False
-        selector.noneEnabled = True
-        selector.toolTip = toolTip
-        selector.setMRMLScene(slicer.mrmlScene)
-        return selector
+    def cleanup(self):
+        """The application or the module is being closed."""
+        self.panel.stop()
+        self.setParameterNode(None)
+        self.removeObservers()
 
     def enter(self):
-        """Offer the volume that the user is looking at, unless one is chosen."""
-        if self.referenceSelector.currentNode() is None:
-            volume = active_volume(slicer.mrmlScene, slicer.app.applicationLogic())
-            self.referenceSelector.setCurrentNode(volume)
+        self.initializeParameterNode()
 
-    def onApplyButton(self, _checked=False):
-        with slicer.util.tryWithErrorDisplay(_("The faces were not compared."), waitCursor=True):
-            self.applyButton.enabled = False
-            try:
-                model = self.modelSelector.currentData
-                accepted = self._acceptLicence(model)
-                self._ensureDependencies()
-                result = self.logic.compare(
-                    self.referenceSelector.currentNode(),
-                    [self.probeSelector.currentNode()],
-                    model=model,
-                    views=self.viewsSelector.currentData,
-                    acceptLicence=accepted,
-                    progress=self._showProgress,
-                )
-            except Exception:
-                self.statusLabel.text = ""
-                raise
-            finally:
-                self._checkCanApply()
-            if result.charts:
-                slicer.modules.plots.logic().ShowChartInLayout(result.charts[0])
-            self.statusLabel.text = "\n".join(self._sentences(result.report))
+    def onSceneStartClose(self, caller=None, event=None):
+        """A run has nothing to come back to: it ends, and its temporary files go."""
+        self.panel.stop()
+        self.setParameterNode(None)
 
-    def _sentences(self, report):
-        names = {"forced": _("forced alignment"), "gated": _("detector-gated")}
-        lines = []
-        for probe in report["probes"]:
-            lines.append(_("'{name}' is {verdict}.").format(name=probe["name"], verdict=probe["verdict"]))
-            lines += [f"{names[attacker]}: {found['sentence']}" for attacker, found in probe["attackers"].items()]
-        return [*lines, *report["warnings"]]
+    def onSceneEndClose(self, caller=None, event=None):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
 
-    def _acceptLicence(self, model):
-        """Ask for consent where the model's licence needs it and it was not given before; whether it is given now."""
-        from ReidentRiskLib.models import find_model, is_accepted
+    def onSceneEndImport(self, caller=None, event=None):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
 
-        if is_accepted(model):
-            return False
-        question = _("{text}\n\nDo you accept this licence?").format(text=find_model(model).licence_text)
-        if not slicer.util.confirmYesNoDisplay(question):
-            raise RuntimeError(_("The licence was not accepted: choose the model SFace, which is free."))
-        return True
+    # ---- the parameter node ----
 
-    def _checkCanApply(self, _node=None):
-        reference, probe = self.referenceSelector.currentNode(), self.probeSelector.currentNode()
-        ready = None not in (reference, probe) and reference is not probe
-        self.applyButton.enabled = ready
-        self.applyButton.toolTip = _("Compare the faces.") if ready else _("Choose two different volumes.")
+    def initializeParameterNode(self):
+        """Take the chosen parameter node, or the scene's; offer the volume that the user is looking at."""
+        chosen = self.ui.parameterNodeSelector.currentNode()
+        node = ReidentRiskParameterNode(chosen) if chosen is not None else self.logic.getParameterNode()
+        if node.reference is None:
+            node.reference = active_volume(slicer.mrmlScene, slicer.app.applicationLogic())
+        self.setParameterNode(node)
 
-    def _showProgress(self, fraction, stage):
-        self.statusLabel.text = _("{percent} %: {stage}").format(percent=round(100 * fraction), stage=stage)
-        # Painted at once, without handling other events: nobody may close the scene in the middle of a run.
-        self.statusLabel.repaint()
+    def onParameterNodeSelected(self, node):
+        if self._parameterNode is None or node is not self._parameterNode.parameterNode:
+            self.setParameterNode(ReidentRiskParameterNode(node) if node is not None else None)
 
-    def _ensureDependencies(self):
-        """Install what the networks need, after asking; only ever called because the user has pressed the button."""
-        if importlib.util.find_spec("torch") is None:
-            try:
-                import PyTorchUtils
-            except ModuleNotFoundError as error:
-                message = _("ReidentRisk needs the PyTorch extension: install it in the Extensions Manager.")
-                raise RuntimeError(message) from error
-            logic = PyTorchUtils.PyTorchUtilsLogic()
-            if logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
-                raise RuntimeError(
-                    _("ReidentRisk needs PyTorch, which was not installed: press Apply again to install it.")
-                )
-        from slicer.packaging import load_requirements, pip_ensure
+    def setParameterNode(self, node):
+        """Connect the window with a parameter node, or with none."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObservers(self._onParametersModified)
+        self._parameterNode = node
+        if node is not None:
+            self.ui.parameterNodeSelector.setCurrentNode(node.parameterNode)
+            self._guiTag = node.connectGui(self.ui)
+            self.addObserver(node.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+        self._onParametersModified()
 
-        pip_ensure(load_requirements(self.resourcePath("requirements_ReidentRisk.txt")), requester="ReidentRisk")
+    def _onParametersModified(self, caller=None, event=None):
+        if self._updating:
+            return
+        self._updating = True
+        try:
+            self._showProbes()
+            self._showGallery()
+            self._showLicence()
+            self._showResult()
+        finally:
+            self._updating = False
+        self._checkCanRun()
 
+    def _showProbes(self):
+        import qt
 
-@dataclass(frozen=True, eq=False)
-class ReidentRiskResult:
-    """What a comparison adds to the scene, all of it in the subject-hierarchy folder `folder`, and its report.
+        selector, chosen = self.ui.probesSelector, self.logic.probes(self._parameterNode)
+        for volume in [*selector.checkedNodes(), *selector.uncheckedNodes()]:
+            selector.setCheckState(volume, qt.Qt.Checked if volume in chosen else qt.Qt.Unchecked)
 
-    `surfaces` and `pictures` are of the reference and the probes, in this order; `charts` has one for each attacker
-    whose scores are calibrated.
-    """
+    def onProbesChecked(self):
+        if self._parameterNode is not None and not self._updating and not slicer.mrmlScene.IsBatchProcessing():
+            self._parameterNode.probes = list(self.ui.probesSelector.checkedNodes())
 
-    folder: int
-    surfaces: list
-    landmarks: list
-    pictures: list
-    table: Any
-    charts: list
-    report: dict
+    def _showGallery(self):
+        self.ui.galleryPathLineEdit.currentPath = self._parameterNode.gallery if self._parameterNode else ""
+
+    def onGalleryChanged(self, path):
+        if self._parameterNode is not None and not self._updating:
+            self._parameterNode.gallery = path
+
+    # ---- consent ----
+
+    def _showLicence(self):
+        """The tick and the licence's text where the model needs consent; the file is looked at once for each model."""
+        model = self._parameterNode.model.value if self._parameterNode else Model.SFACE.value
+        if self._licence is None or self._licence[0] != model:
+            self._licence = model, consent.is_given(model, slicer.app.userSettings())
+        needed, given = models.find_model(model).needs_consent, self._licence[1]
+        self.ui.licenceCheckBox.setVisible(needed)
+        self.ui.licenceCheckBox.setChecked(given)
+        self.ui.licenceLabel.setText(models.find_model(model).licence_text)
+        self.ui.licenceLabel.setVisible(needed and not given)
+
+    def onLicenceToggled(self, accepted):
+        if self._parameterNode is None or self._updating:
+            return
+        with slicer.util.tryWithErrorDisplay(_("Your choice could not be stored.")):
+            consent.remember(self._parameterNode.model.value, slicer.app.userSettings(), accepted)
+        self._forgetLicence()
+
+    def onRemoveModelsButton(self, _checked=False):
+        with slicer.util.tryWithErrorDisplay(_("The networks could not be removed.")):
+            removed = consent.remove_models(slicer.app.userSettings())
+            names = ", ".join(removed) or _("none was there")
+            self.ui.statusLabel.setText(_("Removed networks: {names}.").format(names=names))
+        self._forgetLicence()
+
+    def _forgetLicence(self):
+        self._licence = None
+        self._onParametersModified()
+
+    # ---- running ----
+
+    def _checkCanRun(self):
+        reason = self._reasonNotToRun()
+        self.ui.runButton.setEnabled(not reason)
+        self.ui.runButton.setToolTip(reason or _("Compare the faces."))
+        landmarks = self._parameterNode is not None and self._parameterNode.landmarks is not None
+        self.ui.recomputeButton.setEnabled(not reason and landmarks)
+
+    def _reasonNotToRun(self):
+        """Why no run can start, in words for a tool tip; empty when one can."""
+        node = self._parameterNode
+        if node is None or node.reference is None:
+            return _("Choose the original.")
+        probes = self.logic.probes(node)
+        if not probes:
+            return _("Tick at least one volume to compare with the original.")
+        if node.reference in probes:
+            return _("The original is ticked as well: it cannot be compared with itself.")
+        if self._licence is not None and not self._licence[1]:
+            return _("Accept the licence of the model, or choose SFace, which is free.")
+        return _("A run is under way.") if self.panel.running else ""
+
+    def onRunButton(self, _checked=False):
+        self._run(None, None)
+
+    def onRecomputeButton(self, _checked=False):
+        self._run(self._parameterNode.landmarks, self._parameterNode.result)
+
+    def _run(self, landmarks, replaced):
+        """Start a run; its result takes the place of the table `replaced` and what belongs to it."""
+        parameterNode = self._parameterNode
+        with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
+            slicerui.ensure_dependencies("ReidentRisk", self.resourcePath("requirements_ReidentRisk.txt"))
+            run = self.logic.makeRun(
+                self.logic.request(parameterNode, landmarks, acceptLicence=self._licence[1]),
+                onProgress=self.panel.show,
+                onDone=lambda outcome: self._onDone(run, outcome, parameterNode, replaced),
+            )
+            self.panel.run(run)
+
+    def _onRunning(self, _running):
+        self._checkCanRun()
+
+    def _onDone(self, run, outcome, parameterNode, replaced):
+        if outcome.cancelled:
+            self.ui.statusLabel.setText(_("Stopped. The scene is as it was."))
+            return
+        self.ui.statusLabel.setText("")
+        if outcome.error:
+            logging.error("ReidentRisk: %s\n%s", outcome.error, outcome.output)
+            slicerui.show_error(outcome.error)
+            return
+        result = self.logic.show(run)
+        if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced):
+            results.remove_result(replaced)
+        parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
+        self.ui.statusLabel.setText(_("Done in {seconds:.0f} s.").format(seconds=result.seconds))
+        if self._result is not None and self._result.table is result.table:  # another parameter node may be shown
+            self.onLayoutButton()
+
+    # ---- results ----
+
+    def _showResult(self):
+        """Fill the panel of results, unless it shows this one already."""
+        result = results.find_result(self._parameterNode.result if self._parameterNode else None)
+        if result is not None and self._result is not None and result.table is self._result.table:
+            return
+        self._result = result
+        self.ui.resultsCollapsibleButton.collapsed = result is None
+        self.ui.summaryBrowser.setHtml(results.summary(result) if result else "")
+        for selector, names in (
+            (self.ui.faceSelector, result.names[1:] if result else []),
+            (self.ui.chartSelector, [chart.GetName() for chart in result.charts] if result else []),
+        ):
+            selector.clear()
+            selector.addItems(names)
+        self.ui.layoutButton.setEnabled(result is not None)
+
+    def onFaceSelected(self, index):
+        if self._result is not None and not self._updating and index >= 0:
+            faceviews.show_pair(self._result, index + 1)
+            self._lookAtFaces(index + 1)
+
+    def onChartSelected(self, index):
+        if self._result is not None and not self._updating and 0 <= index < len(self._result.charts):
+            faceviews.show_chart(slicer.app.applicationLogic(), self._result.charts[index])
+
+    def onLayoutButton(self, _checked=False):
+        """Show the faces side by side, the plot and the table of the result."""
+        manager = slicer.app.layoutManager()
+        if manager is None or self._result is None:  # without a main window
+            return
+        manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
+        self.onFaceSelected(self.ui.faceSelector.currentIndex)
+        self.onChartSelected(self.ui.chartSelector.currentIndex)
+        faceviews.show_table(slicer.app.applicationLogic(), self._result.table)
+
+    def _lookAtFaces(self, probe):
+        for tag, index in zip(faceviews.VIEWS, (0, probe), strict=True):
+            view = faceviews.view_node(slicer.mrmlScene, tag)
+            camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view) if view is not None else None
+            if camera is not None:
+                faceviews.look_at_face(camera, self._result.surfaces[index])
 
 
 class ReidentRiskLogic(ScriptedLoadableModuleLogic):
-    """Compares the faces of volume nodes; needs no window, and no more of the application than their scene."""
+    """Compares the faces of volume nodes in child processes; needs no window."""
 
-    def __init__(self, compareFaces=None, loadTools=None):
-        """:param compareFaces: used in place of ReidentRiskLib.compare.compare (for tests)
-        :param loadTools: used in place of ReidentRiskLib.compare.load_tools (for tests)
-        """
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._compareFaces = compareFaces
-        self._loadTools = loadTools
+    def getParameterNode(self):
+        return ReidentRiskParameterNode(super().getParameterNode())
 
-    def compare(
-        self,
-        referenceVolume,
-        probeVolumes,
-        model=None,
-        views="standard",
-        ownLandmarks=False,
-        landmarks=None,
-        acceptLicence=False,
-        device="auto",
-        progress=None,
-        cancelled=None,
-        tools=None,
-    ):
-        """Compare the faces of volumes with that of a reference; nodes are added only when everything has gone well.
+    def probes(self, parameterNode):
+        """The volumes to compare with the original; those that were deleted are left out."""
+        return [volume for volume in (parameterNode.probes if parameterNode else []) if volume is not None]
 
-        :param referenceVolume: vtkMRMLScalarVolumeNode in a scene; never changed
-        :param probeVolumes: list of vtkMRMLScalarVolumeNode; never changed
-        :param model: "arcface", "sface" or the path of an ONNX file; None takes the best whose licence is accepted
-        :param views: one of ReidentRiskLib.views.VIEW_SETS
-        :param ownLandmarks: look for the landmarks of each probe in the probe itself
-        :param landmarks: point list node with the five landmarks of the reference, in place of those that are found
-        :param acceptLicence: the user accepts the licence of the model
-        :param device: "auto", "cpu", "cuda" or "mps"
-        :param progress: called with a fraction 0..1 and the name of the stage
-        :param cancelled: called now and then; the run stops with CancelledError once it returns True
-        :param tools: from ReidentRiskLib.compare.load_tools(), to load the networks once for several comparisons
-        :return: ReidentRiskResult
+    def request(self, parameterNode, landmarks=None, acceptLicence=False):
+        """What a parameter node asks for, as ReidentRiskLib.job.Request; see there for `landmarks`."""
+        return job.Request(
+            parameterNode.reference,
+            self.probes(parameterNode),
+            model=parameterNode.model.value,
+            views=parameterNode.views.value,
+            own_landmarks=parameterNode.ownLandmarks,
+            landmarks=landmarks,
+            gallery=Path(parameterNode.gallery) if parameterNode.gallery else None,
+            device=parameterNode.device.value,
+            accept_licence=acceptLicence,
+        )
+
+    def makeRun(self, request, onProgress=None, onDone=None):
+        """A ReidentRiskLib.run.Run in Slicer's Python; start() and poll() it, or wait() for its end."""
+        nothing = lambda *_arguments: None  # noqa: E731
+        return Run(
+            request,
+            on_progress=onProgress or nothing,
+            on_done=onDone or nothing,
+            python=slicerui.python_executable(),
+        )
+
+    def show(self, run):
+        """Add what a run has found to the scene: ReidentRiskLib.results.Result. RefaceError where volumes are gone."""
+        nodes = run.request.nodes
+        if any(node.GetScene() is None for node in nodes):
+            raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
+        return results.add_result(nodes[0].GetScene(), nodes, run.found)
+
+    def compare(self, referenceVolume, probeVolumes, progress=None, **options):
+        """Compare the faces of volumes with that of a reference, and wait until it is done (for scripts).
+
+        :param options: further fields of ReidentRiskLib.job.Request
+        :return: ReidentRiskLib.results.Result, its nodes in the scene of the volumes, which are never changed
         :raises RefaceLib.errors.RefaceError: with one sentence for the user
         """
-        from RefaceLib.errors import InputError
-        from ReidentRiskLib import compare
-        from ReidentRiskLib.landmarks import FIVE
-
-        for node in (referenceVolume, *probeVolumes):
-            check_input(node)
-        nodes = [referenceVolume, *probeVolumes]
-        if len({node.GetID() for node in nodes}) < len(nodes):
-            raise InputError("A volume is given twice: choose different volumes.")
-        names = self._names(nodes)
-        scene = referenceVolume.GetScene()
-        points = None if landmarks is None else mrml.points_from_node(landmarks, FIVE, referenceVolume)
-        if tools is None:
-            load = self._loadTools or compare.load_tools
-            tools = load(model, device, accept_licence=acceptLicence, progress=progress, cancelled=cancelled)
-        comparison = (self._compareFaces or compare.compare)(
-            (names[0], volume_from_node(referenceVolume)),
-            [(name, volume_from_node(node)) for name, node in zip(names[1:], probeVolumes, strict=True)],
-            tools,
-            views,
-            own_landmarks=ownLandmarks,
-            points=points,
-            progress=progress,
-            cancelled=cancelled,
-        )
-        report = compare.build_report(comparison)
-        folder = mrml.add_folder(scene, _("Faces of {name}").format(name=names[0]))
-        try:
-            result = self._show(scene, folder, nodes, comparison, report)
-        except Exception:
-            mrml.remove_folder(scene, folder)
-            raise
-        logging.info("ReidentRisk: %s compared in %.1f s", ", ".join(names), comparison.seconds.get("total", 0.0))
-        return result
-
-    def _names(self, nodes):
-        """The names of nodes, with their ids where one name is that of several."""
-        names = [node.GetName() for node in nodes]
-        return [
-            name if names.count(name) == 1 else f"{name} ({node.GetID()})"
-            for name, node in zip(names, nodes, strict=True)
-        ]
-
-    def _show(self, scene, folder, nodes, comparison, report):
-        from ReidentRiskLib.compare import score_columns
-        from ReidentRiskLib.landmarks import FIVE
-
-        faces = [comparison.reference, *(result.face for result in comparison.results)]
-        surfaces, landmarks, pictures = [], [], []
-        for node, face in zip(nodes, faces, strict=True):
-            if face.found is not None:
-                head = face.found.head
-                name = _("{name} face").format(name=face.name)
-                surfaces.append(mrml.add_surface(scene, folder, head.surface, name, node))
-                name = _("{name} landmarks").format(name=face.name)
-                landmarks.append(mrml.add_points(scene, folder, head.pose.points, FIVE, name, node))
-            if face.embedding.pictures is not None:
-                name = _("{name} renderings").format(name=face.name)
-                pictures.append(mrml.add_pictures(scene, folder, face.embedding.pictures, name))
-        table = mrml.add_table(scene, folder, _("Similarities"), score_columns(comparison))
-        mrml.set_provenance(table, report)
-        charts = []
-        for attacker, calibration in comparison.calibrations.items():
-            if calibration is not None:
-                scores = {
-                    result.face.name: result.assessments[attacker].score.mean_embedding for result in comparison.results
-                }
-                name = _("Similarities among strangers ({attacker})").format(attacker=attacker)
-                charts.append(mrml.add_histogram(scene, folder, name, calibration, scores))
-        return ReidentRiskResult(folder, surfaces, landmarks, pictures, table, charts, report)
-
-    def showIdentification(self, scene, results, name=None):
-        """Add the curves of an identification (ReidentRiskLib.identify, by attacker) to the scene.
-
-        :return: subject-hierarchy folder, chart node of the match curves, chart node of the ROC curves
-        """
-        folder = mrml.add_folder(scene, name or _("Identification"))
-        matches = mrml.add_cmc(scene, folder, _("Cumulative match curve"), results)
-        return folder, matches, mrml.add_roc(scene, folder, _("ROC curve"), results)
+        run = self.makeRun(job.Request(referenceVolume, list(probeVolumes), **options), onProgress=progress)
+        outcome = run.wait()
+        if outcome.cancelled:
+            raise CancelledError(_("The run was stopped; nothing was added to the scene."))
+        if outcome.error:
+            raise RefaceError(outcome.error)
+        return self.show(run)
 
 
 class ReidentRiskTest(ScriptedLoadableModuleTest):
@@ -329,22 +392,21 @@ class ReidentRiskTest(ScriptedLoadableModuleTest):
     def setUp(self):
         slicer.mrmlScene.Clear()
 
-    def test_calibrationIsRead(self):
-        """What is shipped can be read."""
-        self.delayDisplay("The calibration")
-        for calibration in risk.read_calibrations():
-            self.assertIn(calibration.attacker, risk.ATTACKERS)
-
-    def test_nodesOfAHistogram(self):
-        """A chart of a calibration, made of drawn numbers."""
+    def test_sampleHead(self):
+        """The demo head against a copy of itself: its face is recognised, and the volumes stay as they are."""
         import numpy as np
 
-        self.delayDisplay("A chart")
-        random = np.random.default_rng(0)
-        parts = [risk.distribution(random.normal(middle, 0.05, 1000)) for middle in (0.3, 0.9)]
-        calibration = risk.Calibration("none", "", "standard", "forced", *parts, {})
-        folder = mrml.add_folder(slicer.mrmlScene, "Test")
-        chart = mrml.add_histogram(slicer.mrmlScene, folder, "Test", calibration, {"a head": 0.5})
-        self.assertEqual(chart.GetNumberOfPlotSeriesNodes(), 3)
-        mrml.remove_folder(slicer.mrmlScene, folder)
+        from RefaceLib.demo import demo_head
+
+        self.delayDisplay("Loading the sample head")
+        volume = slicer.util.loadVolume(str(demo_head()))
+        copy = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, volume, "Copy")
+        before = slicer.util.arrayFromVolume(volume).copy()
+        self.delayDisplay("Comparing its face with itself")
+        result = ReidentRiskLogic().compare(volume, [copy], model="sface", views="frontal")
+        self.assertEqual(result.names, [volume.GetName(), "Copy"])
+        self.assertGreater(result.report["probes"][0]["attackers"]["forced"]["mean_embedding"], 0.99)
+        self.assertGreater(result.surfaces[0].GetPolyData().GetNumberOfPoints(), 1000)
+        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), before))
+        results.remove_result(result.table)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode"), 0)

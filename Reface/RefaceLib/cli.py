@@ -56,6 +56,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=MODES, default="reface", help="recover: the head is defaced already")
     parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")
+    parser.add_argument("--brain-out", type=Path, metavar="FILE", help="write the mask of the brain that was found")
     parser.add_argument(
         "--apply-to",
         type=Path,

@@ -36,6 +36,7 @@ class ImageCommand:
     ears: bool = True
     device: str = "auto"
     mask_out: Path | None = None
+    brain_out: Path | None = None
     apply_to: tuple[tuple[Path, Path], ...] = ()  # (other volume, its output)
     report: Path | None = None
     picture: Path | None = None
@@ -78,7 +79,8 @@ class ImageCommand:
         inputs = [self.input, *(other for other, _ in self.apply_to)]
         for path in inputs:
             check_exists(path)
-        images = [self.output, *([self.mask_out] if self.mask_out else []), *(out for _, out in self.apply_to)]
+        masks = filter(None, (self.mask_out, self.brain_out))
+        images = [self.output, *masks, *(out for _, out in self.apply_to)]
         reports = [self.report_path, *(_report_beside(out) for _, out in self.apply_to)]
         pictures = [self.picture] if self.picture else []
         check_names([*images, *reports, *pictures], inputs)
@@ -120,8 +122,9 @@ class ImageCommand:
         with OutputSet(self.overwrite) as out:
             staged = out.stage(self.output)
             write_volume(staged, volume, result.stored)
-            if self.mask_out:
-                write_mask(out.stage(self.mask_out), result.mask, volume)
+            for path, mask in ((self.mask_out, result.mask), (self.brain_out, result.brain)):
+                if path:
+                    write_mask(out.stage(path), mask, volume)
             for other, output in self.apply_to:
                 self._apply(volume, result, other, output, out)
             progress(0.93, "write")
@@ -136,7 +139,7 @@ class ImageCommand:
                 output_file=staged,
                 warnings=volume.warnings,
             )
-            others = (self.mask_out, self.picture, *(output for _, output in self.apply_to))
+            others = (self.mask_out, self.brain_out, self.picture, *(output for _, output in self.apply_to))
             report["also_written"] = [str(path) for path in others if path]
             write_report(out.stage(self.report_path), report)
             progress(1.0, "write")

@@ -42,7 +42,8 @@ _IDENTIFY = """\
 Looks probes up in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder, in which
 the subject is a file's name up to the first '_' or the extension, or a table of tab-separated text with the columns
 subject, path and, if wanted, original: the head that the landmarks of a changed one are taken from. Without it they are
-taken from the first head of the subject in the gallery, where both have the same grid and place.
+taken from the first head of the subject in the gallery, where both have the same grid and place. The column landmarks,
+if there is one, names a file of five points as of 'compare --landmarks'.
 
 Every probe counts: one in which no head or no face is found is one that is not identified.
 
@@ -87,6 +88,13 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="five points of the reference (right_eye, left_eye, nose_tip, right_mouth, left_mouth; the subject's "
         "sides) as a point list of 3D Slicer (.mrk.json), instead of those that are found",
+    )
+    parser.add_argument(
+        "--faces",
+        type=Path,
+        metavar="FILE.npz",
+        help="also write skin, landmarks and renderings of every head, as the window of 3D Slicer shows them; the file "
+        "is as private as the scans",
     )
     _add_common(parser)
 

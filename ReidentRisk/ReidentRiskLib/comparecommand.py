@@ -31,6 +31,7 @@ class CompareCommand(FaceCommand):
     reference: Path
     probes: tuple[Path, ...]
     landmarks: Path | None = None
+    faces: Path | None = None
 
     name = "compare"
 
@@ -45,6 +46,7 @@ class CompareCommand(FaceCommand):
     def run(self) -> int:
         self._check_inputs()
         targets = [self.report_path, *self.tables.values(), *self.pictures.values()]
+        targets += [self.faces] if self.faces else []
         with made_folder(self.out), contextlib.closing(reporter(self.progress)) as progress:
             check_targets(targets, [self.reference, *self.probes], self.overwrite)
             check_report(self.report_path)
@@ -81,7 +83,7 @@ class CompareCommand(FaceCommand):
         )
 
     def _write(self, comparison: Comparison, progress: Reporter) -> dict[str, Any]:
-        from ReidentRiskLib import figures
+        from ReidentRiskLib import facefile, figures
         from ReidentRiskLib.compare import build_report, score_columns
 
         start = time.perf_counter()
@@ -101,6 +103,9 @@ class CompareCommand(FaceCommand):
             figures.histogram(out.stage(self.pictures["histogram"]), comparison.calibrations, scores)
             write_csv(out.stage(self.tables["scores"]), score_columns(comparison))
             write_csv(out.stage(self.tables["views"]), _view_columns(comparison))
+            if self.faces:
+                seen = (comparison.reference, *(result.face for result in comparison.results))
+                facefile.save_faces(out.stage(self.faces), [facefile.record_of(face) for face in seen])
             report = build_report(comparison)
             report["seconds"]["write"] = round(time.perf_counter() - start, 2)
             for record, path in zip(

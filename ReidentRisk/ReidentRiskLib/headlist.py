@@ -13,19 +13,23 @@ from ReidentRiskLib.compare import is_photo
 
 @dataclass(frozen=True)
 class Entry:
-    """Whose head, its file (a volume or a photograph), and the original that its landmarks are taken from."""
+    """Whose head, its file (a volume or a photograph), and where its landmarks are taken from if not from itself.
+
+    That is another head, the ``original``, or a file of five points (see pointlist.read_points), ``landmarks``.
+    """
 
     subject: str
     path: Path
     original: Path | None = None
+    landmarks: Path | None = None
 
 
 def list_heads(source: Path, pattern: str = "*") -> list[Entry]:
     """The heads of a folder or of a TSV file. Raises InputError.
 
     In a folder, the subject is a file's name up to the first '_' or the extension; volumes and photographs that match
-    `pattern` are taken. A TSV file has the columns subject and path, and may have the column original; its relative
-    paths are relative to it.
+    `pattern` are taken. A TSV file has the columns subject and path, and may have the columns original and landmarks;
+    its relative paths are relative to it.
     """
     if not source.exists():
         raise InputError(f"{source} does not exist: check the name.")
@@ -63,9 +67,9 @@ def _read_tsv(path: Path) -> list[Entry]:
 def _entry(table: Path, row: dict[str, str | None], line: int) -> Entry:
     if not row["subject"] or not row["path"]:
         raise InputError(f"{table} lacks a subject or a path in line {line}: complete it.")
-    original = table.parent / row["original"] if row.get("original") else None
-    entry = Entry(row["subject"], table.parent / row["path"], original)
-    for named in (entry.path, entry.original):
+    others = {name: table.parent / row[name] for name in ("original", "landmarks") if row.get(name)}
+    entry = Entry(row["subject"], table.parent / row["path"], **others)
+    for named in (entry.path, entry.original, entry.landmarks):
         if named is not None and not named.is_file():
             raise InputError(f"{named}, named in line {line} of {table}, does not exist: check the name.")
     return entry

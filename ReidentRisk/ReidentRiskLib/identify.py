@@ -333,7 +333,16 @@ def record(result: Identification) -> dict[str, Any]:
         "nonmated_mean": _mean(result.nonmated),
         "nonmated_pairs": int(result.nonmated.size),
         "cmc": [number(value) for value in result.cmc],
+        "roc": [[number(value) for value in rates] for rates in corners(*result.roc)],
     }
+
+
+def corners(false: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a ROC curve (T,) between which it is straight: few, however many pairs it was made of."""
+    steps = np.diff(np.stack([false, true]), axis=1)
+    turns = steps[0, 1:] * steps[1, :-1] != steps[0, :-1] * steps[1, 1:]
+    kept = np.concatenate([[True], turns, [True]])
+    return false[kept], true[kept]
 
 
 def _mean(scores: np.ndarray) -> float | None:

@@ -14,6 +14,8 @@ from RefaceLib.errors import HeadNotFoundError
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import about, find_head, look_at, not_found, warnings_of
 from ReidentRiskLib.identify import Identification, identify, record
+from ReidentRiskLib.landmarks import FIVE
+from ReidentRiskLib.pointlist import read_points
 from ReidentRiskLib.risk import Calibration
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ class _Looker:
         faces = []
         for index, entry in enumerate(entries):
             progress(index / len(entries), f"gallery {index + 1} of {len(entries)}")
-            faces.append(self._look(entry.path, None))
+            faces.append(self._look(entry, None))
             self._originals[entry.path] = faces[-1].found
         return faces
 
@@ -106,7 +108,7 @@ class _Looker:
         for index, entry in enumerate(probes):
             progress(index / len(probes), f"probe {index + 1} of {len(probes)}")
             original = entry.original or first.get(entry.subject)
-            faces.append(self._look(entry.path, None if own_landmarks else self._original(original)))
+            faces.append(self._look(entry, None if own_landmarks else self._original(original)))
         return faces
 
     def _original(self, path: Path | None) -> Found | None:
@@ -116,12 +118,14 @@ class _Looker:
             self._originals[path] = find_head(str(path), path, self._tools)
         return self._originals[path]
 
-    def _look(self, path: Path, original: Found | None) -> Face:
+    def _look(self, entry: Entry, original: Found | None) -> Face:
+        name, points = str(entry.path), read_points(entry.landmarks, FIVE) if entry.landmarks else None
+        rest = dict(original=original, points=points, cancelled=self._cancelled)
         try:
-            return look_at(str(path), path, self._tools, self._views, original=original, cancelled=self._cancelled)
+            return look_at(name, entry.path, self._tools, self._views, **rest)
         except HeadNotFoundError as error:
             note = f"{str(error).rstrip('.')}; it is counted as not identified."
-            return not_found(str(path), self._tools, self._views, note)
+            return not_found(name, self._tools, self._views, note)
 
 
 def _rows(

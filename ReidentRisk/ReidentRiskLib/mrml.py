@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import slicer
@@ -19,9 +19,6 @@ import RefaceLib
 from ReidentRiskLib import figures
 from ReidentRiskLib.pointlist import order_points
 from ReidentRiskLib.risk import Calibration, number
-
-if TYPE_CHECKING:
-    from ReidentRiskLib.identify import Identification
 
 ATTRIBUTE_PREFIX = "ReidentRisk."
 SKIN_COLOUR = (0.87, 0.72, 0.62)
@@ -88,14 +85,20 @@ def add_points(
     name: str,
     source_node: slicer.vtkMRMLTransformableNode | None = None,
 ) -> slicer.vtkMRMLMarkupsFiducialNode:
-    """Add landmarks, (N, 3) RAS mm of the volume `source_node`, as point list that cannot be moved by accident."""
+    """Add landmarks, (N, 3) RAS mm of the volume `source_node`, as point list that cannot be moved by accident.
+
+    Once it is unlocked, points that are moved stay on the surface that is seen.
+    """
     node = _add(scene, folder, "vtkMRMLMarkupsFiducialNode", name, source_node)
     node.CreateDefaultDisplayNodes()
     for point, label in zip(np.asarray(points, float), labels, strict=True):
         node.AddControlPoint(vtk.vtkVector3d(*point), label)
     node.SetLocked(True)
-    node.GetDisplayNode().SetSelectedColor(*POINT_COLOUR)
-    node.GetDisplayNode().SetVisibility(False)
+    node.SetFixedNumberOfControlPoints(True)  # none is added or deleted by accident
+    display = node.GetDisplayNode()
+    display.SetSnapMode(display.SnapModeToVisibleSurface)
+    display.SetSelectedColor(*POINT_COLOUR)
+    display.SetVisibility(False)
     return node
 
 
@@ -163,11 +166,11 @@ def add_table(
 
 
 def add_histogram(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, calibration: Calibration, scores: Mapping[str, float]
+    scene: slicer.vtkMRMLScene, folder: int, name: str, calibration: Calibration, scores: Mapping[str, float | None]
 ) -> slicer.vtkMRMLPlotChartNode:
     """Add a chart of the calibration's two distributions, each 1 at its highest, with the `scores` marked in it.
 
-    `scores` are cosines by the name of the probe; NaN is left out.
+    `scores` are cosines by the name of the probe; NaN or None is left out.
     """
     series = []
     for label, part, colour in zip(
@@ -186,14 +189,17 @@ def add_histogram(
 
 
 def add_cmc(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, results: Mapping[str, Identification]
+    scene: slicer.vtkMRMLScene, folder: int, name: str, curves: Mapping[str, Sequence[float]]
 ) -> slicer.vtkMRMLPlotChartNode:
-    """Add a chart of the cumulative match curves of the attackers, with that of guessing."""
+    """Add a chart of cumulative match curves, the shares of probes found among the first 1..N by the name of the curve.
+
+    That of guessing is added.
+    """
     series = []
-    for (attacker, result), colour in zip(results.items(), SERIES_COLOURS, strict=False):
-        columns = {"rank": np.arange(1.0, len(result.cmc) + 1), attacker: result.cmc}
-        series.append(_add_series(scene, folder, f"{name}: {attacker}", columns, attacker, colour))
-    count = max(len(result.subjects) for result in results.values())
+    for (label, curve), colour in zip(curves.items(), SERIES_COLOURS, strict=False):
+        columns = {"rank": np.arange(1.0, len(curve) + 1), label: np.asarray(curve)}
+        series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, colour))
+    count = max(len(curve) for curve in curves.values())
     ranks = np.arange(1.0, count + 1)
     columns = {"rank": ranks, "chance": ranks / count}
     series.append(_add_series(scene, folder, f"{name}: chance", columns, "chance", MARK_COLOUR))
@@ -201,13 +207,13 @@ def add_cmc(
 
 
 def add_roc(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, results: Mapping[str, Identification]
+    scene: slicer.vtkMRMLScene, folder: int, name: str, curves: Mapping[str, Sequence[Sequence[float]]]
 ) -> slicer.vtkMRMLPlotChartNode:
-    """Add a chart of the ROC curves of the attackers."""
+    """Add a chart of ROC curves, (false, true accept rates) by the name of the curve."""
     series = []
-    for (attacker, result), colour in zip(results.items(), SERIES_COLOURS, strict=False):
-        columns = {"false accept rate": result.roc[0], attacker: result.roc[1]}
-        series.append(_add_series(scene, folder, f"{name}: {attacker}", columns, attacker, colour))
+    for (label, (false, true)), colour in zip(curves.items(), SERIES_COLOURS, strict=False):
+        columns = {"false accept rate": np.asarray(false), label: np.asarray(true)}
+        series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, colour))
     return _add_chart(scene, folder, name, series, "false accept rate", "true accept rate")
 
 

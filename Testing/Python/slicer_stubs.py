@@ -16,7 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
-REFACE_PY = Path(__file__).resolve().parents[2] / "Reface" / "Reface.py"
+import slicer
+
+from parameternodes import parameterNodeWrapper
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REFACE_PY = REPOSITORY / "Reface" / "Reface.py"
 
 
 class _Module:
@@ -37,8 +42,24 @@ class _Widget:
 
 
 class _Logic:
+    """Finds or makes the parameter node of the module, as the application does."""
+
     def __init__(self, parent=None):
         self.parent = parent
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+        self.isSingletonParameterNode = True
+
+    def getParameterNode(self):
+        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
+            node = slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode")
+            if node.GetAttribute("ModuleName") == self.moduleName:
+                return node
+        node = slicer.vtkMRMLScriptedModuleNode()
+        if self.isSingletonParameterNode:
+            node.SetSingletonTag(self.moduleName)
+        node.SetAttribute("ModuleName", self.moduleName)
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+        return slicer.mrmlScene.AddNode(node)
 
 
 class _Test(unittest.TestCase):
@@ -68,16 +89,31 @@ def application_modules() -> dict[str, ModuleType]:
         "slicer.i18n": _module(
             "slicer.i18n", tr=lambda text, *_rest: text, translate=lambda _context, text, *_rest: text
         ),
-        "qt": mock.MagicMock(name="qt"),
+        "slicer.parameterNodeWrapper": _module(
+            "slicer.parameterNodeWrapper",
+            parameterNodeWrapper=parameterNodeWrapper,
+            WithinRange=lambda low, high: (low, high),
+        ),
+        "qt": mock.MagicMock(name="qt", Qt=types.SimpleNamespace(Checked=2, Unchecked=0)),
         "ctk": mock.MagicMock(name="ctk"),
     }
 
 
 @contextlib.contextmanager
-def reface_module() -> Iterator[ModuleType]:
-    """Reface.py, imported beside the stand-ins, which are gone again afterwards."""
+def scripted_module(name: str) -> Iterator[ModuleType]:
+    """The file of a module, imported beside the stand-ins, which are gone again afterwards."""
     with mock.patch.dict(sys.modules, application_modules()):
-        spec = importlib.util.spec_from_file_location("Reface", REFACE_PY)
+        spec = importlib.util.spec_from_file_location(name, REPOSITORY / name / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         yield module
+
+
+def reface_module() -> contextlib.AbstractContextManager[ModuleType]:
+    """Reface.py, imported beside the stand-ins."""
+    return scripted_module("Reface")
+
+
+def reident_module() -> contextlib.AbstractContextManager[ModuleType]:
+    """ReidentRisk.py, imported beside the stand-ins."""
+    return scripted_module("ReidentRisk")

@@ -123,6 +123,13 @@ def test_every_output_that_is_asked_for_is_written(folder):
     assert applied["mask_from"] == "t1.nii.gz" and applied["brain_voxels_changed"] == 0
 
 
+def test_the_brain_that_was_found_is_written_when_asked_for(folder):
+    assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--mask-out", "m.nrrd", "--brain-out", "b.nrrd"]) == 0
+    mask, brain = (read_volume(folder / name).stored for name in ("m.nrrd", "b.nrrd"))
+    assert brain.any() and mask.any() and not (brain & mask).any()
+    assert json.loads((folder / "out.json").read_text())["also_written"] == ["m.nrrd", "b.nrrd"]
+
+
 def test_the_hash_in_the_report_is_that_of_the_output(folder):
     import hashlib
 

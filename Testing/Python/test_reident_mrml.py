@@ -259,7 +259,7 @@ def test_curves_of_an_identification_are_plotted_from_their_tables(scene, folder
     heads = [head(name) for name in names]
     probes = [(name, head(name, seed=1, missed=range(6) if name == "s00" else ())) for name in names]
     results = {attacker: identify(heads, probes, attacker) for attacker in risk.ATTACKERS}
-    mrml.add_cmc(scene, folder, "CMC", results)
+    mrml.add_cmc(scene, folder, "CMC", {attacker: result.cmc for attacker, result in results.items()})
     _, series = chart_of(scene, folder)
     assert [each.GetName() for each in series] == ["forced", "gated", "chance"]
     for each, result in zip(series, results.values(), strict=False):
@@ -269,7 +269,7 @@ def test_curves_of_an_identification_are_plotted_from_their_tables(scene, folder
     np.testing.assert_allclose(plotted(series[2])[1], np.arange(1, 9) / 8)
 
     other = mrml.add_folder(scene, "Other")
-    mrml.add_roc(scene, other, "ROC", results)
+    mrml.add_roc(scene, other, "ROC", {attacker: result.roc for attacker, result in results.items()})
     _, series = chart_of(scene, other)
     for each, result in zip(series, results.values(), strict=True):
         np.testing.assert_allclose(plotted(each), result.roc)

@@ -1,0 +1,252 @@
+"""What the windows of Reface and ReidentRisk share: the packages they need, and the run of a child process.
+
+slicer and qt are imported inside functions, so that this file can be imported anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from RefaceLib.errors import RefaceError
+from RefaceLib.process import time_left
+
+TORCH_REQUIREMENT = ">=2.4"
+POLL_MS = 50
+
+
+class Job(Protocol):
+    """What RunPanel runs: a ChildProcess, or several in a row."""
+
+    def start(self) -> None: ...
+    def poll(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+def translator(module: str) -> Callable[[str], str]:
+    """The `_` of a library file, to be called with its __name__, which is the context of its texts for translators."""
+
+    def translated(text: str) -> str:
+        try:
+            from slicer.i18n import translate
+        except ImportError:  # outside the application
+            return text
+        return translate(module, text)
+
+    return translated
+
+
+_ = translator(__name__)
+
+
+# ---- packages ----
+
+
+def python_executable() -> str:
+    """Slicer's Python, with which child processes are started; this one where that is not found (under pytest)."""
+    import slicer
+
+    home = getattr(getattr(slicer, "app", None), "slicerHome", None)
+    beside = [Path(home) / "bin"] if isinstance(home, str) else []
+    for folder in (*beside, Path(sys.executable).parent):
+        found = shutil.which("PythonSlicer", path=str(folder))
+        if found:
+            return found
+    return shutil.which("PythonSlicer") or sys.executable
+
+
+def ensure_dependencies(module: str, *requirements: str | Path) -> None:
+    """Install what `module` (its title) needs, after asking; to be called because the user has pressed a button.
+
+    `requirements` are files of pip requirements. Torch comes from the PyTorch extension, which chooses the build for
+    the computer's graphics card. Raises RefaceError with one sentence when something is missing afterwards.
+    """
+    if importlib.util.find_spec("torch") is None:
+        _install_torch(module)
+    from slicer.packaging import load_requirements, pip_ensure
+
+    try:
+        for file in requirements:
+            pip_ensure(load_requirements(file), requester=module)
+    except Exception as error:  # pip fails in many ways; its own log is in Slicer's
+        raise RefaceError(
+            _(
+                "{module} needs packages that were not installed: press the button again and agree, "
+                "with a connection to the internet."
+            ).format(module=module)
+        ) from error
+
+
+def _install_torch(module: str) -> None:
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError as error:
+        text = _("{module} needs the PyTorch extension: install it in the Extensions Manager and restart 3D Slicer.")
+        raise RefaceError(text.format(module=module)) from error
+    reason = None
+    try:
+        logic = PyTorchUtils.PyTorchUtilsLogic()
+        torch = logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT)
+    except Exception as error:  # offline, or no space on the disk
+        torch, reason = None, error
+    if torch is None:
+        text = _(
+            "{module} needs PyTorch, which was not installed: press the button again and agree, "
+            "with a connection to the internet."
+        )
+        raise RefaceError(text.format(module=module)) from reason
+
+
+# ---- the run ----
+
+
+def stage_name(stage: str) -> str:
+    """A stage of the command lines, in words of the user's language; an unknown one stays as it is."""
+    names = {
+        "read": _("reading"),
+        "conform": _("preparing the volume"),
+        "parse": _("finding brain and face"),
+        "mask": _("choosing the voxels of the face"),
+        "generate": _("making the new face"),
+        "blend": _("fitting the face in"),
+        "check": _("checking the result"),
+        "write": _("writing"),
+    }
+    return names.get(stage, stage)
+
+
+def time_text(seconds: float | None) -> str:
+    """Time left, in words; empty while it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return _("about {count} s left").format(count=max(1, round(seconds)))
+    return _("about {count} min left").format(count=round(seconds / 60))
+
+
+def show_error(text: str) -> None:
+    """One sentence in a message box (in the log alone where there is no window)."""
+    import slicer
+
+    slicer.util.errorDisplay(text)
+
+
+def ask_for_path(title: str, name: str | None = None, filters: Sequence[str] = ()) -> str:
+    """The file that the user names, `name` being offered; an existing folder where it is None; empty when cancelled."""
+    import qt
+    import slicer
+
+    window = slicer.util.mainWindow()
+    if name is None:
+        return qt.QFileDialog.getExistingDirectory(window, title) or ""
+    name = name.replace("/", "_").replace("\\", "_")
+    return qt.QFileDialog.getSaveFileName(window, title, name, ";;".join(filters)) or ""
+
+
+def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
+    """Tick these nodes, and no other, in a qMRMLCheckableNodeComboBox."""
+    import qt
+
+    for node in (*selector.checkedNodes(), *selector.uncheckedNodes()):
+        selector.setCheckState(node, qt.Qt.Checked if node in nodes else qt.Qt.Unchecked)
+
+
+class RunPanel:
+    """Runs one job under a QTimer and shows how far it is; Apply and Cancel are enabled as they can be used.
+
+    :param progressBar: QProgressBar, shown during a run
+    :param statusLabel: QLabel for the stage and the time left
+    :param cancelButton: QPushButton that stops the run
+    :param onRunning: called with True when a run has begun and with False when it has ended
+    """
+
+    def __init__(self, progressBar: Any, statusLabel: Any, cancelButton: Any, onRunning: Callable[[bool], None]):
+        import qt
+
+        self._bar, self._label, self._button, self._onRunning = progressBar, statusLabel, cancelButton, onRunning
+        self._job: Job | None = None
+        self._started = 0.0
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self.poll)
+        cancelButton.connect("clicked()", self.cancel)
+        self._rest()
+
+    @property
+    def running(self) -> bool:
+        return self._job is not None
+
+    def run(self, job: Job) -> None:
+        """Start the job, which calls show() and, at its end, back into the widget. RefaceError when it cannot start."""
+        if self.running:
+            raise RefaceError(_("A run is under way: wait for it, or cancel it."))
+        job.start()
+        self._job, self._started = job, time.monotonic()
+        self._bar.setValue(0)
+        self._bar.setVisible(True)
+        self._button.setEnabled(True)
+        self._label.setText(_("Starting ..."))
+        self._timer.start()
+        self._onRunning(True)
+
+    def show(self, fraction: float, stage: str) -> None:
+        """How far the job is: to be given to it as `on_progress`."""
+        self._bar.setValue(round(100 * fraction))
+        left = time_text(time_left(fraction, time.monotonic() - self._started))
+        self._label.setText(" - ".join(filter(None, [stage_name(stage), left])))
+
+    def poll(self) -> None:
+        """Called by the timer: the job's callbacks come from here."""
+        job = self._job
+        if job is None:
+            return
+        try:
+            running = job.poll()
+        except Exception as error:  # of a callback: the run is over, and the user is told in one sentence
+            job.stop()
+            running = False
+            self._end()
+            self._label.setText("")
+            _report(error)
+        if not running and self._job is job:
+            self._end()
+
+    def cancel(self) -> None:
+        """Stop the run; it ends within a second."""
+        if self._job is not None:
+            self._button.setEnabled(False)
+            self._label.setText(_("Stopping ..."))
+            self._job.cancel()
+
+    def stop(self) -> None:
+        """End a run at once and without any callback: the scene or the application is being closed."""
+        if self._job is not None:
+            self._job.stop()
+            self._end()
+            self._label.setText("")
+
+    def _end(self) -> None:
+        self._job = None
+        self._timer.stop()
+        self._rest()
+        self._onRunning(False)
+
+    def _rest(self) -> None:
+        self._bar.setVisible(False)
+        self._button.setEnabled(False)
+
+
+def _report(error: Exception) -> None:
+    import logging
+
+    if isinstance(error, RefaceError):
+        show_error(str(error))
+        return
+    logging.exception("Unexpected error after a run")
+    show_error(_("The result could not be shown ({error}).").format(error=f"{type(error).__name__}: {error}"))

@@ -1,0 +1,232 @@
+"""One run of the window: what is asked for, the files that the child processes get, and what they leave behind.
+
+The children are `reident-risk compare` and, with a gallery, `reident-risk identify`. They know the volumes by the names
+of temporary files; everything that a user reads goes through `Job.words`, which puts the names of the nodes there.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from RefaceLib.errors import InputError
+from RefaceLib.exchange import write_exchange
+from RefaceLib.mrml import check_input, volume_from_node
+from ReidentRiskLib.facefile import EXTENSION, FaceRecord, load_faces
+
+if TYPE_CHECKING:
+    import slicer
+
+    from ReidentRiskLib.headlist import Entry
+
+MODULE = "ReidentRiskLib.cli"  # run as python -m MODULE
+COMPARE, IDENTIFY = "compare", "identify"
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What the window asks for.
+
+    ``landmarks`` is a point list node with the five points of the reference, in place of those that are found;
+    ``gallery`` is a folder with the heads of other persons, among which the probes are looked up.
+    """
+
+    reference: slicer.vtkMRMLScalarVolumeNode | None
+    probes: Sequence[slicer.vtkMRMLScalarVolumeNode]
+    model: str | None = None
+    views: str = "standard"
+    own_landmarks: bool = False
+    landmarks: slicer.vtkMRMLMarkupsNode | None = None
+    gallery: Path | None = None
+    device: str = "auto"
+    accept_licence: bool = False
+
+    @property
+    def nodes(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
+        return [self.reference, *self.probes]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run found: the report of the comparison, a record of every face, the table of scores.
+
+    With a gallery there are also the report of the identification and its table. Tables are columns by their titles.
+    """
+
+    report: dict[str, Any]
+    faces: list[FaceRecord]
+    scores: dict[str, list[Any]]
+    identification: dict[str, Any] | None = None
+    ranks: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def check(request: Request) -> None:
+    """Raise InputError, with one sentence, unless the volumes can be compared."""
+    for node in request.nodes:
+        check_input(node)
+    if not request.probes:
+        raise InputError("There is nothing to compare the reference with: choose at least one other volume.")
+    if len({node.GetID() for node in request.nodes}) < len(request.nodes):
+        raise InputError("A volume is given twice: choose different volumes.")
+
+
+class Job:
+    """The files of a run in a folder of its own. Nothing of the scene is changed.
+
+    ``steps`` are the children to run one after the other, each (name, arguments of MODULE, share of the work).
+    """
+
+    def __init__(self, request: Request, folder: Path) -> None:
+        """Check the request and write the volumes into `folder`. Raises InputError, OutputError."""
+        check(request)
+        self.request = request
+        self.names = names_of(request.nodes)
+        self._folder = Path(folder)
+        gallery = self._gallery()
+        self._paths = [self._folder / f"volume{index}.nrrd" for index in range(len(request.nodes))]
+        self._points = self._write_points()
+        self._write_volumes()
+        heads = len(request.nodes)
+        self.steps = [(COMPARE, self._compare_arguments(), heads / (2 * heads + len(gallery) if gallery else heads))]
+        if gallery:
+            self.steps.append((IDENTIFY, self._identify_arguments(gallery), 1.0 - self.steps[0][2]))
+
+    def words(self, text: str) -> str:
+        """The text with the names of nodes in place of those of temporary files."""
+        for path, name in zip(self._paths, self.names, strict=True):
+            text = text.replace(str(path), f"'{name}'")
+        return text
+
+    def read(self) -> Outcome:
+        """What the children have left. Raises InputError when it cannot be read."""
+        report = self._read_json(self._out(COMPARE) / "compare.json")
+        scores = self._read_table(self._out(COMPARE) / "compare.csv")
+        faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self.names, strict=True)]
+        if len(self.steps) == 1:
+            return Outcome(report, faces, scores)
+        found = self._read_json(self._out(IDENTIFY) / "identify.json")
+        found["gallery"]["source"] = str(self.request.gallery)
+        del found["probes"]["source"]  # a temporary file
+        return Outcome(report, faces, scores, found, self._read_table(self._out(IDENTIFY) / "identify.csv"))
+
+    # ---- what the children get ----
+
+    @property
+    def _faces(self) -> Path:
+        return self._folder / f"faces{EXTENSION}"
+
+    def _out(self, step: str) -> Path:
+        return self._folder / step
+
+    def _write_volumes(self) -> None:
+        for node, path in zip(self.request.nodes, self._paths, strict=True):
+            write_exchange(path, volume_from_node(node))
+
+    def _write_points(self) -> Path | None:
+        """The user's points, where they are seen in the reference, as the child reads them."""
+        if self.request.landmarks is None:
+            return None
+        from ReidentRiskLib.landmarks import FIVE
+        from ReidentRiskLib.mrml import points_from_node
+
+        points = points_from_node(self.request.landmarks, FIVE, self.request.reference)
+        path = self._folder / "points.json"
+        record = {name: [float(x) for x in point] for name, point in zip(FIVE, points, strict=True)}
+        path.write_text(json.dumps(record), encoding="utf-8")
+        return path
+
+    def _gallery(self) -> list[Entry]:
+        """The heads of other persons: those of the folder, without the file that the reference was read from."""
+        if self.request.gallery is None:
+            return []
+        from ReidentRiskLib.headlist import list_heads
+
+        storage = self.request.reference.GetStorageNode()
+        own = Path(storage.GetFileName() or "") if storage is not None else None
+        every = list_heads(self.request.gallery)
+        others = [entry for entry in every if own is None or entry.path.resolve() != own.resolve()]
+        if not others:
+            raise InputError(f"{self.request.gallery} holds no head of another person: choose another folder.")
+        return others
+
+    def _compare_arguments(self) -> list[str]:
+        landmarks = ["--landmarks", str(self._points)] if self._points else []
+        paths = [str(path) for path in self._paths]
+        return [COMPARE, *paths, "--faces", str(self._faces), *landmarks, *self._common(COMPARE)]
+
+    def _identify_arguments(self, gallery: Sequence[Entry]) -> list[str]:
+        subject = " ".join(self.names[0].split()) or "reference"
+        while subject in {entry.subject for entry in gallery}:
+            subject += " (original)"
+        reference, *probes = self._paths
+        rows = [(entry.subject, entry.path.resolve(), "") for entry in gallery]
+        rows.append((subject, reference, self._points or ""))
+        known = self._write_rows("gallery.tsv", ("subject", "path", "landmarks"), rows)
+        rows = [(subject, probe, reference) for probe in probes]
+        unknown = self._write_rows("probes.tsv", ("subject", "path", "original"), rows)
+        return [IDENTIFY, "--gallery", str(known), "--probes", str(unknown), *self._common(IDENTIFY)]
+
+    def _write_rows(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+        path = self._folder / name
+        with open(path, "x", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter="\t").writerows([titles, *rows])
+        return path
+
+    def _common(self, step: str) -> list[str]:
+        request = self.request
+        options = ["--out", str(self._out(step)), "--views", request.views, "--device", request.device]
+        options += ["--model", request.model] if request.model else []
+        options += ["--own-landmarks"] if request.own_landmarks else []
+        return [*options, "--accept-licence"] if request.accept_licence else options
+
+    # ---- what they leave ----
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            return self._named(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise InputError("The comparison left no report: try again.") from error
+
+    def _read_table(self, path: Path) -> dict[str, list[Any]]:
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                titles, *rows = csv.reader(file)
+        except (OSError, ValueError) as error:
+            raise InputError("The comparison left no table: try again.") from error
+        columns = zip(*rows, strict=True)
+        return {
+            title: _cells([self._named(cell) for cell in each]) for title, each in zip(titles, columns, strict=True)
+        }
+
+    def _named(self, value: Any) -> Any:
+        """The same with the names of the nodes; a name that is nothing but a path has no quotation marks."""
+        if isinstance(value, Mapping):
+            return {key: self._named(each) for key, each in value.items() if key != "files"}
+        if isinstance(value, list):
+            return [self._named(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        whole = dict(zip(map(str, self._paths), self.names, strict=True))
+        return whole.get(value) or self.words(value)
+
+
+def names_of(nodes: Sequence[slicer.vtkMRMLNode]) -> list[str]:
+    """The names of nodes, with their ids where one name is that of several."""
+    names = [node.GetName() or node.GetID() for node in nodes]
+    return [
+        name if names.count(name) == 1 else f"{name} ({node.GetID()})" for name, node in zip(names, nodes, strict=True)
+    ]
+
+
+def _cells(texts: Sequence[str]) -> list[Any]:
+    """A column of a CSV file: whole numbers, numbers (empty cells: None), or text."""
+    for kind in (int, float):
+        try:
+            return [None if text == "" else kind(text) for text in texts]
+        except ValueError:
+            continue
+    return list(texts)

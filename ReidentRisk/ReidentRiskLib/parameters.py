@@ -1,0 +1,44 @@
+"""The choices of the window; the application saves them in a scene by the names of their members.
+
+Device is that of RefaceLib.parameters.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from RefaceLib.slicerui import translator
+from ReidentRiskLib.views import VIEW_SETS
+
+_ = translator(__name__)
+
+
+class Model(Enum):
+    """The network that compares faces; the value is its name in models.MODELS."""
+
+    SFACE = "sface"
+    ARCFACE = "arcface"
+
+    def label(self) -> str:
+        """What the window shows."""
+        return {
+            Model.SFACE: _("SFace (free)"),
+            Model.ARCFACE: _("ArcFace (better; for non-commercial research only)"),
+        }[self]
+
+
+class Views(Enum):
+    """From where faces are looked at; the value is the name in views.VIEW_SETS."""
+
+    FRONTAL = "frontal"
+    STANDARD = "standard"
+    FULL = "full"
+
+    def label(self) -> str:
+        """What the window shows."""
+        text = {
+            Views.FRONTAL: _("Frontal ({count} view)"),
+            Views.STANDARD: _("Standard ({count} views)"),
+            Views.FULL: _("All around ({count} views)"),
+        }[self]
+        return text.format(count=len(VIEW_SETS[self.value]))

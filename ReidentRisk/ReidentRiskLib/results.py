@@ -1,0 +1,207 @@
+"""A result in the scene: what a run adds under one folder, and finding it again, in a scene that was saved too.
+
+The table of scores is the handle of a result: it refers to all other nodes and carries the report.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from RefaceLib.slicerui import translator
+from ReidentRiskLib import mrml, risk
+from ReidentRiskLib.facefile import FaceRecord
+from ReidentRiskLib.job import Outcome
+
+_ = translator(__name__)
+
+COLOURS = {  # background of a verdict; all are light enough for black letters
+    risk.RECOGNISABLE: "#f4a59a",
+    risk.UNCERTAIN: "#f7d98b",
+    risk.NOT_RECOGNISABLE: "#a8d8a0",
+    risk.UNCALIBRATED: "#d5d5d5",
+}
+RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known
+IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
+_ROLES = ("Surface", "Landmarks", "Pictures", "Chart")
+_MOST_CHARTS = 4  # a histogram for each attacker, the match curve and the ROC curve
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The nodes of a result; those of faces are of the reference and the probes, in this order (None: deleted)."""
+
+    table: slicer.vtkMRMLTableNode
+    surfaces: list[slicer.vtkMRMLModelNode | None]
+    landmarks: list[slicer.vtkMRMLMarkupsFiducialNode | None]
+    pictures: list[slicer.vtkMRMLVectorVolumeNode | None]
+    charts: list[slicer.vtkMRMLPlotChartNode]
+    report: dict[str, Any]
+    identification: dict[str, Any] | None
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took."""
+        return sum(each.get("seconds", {}).get("total", 0.0) for each in (self.report, self.identification or {}))
+
+    @property
+    def names(self) -> list[str]:
+        """Of the reference and the probes."""
+        return [each["name"] for each in (self.report["reference"], *self.report["probes"])]
+
+
+def add_result(scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], outcome: Outcome) -> Result:
+    """Add what was found about volumes (reference first) to the scene: everything, or after an error nothing.
+
+    Faces and points share the parent transforms of their volumes.
+    """
+    name = outcome.report["reference"]["name"]
+    folder = mrml.add_folder(scene, _("Faces of {name}").format(name=name))
+    try:
+        faces = [_add_face(scene, folder, *each) for each in zip(nodes, outcome.faces, strict=True)]
+        faces[0][1].SetLocked(False)  # the landmarks of the reference are the user's to correct
+        charts = _add_histograms(scene, folder, outcome.report)
+        table = mrml.add_table(scene, folder, _("Similarities"), outcome.scores)
+        table.SetAttribute(RESULT, name)
+        mrml.set_provenance(table, outcome.report)
+        if outcome.identification:
+            charts += _add_identification(scene, folder, outcome)
+            table.SetAttribute(IDENTIFICATION, json.dumps(outcome.identification))
+        for role, members in zip(_ROLES, (*zip(*faces, strict=True), charts), strict=True):
+            for index, node in enumerate(members):
+                table.SetNodeReferenceID(_role(role, index), node.GetID())
+    except Exception:
+        mrml.remove_folder(scene, folder)
+        raise
+    return find_result(table)
+
+
+def find_result(table: slicer.vtkMRMLTableNode | None) -> Result | None:
+    """The result that a table of scores belongs to; None for any other table, and one whose report is not ours."""
+    text = table.GetAttribute(mrml.ATTRIBUTE_PREFIX + "Report") if table is not None else None
+    try:
+        report = json.loads(text or "")
+        faces = 1 + len(report["probes"])
+        surfaces, landmarks, pictures = (_referred(table, role, faces) for role in _ROLES[:3])
+        found = json.loads(table.GetAttribute(IDENTIFICATION) or "null")
+    except (ValueError, KeyError, TypeError):
+        return None
+    charts = [chart for chart in _referred(table, "Chart", _MOST_CHARTS) if chart is not None]
+    return Result(table, surfaces, landmarks, pictures, charts, report, found)
+
+
+def remove_result(table: slicer.vtkMRMLTableNode) -> None:
+    """Remove the folder of a result with all that is in it; a table that the user took out of it goes alone."""
+    scene = table.GetScene()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table))
+    if folder in (0, hierarchy.GetSceneItemID()):
+        scene.RemoveNode(table)
+    else:
+        mrml.remove_folder(scene, folder)
+
+
+def _referred(table: slicer.vtkMRMLTableNode, role: str, count: int) -> list[slicer.vtkMRMLNode | None]:
+    return [table.GetNodeReference(_role(role, index)) for index in range(count)]
+
+
+def _role(kind: str, index: int) -> str:
+    # A role for each: of several nodes in one role, those behind a deleted one move up.
+    return f"{mrml.ATTRIBUTE_PREFIX}{kind}{index}"
+
+
+def _add_face(
+    scene: slicer.vtkMRMLScene, folder: int, volume: slicer.vtkMRMLScalarVolumeNode, face: FaceRecord
+) -> tuple[slicer.vtkMRMLNode, slicer.vtkMRMLNode, slicer.vtkMRMLNode]:
+    from ReidentRiskLib.landmarks import FIVE
+    from ReidentRiskLib.surface import polydata
+
+    skin = polydata(face.vertices, face.normals, face.triangles)
+    surface = mrml.add_surface(scene, folder, skin, _("{name} face").format(name=face.name), volume)
+    landmarks = mrml.add_points(scene, folder, face.points, FIVE, _("{name} landmarks").format(name=face.name), volume)
+    pictures = mrml.add_pictures(scene, folder, face.pictures, _("{name} renderings").format(name=face.name))
+    return surface, landmarks, pictures
+
+
+def _add_histograms(
+    scene: slicer.vtkMRMLScene, folder: int, report: Mapping[str, Any]
+) -> list[slicer.vtkMRMLPlotChartNode]:
+    """A chart for each attacker whose scores are calibrated."""
+    charts = []
+    model = report["model"]
+    for attacker in risk.ATTACKERS:
+        calibration = risk.load_calibration(model["name"], report["views"], attacker, model["sha256"])
+        if calibration is not None:
+            scores = {probe["name"]: probe["attackers"][attacker]["mean_embedding"] for probe in report["probes"]}
+            name = _("Similarities among strangers ({attacker})").format(attacker=_attackers()[attacker])
+            charts.append(mrml.add_histogram(scene, folder, name, calibration, scores))
+    return charts
+
+
+def _add_identification(scene: slicer.vtkMRMLScene, folder: int, outcome: Outcome) -> list[slicer.vtkMRMLPlotChartNode]:
+    mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), outcome.ranks), outcome.identification)
+    found = outcome.identification["attackers"]
+    matches = {attacker: each["cmc"] for attacker, each in found.items()}
+    rates = {attacker: each["roc"] for attacker, each in found.items()}
+    return [
+        mrml.add_cmc(scene, folder, _("Cumulative match curve"), matches),
+        mrml.add_roc(scene, folder, _("ROC curve"), rates),
+    ]
+
+
+# ---- in words ----
+
+
+def _attackers() -> dict[str, str]:
+    return {"forced": _("forced alignment"), "gated": _("detector-gated")}
+
+
+def _verdicts() -> dict[str, str]:
+    return {
+        risk.RECOGNISABLE: _("recognisable"),
+        risk.UNCERTAIN: _("uncertain"),
+        risk.NOT_RECOGNISABLE: _("not recognisable"),
+        risk.UNCALIBRATED: _("no verdict"),
+    }
+
+
+def summary(result: Result) -> str:
+    """What was found, as HTML: the verdict of every probe on its colour, what each attacker sees, warnings."""
+    lines = []
+    for probe in result.report["probes"]:
+        colour, verdict = COLOURS[probe["verdict"]], _verdicts()[probe["verdict"]]
+        badge = f'<span style="background-color:{colour}; color:black">&nbsp;{verdict}&nbsp;</span>'
+        lines.append(f"<p><b>{html.escape(probe['name'])}</b> {badge}")
+        lines += [
+            f"<br>{_attackers()[attacker]}: {html.escape(found['sentence'])}"
+            for attacker, found in probe["attackers"].items()
+        ]
+        lines.append("</p>")
+    if result.identification:
+        lines += [f"<p>{_look_up(result.identification)}</p>"]
+    lines += [f"<p><i>{html.escape(warning)}</i></p>" for warning in _warnings(result)]
+    return "".join(lines)
+
+
+def _look_up(report: Mapping[str, Any]) -> str:
+    sentence = _("{attacker}: {hits} of {probes} found first among {gallery} persons (by guessing {chance:.1%})")
+    return "<br>".join(
+        sentence.format(
+            attacker=_attackers()[attacker],
+            hits=found["rank1"]["hits"],
+            probes=found["rank1"]["of"],
+            gallery=found["gallery"],
+            chance=found["chance_rank1"],
+        )
+        for attacker, found in report["attackers"].items()
+    )
+
+
+def _warnings(result: Result) -> list[str]:
+    every = [*result.report["warnings"], *(result.identification or {}).get("warnings", ())]
+    return list(dict.fromkeys(every))

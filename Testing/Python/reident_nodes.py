@@ -1,0 +1,63 @@
+"""What the tests of the module ReidentRisk share: volume nodes that the stand-ins for the networks know, and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import slicer
+import vtk
+
+from RefaceLib.io import Volume
+from reident_faces import volume
+from ReidentRiskLib import cli
+from ReidentRiskLib.job import Job, Outcome, Request
+
+DEFACED = 100  # added to a person: the same head with another face
+VIEWS = 45
+
+
+def node_of(scene: slicer.vtkMRMLScene, name: str, person: int, **options) -> slicer.vtkMRMLScalarVolumeNode:
+    """A volume node that the stand-ins take for a scan of `person` (see reident_faces.volume)."""
+    return volume_node(scene, name, volume(person, **options))
+
+
+def volume_node(scene: slicer.vtkMRMLScene, name: str, made: Volume) -> slicer.vtkMRMLScalarVolumeNode:
+    """A node with the numbers and the affine of a volume."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, made.stored.transpose(2, 1, 0))
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(made.affine.ravel())
+    node.SetIJKToRASMatrix(matrix)
+    return node
+
+
+def moved(scene: slicer.vtkMRMLScene, *nodes: slicer.vtkMRMLTransformableNode, by: float) -> slicer.vtkMRMLNode:
+    """Put nodes under a transform to the right by so many millimetres."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, by)
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    transform.SetMatrixTransformToParent(matrix)
+    for node in nodes:
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    return transform
+
+
+def points_node(scene: slicer.vtkMRMLScene, labels: list[str]) -> slicer.vtkMRMLMarkupsFiducialNode:
+    """A point list with a point every millimetre to the right."""
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Mine")
+    for index, label in enumerate(labels):
+        node.AddControlPoint(vtk.vtkVector3d(index, 10.0, 20.0), label)
+    return node
+
+
+def run(request: Request, folder: Path) -> Outcome:
+    """What a run of the window finds, its children being run in this process."""
+    job = Job(request, folder)
+    for _, arguments, _ in job.steps:
+        assert cli.main(arguments) == 0
+    return job.read()
+
+
+def nodes(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLNode]:
+    return (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))

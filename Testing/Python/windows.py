@@ -1,0 +1,64 @@
+"""What the windows of both modules need of the application, in stand-ins that remember what they are told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import slicer
+
+import RefaceLib
+import ReidentRiskLib
+from uifiles import fake_ui
+
+_LIBRARIES = (Path(library.__file__).parents[1] for library in (RefaceLib, ReidentRiskLib))
+CHILD_PATH = os.pathsep.join(map(str, (Path(__file__).parent, *_LIBRARIES, *sys.path)))  # for children of the tests
+
+
+@contextlib.contextmanager
+def window_application(
+    name: str,
+    scene: slicer.vtkMRMLScene,
+    module: ModuleType,
+    app: Mapping[str, Any] = types.MappingProxyType({}),
+    util: Mapping[str, Callable] = types.MappingProxyType({}),
+    **more: Any,
+) -> Iterator[Any]:
+    """What `slicer` has in the application, for the window of the module `name`; errors that are shown are in `shown`.
+
+    `app` and `util` are further contents of slicer.app and slicer.util, `more` those of slicer.
+    """
+    logic = slicer.vtkMRMLApplicationLogic()
+    logic.SetMRMLScene(scene)
+    shown: list[str] = []
+
+    @contextlib.contextmanager
+    def try_with_error_display(message: str, **_options: Any) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            shown.append(f"{message} {error}")
+
+    ui = fake_ui(name)
+    contents = types.SimpleNamespace(applicationLogic=lambda: logic, slicerHome=None, **app)
+    functions = {
+        "loadUI": lambda path: mock.MagicMock(),
+        "childWidgetVariables": lambda widget: ui,
+        "tryWithErrorDisplay": try_with_error_display,
+        "errorDisplay": shown.append,
+        **util,
+    }
+    with (
+        mock.patch.multiple(slicer, create=True, mrmlScene=scene, app=contents, **more),
+        mock.patch.multiple(slicer.util, create=True, **functions),
+        mock.patch.object(module.slicerui, "ensure_dependencies") as ensured,
+        mock.patch.object(module.slicerui, "python_executable", lambda: sys.executable),
+    ):
+        yield types.SimpleNamespace(shown=shown, logic=logic, ensured=ensured, ui=ui)
