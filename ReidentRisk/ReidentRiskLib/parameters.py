@@ -23,7 +23,7 @@ class Model(Enum):
         """What the window shows."""
         return {
             Model.SFACE: _("SFace (free)"),
-            Model.ARCFACE: _("ArcFace (better; for non-commercial research only)"),
+            Model.ARCFACE: _("ArcFace (non-commercial research only)"),
         }[self]
 
 
