@@ -63,7 +63,9 @@ def upright(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return apply_affine(np.linalg.inv(frame), points) * scale_of(frame)
 
 
-def look_at(name: str, path: Path, out: Path, original: tuple[Path, Path] | None, model: tuple[str | None, bool]) -> dict[str, Any]:
+def look_at(
+    name: str, path: Path, out: Path, original: tuple[Path, Path] | None, model: tuple[str | None, bool]
+) -> dict[str, Any]:
     """Embed the head in ``path`` and keep its face in ``out`` (.npz) and a picture beside it.
 
     ``original``: volume and stored face of the original, None for an original itself. ``model``: see ``tools``. A
@@ -77,7 +79,9 @@ def look_at(name: str, path: Path, out: Path, original: tuple[Path, Path] | None
     try:
         face = compare.look_at(name, volume, used, VIEWS, original=before, keep_pictures=True)
         surface, note = face.found.head.surface, " ".join(face.notes)
-        frame, points = (face.found.head.pose.frame, face.found.head.pose.points) if before is None else (first.frame, first.points)
+        frame, points = (
+            (face.found.head.pose.frame, face.found.head.pose.points) if before is None else (first.frame, first.points)
+        )
         skin = near_skin(measures.surface_points(surface), points, frame)
         picture = face.embedding.pictures[[view.name for view in view_set(VIEWS)].index(PICTURE)]
         save_picture(out.with_suffix(".png"), picture)

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import cells
 import library  # noqa: F401  (puts RefaceLib on the path)
+import numpy as np
 
 RECIPE = 1  # to be raised when a method is called in another way
 Job = dict[str, Any]  # source, out, mask_out, templates; for the oracle also mask, pose, donor, donor_pose (paths)
+NOISE = 0.01  # of the tissue's median, in "renoised"
 OURS, PEER, YARDSTICK = "ours", "peer", "yardstick"
 
 
@@ -51,7 +51,9 @@ def _ours(mode: str, seed: int = 0) -> Callable[[Job], dict[str, Any]]:
         volume = read_volume(Path(job["source"]))
         models = pipeline.load_models("cpu")
         start = time.perf_counter()
-        result = pipeline.reface_volume(volume, pipeline.RefaceOptions(mode=mode, seed=seed, device="cpu"), models=models)
+        result = pipeline.reface_volume(
+            volume, pipeline.RefaceOptions(mode=mode, seed=seed, device="cpu"), models=models
+        )
         seconds = time.perf_counter() - start
         write_volume(Path(job["out"]), volume, result.stored)
         write_mask(Path(job["mask_out"]), result.mask, volume)
@@ -69,15 +71,14 @@ def _ours(mode: str, seed: int = 0) -> Callable[[Job], dict[str, Any]]:
 
 
 def _renoised(job: Job) -> dict[str, Any]:
-    """The original with as much noise again as its tissue has: what a scan more would change at the least."""
+    """The original with a little noise: what any two scans differ by at the least."""
     import measures
 
     from RefaceLib.io import read_volume, write_volume
 
     volume = read_volume(Path(job["source"]))
     values = np.nan_to_num(volume.values())
-    tissue = values > measures.skin_level(values, volume.affine)
-    noise = measures.robust_sd(measures.haar_residual(values)[tissue])
+    noise = NOISE * float(np.median(values[values > measures.skin_level(values, volume.affine)]))
     random = np.random.default_rng(0).standard_normal(values.shape, dtype=np.float32)
     write_volume(Path(job["out"]), volume, volume.to_stored(np.abs(values + noise * random)))
     return {"noise_sd": noise}
@@ -188,7 +189,9 @@ def _template(job: Job, name: str) -> Path:
 
 def _call(command: list[str], out: str) -> None:
     """Run a program; RuntimeError with the last line that it wrote where it fails or writes nothing."""
-    done = subprocess.run([str(each) for each in command], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        [str(each) for each in command], capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode or not Path(out).is_file():
         lines = (done.stderr + done.stdout).strip().splitlines() or ["no message"]
         raise RuntimeError(f"The program ended with code {done.returncode} ({lines[-1].strip()}).")
@@ -200,7 +203,7 @@ METHODS = {
     method.name: method
     for method in (
         Method("original", "the head as it was scanned", YARDSTICK, lambda job: {}, source=""),
-        Method("renoised", "the original with its own noise once more", YARDSTICK, _renoised),
+        Method("renoised", "the original with noise of 1 % of its tissue", YARDSTICK, _renoised),
         Method("oracle", "the real face of somebody else of like size, age and sex in our mask", YARDSTICK, _oracle),
         Method("deface", "our face removal", OURS, _ours("deface")),
         Method("reface", "our new face, seed 0", OURS, _ours("reface")),
@@ -220,6 +223,23 @@ METHODS = {
 }
 
 
+def _peak_mb() -> float | None:
+    """The largest memory of this process or of one that it started; None where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    own, children = (
+        resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    status = Path("/proc/self/status")
+    if status.is_file():  # on Linux the parent, from which this process was forked, counts as well in the first number
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        own = float(lines["VmHWM"].split()[0]) / 1e3
+    return max(own, children)
+
+
 def main() -> int:
     """Do the job in the file that is named; its result is written beside it."""
     path = Path(sys.argv[1])
@@ -228,6 +248,7 @@ def main() -> int:
         result: dict[str, Any] = METHODS[job["method"]].run(job)
     except Exception as error:  # the parent reports it
         result = {"error": cells.sentence(error)}
+    result["peak_mb"] = _peak_mb()
     path.with_suffix(".result").write_text(json.dumps(cells.plain(result)), encoding="utf-8")
     return 1 if "error" in result else 0
 

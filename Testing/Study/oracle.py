@@ -52,7 +52,9 @@ def bend_to_meet(own: np.ndarray, other: np.ndarray, hidden: np.ndarray) -> np.n
     ``own`` and ``other`` are signed distances to the skin (mm, positive inside) on one raster of SPACING.
     """
     away = ndimage.distance_transform_edt(~hidden, sampling=SPACING)
-    sure = (~hidden & (away < NEAR) & (np.abs(own) < np.minimum(away, CLIP)) & (np.abs(other) < CLIP)).astype(np.float32)
+    sure = (~hidden & (away < NEAR) & (np.abs(own) < np.minimum(away, CLIP)) & (np.abs(other) < CLIP)).astype(
+        np.float32
+    )
     error = np.clip(own - other, -LONGEST, LONGEST) * sure
     sigma = REACH / SPACING
     spread = ndimage.gaussian_filter(sure, sigma)

@@ -65,7 +65,9 @@ def _brightness(values: np.ndarray, level: float, mask: np.ndarray) -> float:
     return float(np.median(tissue)) if tissue.size else float("nan")
 
 
-def patches(values: np.ndarray, solid: np.ndarray, mask: np.ndarray, affine: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def patches(
+    values: np.ndarray, solid: np.ndarray, mask: np.ndarray, affine: np.ndarray, frame: np.ndarray
+) -> np.ndarray:
     """Features (PATCHES, len(FEATURES)) of cubes at the skin within the mask; of fewer where there is little skin.
 
     ``values`` are in units of the head's tissue, ``solid`` is the head (bool), ``frame`` canonical -> RAS mm. Where

@@ -36,8 +36,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     which.add_argument("--ids", nargs="+", metavar="ID", help="these heads only (default: all)")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N of them; validation heads come first")
     parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="NAME", help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--segmenters", nargs="+", choices=("atropos", "hmrf", "fast"), default=["atropos", "hmrf", "fast"])
-    parser.add_argument("--gallery", choices=("all", "chosen"), default="all", help="whom attackers know (default: all)")
+    parser.add_argument(
+        "--segmenters", nargs="+", choices=("atropos", "hmrf", "fast"), default=["atropos", "hmrf", "fast"]
+    )
+    parser.add_argument(
+        "--gallery", choices=("all", "chosen"), default="all", help="whom attackers know (default: all)"
+    )
     parser.add_argument("--templates", type=Path, metavar="FOLDER", help="AFNI's refacer templates (default: in HEADS)")
     parser.add_argument("--rescans", type=Path, metavar="FILE.tsv", help="pairs of scans of one person: first, second")
     parser.add_argument("--model", help="face recogniser (default: the best whose licence is accepted)")
@@ -71,7 +75,9 @@ def main(given: list[str] | None = None) -> int:
     if not names:
         print(f"No heads <id>_T1w.nii.gz were found below {options.heads}.", file=sys.stderr)
         return 2
-    templates = options.templates or next((p.parent for p in sorted(options.heads.rglob("MNI152_2009_SSW.nii.gz"))), None)
+    templates = options.templates or next(
+        (p.parent for p in sorted(options.heads.rglob("MNI152_2009_SSW.nii.gz"))), None
+    )
     wanted = options.methods or list(METHODS)
     study = Study(
         options.out, everybody, tuple(names), tuple(everybody if options.gallery == "all" else names),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -151,7 +151,9 @@ class Study:
         if not self.has_volume(name, method) or (method != ORIGINAL and not first.succeeded("morphometry")):
             return None
         path = self.volume(name, method)
-        key = key_of(morphometry.RECIPE, file_hash(path), self.options.segmenters, file_hash(self.volume(name, ORIGINAL)))
+        key = key_of(
+            morphometry.RECIPE, file_hash(path), self.options.segmenters, file_hash(self.volume(name, ORIGINAL))
+        )
         labels = first.folder / "labels.npz"
         arguments = (path, labels, method == ORIGINAL, list(self.options.segmenters))
         return Task(self.cell(name, method), "morphometry", key, measure_brain, arguments)
@@ -201,7 +203,12 @@ def run_method(folder: Path, job: methods.Job) -> dict[str, Any]:
     result = file.with_suffix(".result")
     result.unlink(missing_ok=True)
     start = time.perf_counter()
-    code, peak = _watched([sys.executable, str(Path(methods.__file__)), str(file)], folder / "output.txt")
+    code = None
+    with contextlib.suppress(subprocess.TimeoutExpired), (folder / "output.txt").open("wb") as output:
+        command = [sys.executable, str(Path(methods.__file__)), str(file)]
+        code = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=LONGEST, check=False
+        ).returncode
     seconds = time.perf_counter() - start
     if not result.is_file():
         raise RuntimeError("The method took too long." if code is None else f"The method's process ended ({code}).")
@@ -209,26 +216,4 @@ def run_method(folder: Path, job: methods.Job) -> dict[str, Any]:
     result.unlink()
     if "error" in said:
         raise RuntimeError(said["error"])
-    return {"seconds": seconds, "peak_mb": peak, **said}
-
-
-def _watched(command: list[str], output: Path) -> tuple[int | None, float | None]:
-    """Exit code (None: it took too long) and the peak memory in MB of a command and its children (None: unknown)."""
-    with output.open("wb") as stream:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
-        try:
-            if not hasattr(os, "wait4"):  # Windows
-                return process.wait(LONGEST), None
-            deadline = time.monotonic() + LONGEST
-            while time.monotonic() < deadline:
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-                if pid:
-                    process.returncode = os.waitstatus_to_exitcode(status)
-                    unit = 1e6 if sys.platform == "darwin" else 1e3
-                    return process.returncode, usage.ru_maxrss / unit
-                time.sleep(0.02)
-        except subprocess.TimeoutExpired:
-            pass
-        process.kill()
-        process.wait()
-        return None, None
+    return {"seconds": seconds, **said}
