@@ -18,7 +18,7 @@ _TILE = 112
 
 
 def balance(path: Path, rows: Sequence[Row], kinds: Mapping[str, str], structure: str, chance: float) -> None:
-    """One point a method: |change| of a structure (median, %) against the mean cosine to the own original and rank-1."""
+    """One point a method: change of a structure (median, %) against the cosine to the own original, and rank-1."""
     figure = _figure(10.0, 4.6)
     shown = [row for row in rows if np.isfinite(row.get("cosine_forced", np.nan))]
     sides = (("cosine_forced", "mean cosine to the own original"), ("rank1_forced", "identified at rank 1"))
@@ -48,7 +48,7 @@ def diversity(path: Path, groups: Mapping[str, np.ndarray]) -> None:
     figure = _figure(7.0, 0.55 * len(groups) + 1.0)
     axes = figure.add_subplot()
     random = np.random.default_rng(0)
-    for row, (name, values) in enumerate(groups.items()):
+    for row, values in enumerate(groups.values()):
         axes.plot(
             values, row + 0.25 * (random.random(len(values)) - 0.5), ".", markersize=3, alpha=0.4, color="#3b6ea5"
         )

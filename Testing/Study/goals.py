@@ -46,7 +46,7 @@ def _change(reface: Row, average: Row, name: str) -> Goal:
     figures = f"{ours:.3f} %; average face {theirs:.3f} %"
     limit = np.fmin(LARGEST_CHANGE, theirs)
     return Goal(
-        f"reface, {_plain(name)}: |change| at most {LARGEST_CHANGE} % and the average face's",
+        f"reface, {_plain(name)}: change at most {LARGEST_CHANGE} % and the average face's",
         figures,
         _less(ours, limit),
     )

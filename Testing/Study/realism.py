@@ -12,6 +12,7 @@ from typing import Any
 
 import faces
 import measures
+import morphometry
 import numpy as np
 from scipy import ndimage
 
@@ -19,7 +20,7 @@ from RefaceLib import canonical, geometry
 from RefaceLib.io import read_volume
 from RefaceLib.render import face_surface
 
-RECIPE = 1  # to be raised when a measure changes
+RECIPE = 2  # to be raised when a measure changes
 SPACING = 2.0
 PATCH = 5  # voxels
 PATCHES = 150  # of one head
@@ -28,11 +29,14 @@ FEATURES = ("mean", "sd", "dark", "bright", "gradient", "gradient_4mm", "laplaci
 Landmarks = Mapping[str, Sequence[float]]
 
 
-def look_at(path: Path, original: Path, face: Path, mask: Path, landmarks: Landmarks, out: Path) -> dict[str, Any]:
+def look_at(
+    path: Path, original: Path, face: Path, mask: Path, brain: Path, landmarks: Landmarks, out: Path
+) -> dict[str, Any]:
     """Measure the face in ``path`` and keep the features of its patches and the points of its skin in ``out`` (.npz).
 
     ``original`` is the volume before, ``face`` what faces.py stored of it, ``mask`` our face mask, by which every
-    method is measured; ``landmarks`` are RAS mm.
+    method is measured; ``brain`` is what morphometry.py stored of the original (it may be missing); ``landmarks`` are
+    RAS mm.
     """
     volume, first = read_volume(path), faces.load(face)
     before = read_volume(original).values()
@@ -41,6 +45,8 @@ def look_at(path: Path, original: Path, face: Path, mask: Path, landmarks: Landm
     row: dict[str, Any] = {"not_numbers": int((~np.isfinite(values)).sum()), "data_type": str(volume.stored.dtype)}
     values, before = np.nan_to_num(values), np.nan_to_num(before)
     row["changed_outside_mask"] = float(((values != before) & ~within).mean())
+    if brain.is_file():
+        row["brain_changed"] = brain_changed(values, before, morphometry.load(brain))
     level = measures.skin_level(before, affine)
     unit = float(np.median(before[(before > level) & ~within]))
     row |= {f"noise_{name}": x for name, x in measures.noise_ratios(values, affine, within, level).items()}
@@ -58,6 +64,13 @@ def look_at(path: Path, original: Path, face: Path, mask: Path, landmarks: Landm
         skin=faces.upright(measures.thinned(skin, 2500), first.frame).astype(np.float32),
     )
     return row
+
+
+def brain_changed(values: np.ndarray, before: np.ndarray, brain: Mapping[str, np.ndarray]) -> float:
+    """The share of the brain's voxels whose value is another one: by more than float32 can lose."""
+    cut = tuple(slice(*ends) for ends in brain["box"].tolist())
+    now, then = values[cut][brain["brain"]], before[cut][brain["brain"]]
+    return float((np.abs(now - then) > 1e-4 * np.abs(before).max()).mean())
 
 
 def _brightness(values: np.ndarray, level: float, mask: np.ndarray) -> float:

@@ -23,8 +23,10 @@ from work import ORIGINAL, Study
 import RefaceLib
 from RefaceLib import weights
 
-_FACES = ("original", "oracle", "deface", "reface", "reface_seed1", "average_face", "average_face_pydeface",
-          "niimath_deface", "quickshear", "radveil", "recover_deface", "recover_niimath", "recover_quickshear")  # fmt: skip
+_FACES = (
+    "original", "oracle", "deface", "reface", "reface_seed1", "average_face", "average_face_pydeface",
+    "niimath_deface", "quickshear", "radveil", "recover_deface", "recover_niimath", "recover_quickshear",
+)  # fmt: skip
 
 
 def write(study: Study, rescans: Path | None = None) -> None:
@@ -78,12 +80,13 @@ def _head(summary: Summary) -> list[str]:
     study = summary.study
     recogniser = next((face.embedding.model for face in summary.gallery.values()), "none")
     registry = json.dumps(weights.read_registry()["models"], sort_keys=True).encode()
+    digest, held_out = hashlib.sha256(registry).hexdigest(), sum(study.people[name].validation for name in study.names)
     return [
         "# Study", "",
-        f"{date.today().isoformat()}; RefaceLib {RefaceLib.__version__}, weights {hashlib.sha256(registry).hexdigest()[:12]},"
-        f" code and weights {study.fingerprint[:12]}.",
-        f"{len(study.names)} heads ({sum(study.people[name].validation for name in study.names)} never trained on), gallery of"
-        f" {len(summary.gallery)} originals, recogniser {recogniser}. docs/study.md explains the figures. Intervals are of 95 %.",
+        f"{date.today().isoformat()}; RefaceLib {RefaceLib.__version__}, weights {digest[:12]}, code and weights"
+        f" {study.fingerprint[:12]}.",
+        f"{len(study.names)} heads ({held_out} never trained on), gallery of {len(summary.gallery)} originals,"
+        f" recogniser {recogniser}. docs/study.md explains the figures. Intervals are of 95 %.",
         "", "| method | kind | what |", "|---|---|---|",
         *(f"| {name} | {METHODS[name].kind} | {METHODS[name].what} |" for name in study.methods), "",
     ]  # fmt: skip
@@ -109,7 +112,8 @@ def _morphometry(summary: Summary, methods: Sequence[Row], pairs: Sequence[tuple
     overlap = [[row["method"], *(_number(row.get(f"{name}_dice"), 4) for name in names)] for row in shown]
     heading = ["method", *(name.replace("_", " ") for name in names)]
     return [
-        "## Morphometry", "", "Median |change of volume| against the original, %:", "", *_table(heading, change), "",
+        "## Morphometry", "",
+        "Median absolute change of volume against the original, %:", "", *_table(heading, change), "",
         "Median Dice with the original:", "", *_table(heading, overlap), "",
     ]  # fmt: skip
 
@@ -150,16 +154,19 @@ def _leakage(methods: Sequence[Row]) -> list[str]:
                 )
     heading = ["method", "cosine", "effect", "p", "surface, mm", "effect", "p"]
     return [
-        "## Leakage", "", f"Own subject less {ALIKE} others of like size, age and sex (cosine above 0, or mm below 0: nearer to"
-        " the own face):", "", *_table(heading, rows), "",
+        "## Leakage", "",
+        f"Own subject less {ALIKE} others of like size, age and sex (cosine above 0, or mm below 0: nearer to the own"
+        " face):", "", *_table(heading, rows), "",
         "To the own face, less another method's on the same heads:", "",
         *_table(["method", "less", *heading[1:]], against), "",
     ]  # fmt: skip
 
 
 def _realism(methods: Sequence[Row]) -> list[str]:
-    columns = (("accepted", 3), ("patch_distance", 3), ("embedding_distance", 4), ("noise_laplacian", 2), ("noise_haar", 2),
-               ("air_step", 2), ("brightness", 2), ("surface_mm", 2), ("changed_outside_mask", 4))  # fmt: skip
+    columns = (
+        ("accepted", 3), ("patch_distance", 3), ("embedding_distance", 4), ("noise_laplacian", 2), ("noise_haar", 2),
+        ("air_step", 2), ("brightness", 2), ("surface_mm", 2), ("changed_outside_mask", 4), ("brain_changed", 5),
+    )  # fmt: skip
     rows = [[row["method"], *(_number(row.get(key), digits) for key, digits in columns)] for row in methods]
     return ["## Realism", "", *_table(["method", *(key.replace("_", " ") for key, _ in columns)], rows), "",
             "![faces](faces.png)", ""]  # fmt: skip

@@ -24,7 +24,7 @@ _TRIM = 0.9  # of the points that count: the rest lies where one of the faces en
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """The probes of one method against the gallery, for one attacker. ``own`` and ``ranks`` are by probe (NaN: none)."""
+    """The probes of one method against the gallery, for one attacker; ``own`` cosines and ``ranks`` are by probe."""
 
     attacker: str
     probes: tuple[str, ...]

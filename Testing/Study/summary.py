@@ -99,7 +99,7 @@ class Summary:
 
     @cached_property
     def patch_distance(self) -> dict[str, float]:
-        """Frechet distance of the patches of a method to the originals'; of the original: of two halves of the heads."""
+        """Frechet distance of a method's patches to the originals'; of the original: of two halves."""
         originals = {name: each["patches"] for name, each in self.looks(ORIGINAL).items() if len(each["patches"])}
         if not originals:
             return {}
@@ -147,6 +147,8 @@ class Summary:
 
     def _row(self, name: str, method: str) -> Row:
         cell, errors = self.study.cell(name, method), []
+        if method != ORIGINAL and cell.record("run") is None:
+            errors.append("not run yet")
         row: Row = {"head": name, "method": method, "status": "ok"}
         for part in PARTS:
             record = cell.record(part) or {}
@@ -202,6 +204,7 @@ class Summary:
             "air_step",
             "brightness",
             "changed_outside_mask",
+            "brain_changed",
         ):
             row[key] = stats.mean([each.get(key) for each in rows]).value
         row["patch_distance"] = self.patch_distance.get(method, float("nan"))

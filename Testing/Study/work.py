@@ -176,7 +176,7 @@ class Study:
         key = key_of(realism.RECIPE, file_hash(path), file_hash(image), file_hash(self._mask(name)))
         landmarks = deface.record("run")["landmarks"]
         out = self.cell(name, method).folder / "look.npz"
-        arguments = (path, image, self._npz(name), self._mask(name), landmarks, out)
+        arguments = (path, image, self._npz(name), self._mask(name), first.folder / "labels.npz", landmarks, out)
         return Task(self.cell(name, method), "look", key, realism.look_at, arguments)
 
 
@@ -201,7 +201,8 @@ def run_method(folder: Path, job: methods.Job) -> dict[str, Any]:
     file = folder / "job.json"
     file.write_text(json.dumps(job), encoding="utf-8")
     result = file.with_suffix(".result")
-    result.unlink(missing_ok=True)
+    for path in (result, Path(job["out"]), Path(job["mask_out"])):
+        path.unlink(missing_ok=True)
     start = time.perf_counter()
     code = None
     with contextlib.suppress(subprocess.TimeoutExpired), (folder / "output.txt").open("wb") as output:
