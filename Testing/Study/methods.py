@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import cells
 import library  # noqa: F401  (puts RefaceLib on the path)
 import numpy as np
 
-RECIPE = 1  # to be raised when a method is called in another way
+RECIPE = 2  # to be raised when a method is called in another way
 Job = dict[str, Any]  # source, out, mask_out, templates; for the oracle also mask, pose, donor, donor_pose (paths)
 NOISE = 0.01  # of the tissue's median, in "renoised"
 OURS, PEER, YARDSTICK = "ours", "peer", "yardstick"
@@ -248,6 +249,8 @@ def main() -> int:
         result: dict[str, Any] = METHODS[job["method"]].run(job)
     except Exception as error:  # the parent reports it
         result = {"error": cells.sentence(error)}
+    times = os.times()
+    result["cpu_seconds"] = times.user + times.system + times.children_user + times.children_system
     result["peak_mb"] = _peak_mb()
     path.with_suffix(".result").write_text(json.dumps(cells.plain(result)), encoding="utf-8")
     return 1 if "error" in result else 0

@@ -177,7 +177,7 @@ class Summary:
         found = [self._method_row(method) for method in self.study.methods]
         base = next((row for row in found if row["method"] == "reface"), {})
         for row in found:
-            for key in ("seconds", "peak_mb"):
+            for key in ("seconds", "cpu_seconds", "peak_mb"):
                 row[f"{key}_ratio"] = row[key] / base[key] if base.get(key) else float("nan")
         return found
 
@@ -211,7 +211,7 @@ class Summary:
         row["embedding_distance"] = self.embedding_distance.get(method, float("nan"))
         pairs = stats.mean(risk.pairwise(self.probes[method]))
         row |= {"pair_cosine": pairs.value, "pairs": pairs.n}
-        for key in ("seconds", "peak_mb"):
+        for key in ("seconds", "cpu_seconds", "peak_mb"):
             row[key] = stats.median([each.get(key) for each in rows])
         return row
 

@@ -196,7 +196,7 @@ def measure_brain(path: Path, labels: Path, is_original: bool, segmenters: Seque
 
 
 def run_method(folder: Path, job: methods.Job) -> dict[str, Any]:
-    """Run a method in a process of its own; its time (file to file, its start included), memory and what it says."""
+    """Run a method in a process of its own; its time (from file to file, its start included), memory and words."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "job.json"
     file.write_text(json.dumps(job), encoding="utf-8")
