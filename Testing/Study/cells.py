@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,13 @@ def key_of(*parts: Any) -> str:
 
 
 def file_hash(path: Path) -> str:
+    """A short hash of a file; a file that did not change is not read again."""
+    about = path.stat()
+    return _hash_of(path, about.st_mtime_ns, about.st_size)
+
+
+@cache
+def _hash_of(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

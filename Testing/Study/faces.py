@@ -31,7 +31,7 @@ _MOST_POINTS = 6000
 
 
 @cache
-def tools(model: str | None, accept_licence: bool) -> compare.Tools:
+def tools(model: str, accept_licence: bool) -> compare.Tools:
     """The networks, loaded once a process."""
     return compare.load_tools(model, "cpu", accept_licence=accept_licence)
 
@@ -64,7 +64,7 @@ def upright(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
 
 
 def look_at(
-    name: str, path: Path, out: Path, original: tuple[Path, Path] | None, model: tuple[str | None, bool]
+    name: str, path: Path, out: Path, original: tuple[Path, Path] | None, model: tuple[str, bool]
 ) -> dict[str, Any]:
     """Embed the head in ``path`` and keep its face in ``out`` (.npz) and a picture beside it.
 

@@ -193,8 +193,8 @@ def _cost(methods: Sequence[Row]) -> list[str]:
             for row in methods if np.isfinite(row.get("seconds", np.nan))]  # fmt: skip
     return [
         "## Time and memory", "",
-        "Medians, from file to file in a process of its own, one thread; ratios to reface. Seconds of the processor do not"
-        " depend on what else the computer does.", "",
+        "Medians, from file to file in a process of its own, one thread; ratios to reface. Seconds of the processor do"
+        " not depend on what else the computer does.", "",
         *_table(["method", "seconds", "of the processor", "ratio", "MB", "ratio"], rows), "",
     ]  # fmt: skip
 

@@ -26,6 +26,8 @@ from cells import Record
 from methods import METHODS
 from work import Options, Study
 
+from ReidentRiskLib.models import default_model
+
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,10 +80,11 @@ def main(given: list[str] | None = None) -> int:
     templates = options.templates or next(
         (p.parent for p in sorted(options.heads.rglob("MNI152_2009_SSW.nii.gz"))), None
     )
+    model = options.model or default_model(options.accept_licence)
     wanted = options.methods or list(METHODS)
     study = Study(
         options.out, everybody, tuple(names), tuple(everybody if options.gallery == "all" else names),
-        Options(tuple(wanted), tuple(options.segmenters), templates, (options.model, options.accept_licence)),
+        Options(tuple(wanted), tuple(options.segmenters), templates, (model, options.accept_licence)),
     )  # fmt: skip
     if options.retry:
         study.forget_failures()

@@ -50,16 +50,16 @@ class Summary:
         }
 
     def _face(self, name: str, method: str) -> faces.Face | None:
-        cell = self.study.cell(name, method)
-        return faces.load(cell.folder / "face.npz", name) if cell.succeeded("face") else None
+        if (self.study.record(name, method, "face") or {}).get("status") != "ok":
+            return None
+        return faces.load(self.study.cell(name, method).folder / "face.npz", name)
 
     def looks(self, method: str) -> dict[str, dict[str, np.ndarray]]:
         """Patches and skin by head."""
         found = {}
         for name in self.study.names:
-            cell = self.study.cell(name, method)
-            if cell.succeeded("look"):
-                with np.load(cell.folder / "look.npz") as content:
+            if (self.study.record(name, method, "look") or {}).get("status") == "ok":
+                with np.load(self.study.cell(name, method).folder / "look.npz") as content:
                     found[name] = {key: content[key] for key in content.files}
         return found
 
@@ -68,7 +68,7 @@ class Summary:
     @cached_property
     def lookups(self) -> dict[tuple[str, str], risk.Lookup]:
         """By method and attacker; none where the gallery holds fewer than two heads."""
-        donors = {name: (self.study.cell(name, "oracle").record("run") or {}).get("donor") for name in self.study.names}
+        donors = {name: (self.study.record(name, "oracle", "run") or {}).get("donor") for name in self.study.names}
         found = {}
         for method, probes in self.probes.items():
             known = {name: face for name, face in probes.items() if name in self.gallery}
@@ -146,12 +146,13 @@ class Summary:
         return self.rows
 
     def _row(self, name: str, method: str) -> Row:
-        cell, errors = self.study.cell(name, method), []
-        if method != ORIGINAL and cell.record("run") is None:
-            errors.append("not run yet")
+        errors = []
         row: Row = {"head": name, "method": method, "status": "ok"}
         for part in PARTS:
-            record = cell.record(part) or {}
+            record = self.study.record(name, method, part)
+            if record is None:
+                errors += ["not run yet"] if part == "run" and method != ORIGINAL else []
+                continue
             if record.get("status") == "failed":
                 errors.append(f"{part}: {record['error']}")
             for key, value in record.items():
@@ -261,7 +262,7 @@ def rescan_changes(summary: Summary, pairs: Sequence[tuple[str, str]]) -> Row:
     """Median |change| in % of each structure between two scans of one person; NaN where they were not segmented."""
     changes: dict[str, list[float]] = {name: [] for name in structures()}
     for first, second in pairs:
-        records = [summary.study.cell(name, ORIGINAL).record("morphometry") or {} for name in (first, second)]
+        records = [summary.study.record(name, ORIGINAL, "morphometry") or {} for name in (first, second)]
         for name, found in changes.items():
             one, other = (record.get(f"{name}_ml") for record in records)
             if one and other:

@@ -29,12 +29,12 @@ PARTS = ("run", "morphometry", "face", "look")
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for: names of methods and segmenters, AFNI's templates, and the recogniser (name, licence)."""
+    """What is asked for: methods and segmenters by name, AFNI's templates, the recogniser (name, licence accepted)."""
 
     methods: tuple[str, ...]
     segmenters: tuple[str, ...]
     templates: Path | None
-    model: tuple[str | None, bool]
+    model: tuple[str, bool]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ class Study:
 
     def has_volume(self, name: str, method: str) -> bool:
         return method == ORIGINAL or self.cell(name, method).succeeded("run")
+
+    def record(self, name: str, method: str, part: str) -> Record | None:
+        """The record of a part, None where it is not done or was made of something else than what is there now."""
+        makers = {"run": self._run, "morphometry": self._morphometry, "face": self._face, "look": self._look}
+        task = None if part == "run" and method == ORIGINAL else makers[part](name, method)
+        return task.cell.record(part) if task is not None and task.cell.done(part, task.key) else None
 
     def forget_failures(self) -> None:
         """Delete the records of what failed, so that it is done again."""
@@ -135,9 +141,8 @@ class Study:
         """The sizes of the heads that were looked at."""
         found = {}
         for name in self.people:
-            record = self.cell(name, ORIGINAL).record("face")
-            if record is not None and record["status"] == "ok":
-                found[name] = record["size"]
+            if self.cell(name, ORIGINAL).succeeded("face"):
+                found[name] = self.cell(name, ORIGINAL).record("face")["size"]
         return found
 
     def _mask(self, name: str) -> Path:
@@ -163,7 +168,7 @@ class Study:
         if not self.has_volume(name, method) or (method != ORIGINAL and not first.succeeded("face")):
             return None
         path, image = self.volume(name, method), self.people[name].image
-        key = key_of(faces.RECIPE, file_hash(path), file_hash(image), self.options.model)
+        key = key_of(faces.RECIPE, file_hash(path), file_hash(image), self.options.model[0])
         original = None if method == ORIGINAL else (image, self._npz(name))
         arguments = (name, path, cell.folder / "face.npz", original, self.options.model)
         return Task(cell, "face", key, faces.look_at, arguments)
