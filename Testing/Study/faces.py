@@ -32,7 +32,10 @@ _MOST_POINTS = 6000
 
 @cache
 def tools(model: str, accept_licence: bool) -> compare.Tools:
-    """The networks, loaded once a process."""
+    """The networks, loaded once a process, which uses one thread: the processes must not stall each other."""
+    import torch
+
+    torch.set_num_threads(1)
     return compare.load_tools(model, "cpu", accept_licence=accept_licence)
 
 
