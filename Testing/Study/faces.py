@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import measures
+import nibabel as nib
 import numpy as np
 
 from RefaceLib.errors import HeadNotFoundError
@@ -19,7 +20,7 @@ from RefaceLib.geometry import apply_affine
 from RefaceLib.io import Volume, read_volume
 from RefaceLib.render import face_surface
 from ReidentRiskLib import compare
-from ReidentRiskLib.heads import Head, HeadEmbedding
+from ReidentRiskLib.heads import Head, HeadEmbedding, embed_head
 from ReidentRiskLib.landmarks import Pose
 from ReidentRiskLib.views import view_set
 
@@ -66,49 +67,50 @@ def upright(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return apply_affine(np.linalg.inv(frame), points) * scale_of(frame)
 
 
-def look_at(
-    name: str, path: Path, out: Path, original: tuple[Path, Path] | None, model: tuple[str, bool]
-) -> dict[str, Any]:
+def look_at(name: str, path: Path, out: Path, original: Path | None, model: tuple[str, bool]) -> dict[str, Any]:
     """Embed the head in ``path`` and keep its face in ``out`` (.npz) and a picture beside it.
 
-    ``original``: volume and stored face of the original, None for an original itself. ``model``: see ``tools``. A
-    volume in which no head is found is kept as one that no attacker acquires.
+    ``original``: the stored face of the original, None for an original itself. ``model``: see ``tools``. A volume in
+    which no head is found is kept as one that no attacker acquires.
     """
     used, volume = tools(*model), read_volume(path)
-    before = None
-    if original is not None:
-        first = load(original[1])
-        before = found_original(name, read_volume(original[0]), first)
+    note = ""
     try:
-        face = compare.look_at(name, volume, used, VIEWS, original=before, keep_pictures=True)
-        surface, note = face.found.head.surface, " ".join(face.notes)
-        frame, points = (
-            (face.found.head.pose.frame, face.found.head.pose.points) if before is None else (first.frame, first.points)
+        head, embedding = _seen(name, volume, used, load(original) if original else None)
+        pose = head.pose
+        skin = near_skin(measures.surface_points(head.surface), pose.points, pose.frame)
+        save_picture(
+            out.with_suffix(".png"), embedding.pictures[[view.name for view in view_set(VIEWS)].index(PICTURE)]
         )
-        skin = near_skin(measures.surface_points(surface), points, frame)
-        picture = face.embedding.pictures[[view.name for view in view_set(VIEWS)].index(PICTURE)]
-        save_picture(out.with_suffix(".png"), picture)
     except HeadNotFoundError as error:
-        if before is None:
+        if original is None:
             raise
-        note = str(error)
-        face = compare.not_found(name, used, VIEWS, note)
-        frame, points, skin = first.frame, first.points, np.zeros((0, 3))
-    kept = {"forced": face.embedding.forced, "gated": face.embedding.gated, "frame": frame, "points": points}
+        note, pose, skin = str(error), load(original), np.zeros((0, 3))
+        embedding = compare.not_found(name, used, VIEWS, note).embedding
+    kept = {"forced": embedding.forced, "gated": embedding.gated, "frame": pose.frame, "points": pose.points}
     np.savez_compressed(out, **kept, skin=skin.astype(np.float32), model=used.embedder.name)
-    acquired = np.isfinite(face.embedding.gated).all(axis=1)
-    return {
-        "model": used.embedder.name,
-        "size": scale_of(frame),
-        "accepted": float(acquired.mean()),
-        "note": note,
-    }
+    accepted = float(np.isfinite(embedding.gated).all(axis=1).mean())
+    return {"model": used.embedder.name, "size": scale_of(pose.frame), "accepted": accepted, "note": note}
 
 
-def found_original(name: str, volume: Volume, face: Face) -> compare.Found:
-    """The original as ReidentRiskLib wants it, from what is stored of it."""
-    head = Head(name, face_surface(volume.values(), volume.affine), Pose(face.frame, face.points))
-    return compare.Found(name, head, compare.OWN, (volume.stored.shape, volume.affine))
+def _seen(name: str, volume: Volume, used: compare.Tools, first: Face | None) -> tuple[Head, HeadEmbedding]:
+    """The head in a volume and its embedding; in the pose of the original (``first``) where there is one.
+
+    The volumes of a study lie in the grid of their originals, so nothing needs to be looked for.
+    """
+    if first is None:
+        face = compare.look_at(name, volume, used, VIEWS, keep_pictures=True)
+        return face.found.head, face.embedding
+    head = Head(name, face_surface(*_along_ras(volume)), Pose(first.frame, first.points))
+    return head, embed_head(head, used.embedder, VIEWS, used.detector, keep_pictures=True)
+
+
+def _along_ras(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """Values and affine with axes about R, A and S, as originals are looked at: the skin must not differ."""
+    turn = nib.io_orientation(volume.affine)
+    values = np.nan_to_num(nib.apply_orientation(volume.values(), turn), posinf=0.0, neginf=0.0)
+    turned = volume.affine @ nib.orientations.inv_ornt_aff(turn, volume.stored.shape)
+    return np.ascontiguousarray(values), turned
 
 
 def near_skin(skin: np.ndarray, points: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ class Study:
             return None
         path, image = self.volume(name, method), self.people[name].image
         key = key_of(faces.RECIPE, file_hash(path), file_hash(image), self.options.model[0])
-        original = None if method == ORIGINAL else (image, self._npz(name))
+        original = None if method == ORIGINAL else self._npz(name)
         arguments = (name, path, cell.folder / "face.npz", original, self.options.model)
         return Task(cell, "face", key, faces.look_at, arguments)
 
