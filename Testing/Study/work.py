@@ -92,13 +92,13 @@ class Study:
             lambda: [self._run(name, method) for name in self.names for method in first],
             lambda: [self._run(name, method) for name in self.names for method in later if method in self.methods],
             lambda: [self._morphometry(name, ORIGINAL) for name in self.names],
+            lambda: [self._look(name, ORIGINAL) for name in self.names],
             lambda: [
                 part(name, method)
                 for name in self.names
                 for method in generated
                 for part in (self._morphometry, self._face, self._look)
-            ]
-            + [self._look(name, ORIGINAL) for name in self.names],
+            ],
         )  # fmt: skip
         for wave in waves:
             for name, record in perform_all([task for task in wave() if task is not None], jobs):
