@@ -1,0 +1,130 @@
+"""What must hold for our faces, each with the figures it is judged by: yes, no, or not enough to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LARGEST_CHANGE = 0.05  # %, median
+COSINE_MARGIN = 0.03  # above the oracle's
+DIVERSITY_MARGIN = 0.15  # from the similarity of real pairs
+ACCEPTED = 0.95  # of the originals' acceptance
+AVERAGE = ("average_face", "average_face_pydeface")
+RECOVERED = (("recover_deface", "deface"), ("recover_niimath", "niimath_deface"), ("recover_quickshear", "quickshear"))
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``holds`` is None where a figure is missing."""
+
+    sentence: str
+    figures: str
+    holds: bool | None
+
+
+def judge(methods: Sequence[Row], seeds: np.ndarray, segmenters: Sequence[str]) -> list[Goal]:
+    """All goals, from the rows of the methods and the cosines of two seeds of one subject."""
+    by_name = {row["method"]: row for row in methods}
+    reface, oracle, original = (by_name.get(name, {}) for name in ("reface", "oracle", "original"))
+    average = next((by_name[name] for name in AVERAGE if np.isfinite(_get(by_name.get(name, {}), "brain_change"))), {})
+    structures = ["brain", *(f"{segmenter}_{tissue}" for segmenter in segmenters for tissue in ("gm", "wm"))]
+    structures = [name for name in structures if np.isfinite(_get(reface, f"{name}_change"))]
+    goals = [_change(reface, average, name) for name in structures]
+    for recovered, defaced in RECOVERED:
+        if recovered in by_name:
+            goals += [_recovered(by_name[recovered], by_name.get(defaced, {}), name) for name in structures]
+    return goals + _risk(reface, oracle, average) + _leakage(reface) + _faces(reface, original, seeds)
+
+
+def _change(reface: Row, average: Row, name: str) -> Goal:
+    ours, theirs = _get(reface, f"{name}_change"), _get(average, f"{name}_change")
+    figures = f"{ours:.3f} %; average face {theirs:.3f} %"
+    limit = np.fmin(LARGEST_CHANGE, theirs)
+    return Goal(
+        f"reface, {_plain(name)}: change at most {LARGEST_CHANGE} % and the average face's",
+        figures,
+        _less(ours, limit),
+    )
+
+
+def _recovered(recovered: Row, defaced: Row, name: str) -> Goal:
+    after, before = _get(recovered, f"{name}_change"), _get(defaced, f"{name}_change")
+    sentence = (
+        f"{recovered['method']}, {_plain(name)}: at most half of the change of {defaced.get('method', 'defacing')}"
+    )
+    return Goal(sentence, f"{after:.3f} % of {before:.3f} %", _less(after, before / 2))
+
+
+def _risk(reface: Row, oracle: Row, average: Row) -> list[Goal]:
+    ours, best = _get(reface, "rank1_forced"), _get(oracle, "rank1_forced")
+    cosine, limit, theirs = (_get(row, "cosine_forced") for row in (reface, oracle, average))
+    overlap = _less(_get(reface, "rank1_forced_low"), _get(oracle, "rank1_forced_high"))
+    return [
+        Goal("rank-1 not above the oracle's (intervals overlap)", f"{ours:.2f}; oracle {best:.2f}", overlap),
+        Goal(
+            f"cosine to the own original at most the oracle's plus {COSINE_MARGIN}",
+            f"{cosine:.3f}; oracle {limit:.3f}",
+            _less(cosine, limit + COSINE_MARGIN),
+        ),
+        Goal(
+            "cosine to the own original below the average face's",
+            f"{cosine:.3f}; average {theirs:.3f}",
+            _less(cosine, theirs),
+        ),
+    ]
+
+
+def _leakage(reface: Row) -> list[Goal]:
+    goals = []
+    for other, name in (("oracle", "oracle's"), ("average_face", "average face's")):
+        value, low, high = (_get(reface, f"mm_less_{other}{end}") for end in ("", "_low", "_high"))
+        goals.append(
+            Goal(
+                f"surface no nearer to the own face than the {name} (interval of the difference reaches 0)",
+                f"{value:+.2f} mm ({low:+.2f} to {high:+.2f})",
+                _less(0.0, high),
+            )
+        )
+    return goals
+
+
+def _faces(reface: Row, original: Row, seeds: np.ndarray) -> list[Goal]:
+    pairs, real = _get(reface, "pair_cosine"), _get(original, "pair_cosine")
+    same = float(seeds.mean()) if len(seeds) else float("nan")
+    ours, theirs = _get(reface, "accepted"), _get(original, "accepted")
+    return [
+        Goal(
+            f"generated faces as unlike as real ones (within {DIVERSITY_MARGIN})",
+            f"{pairs:.2f}; real pairs {real:.2f}",
+            _less(abs(pairs - real), DIVERSITY_MARGIN),
+        ),
+        Goal(
+            "two seeds of one subject as unlike as two strangers' generated faces",
+            f"{same:.2f}; {pairs:.2f}",
+            _less(same, pairs),
+        ),
+        Goal(
+            f"detector accepts at least {ACCEPTED:.0%} of what it accepts of originals",
+            f"{ours:.2f}; originals {theirs:.2f}",
+            _less(ACCEPTED * theirs, ours),
+        ),
+    ]
+
+
+def _less(one: float, other: float) -> bool | None:
+    """Whether one is at most the other; None where either is no number."""
+    return bool(one <= other) if np.isfinite(one) and np.isfinite(other) else None
+
+
+def _get(row: Row, key: str) -> float:
+    value = row.get(key)
+    return float("nan") if value is None else float(value)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
