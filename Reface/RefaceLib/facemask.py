@@ -65,7 +65,7 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     grid = geometry.ras_grid(values.shape, affine, SPACING)
     x, y, z = canonical_coordinates(grid, brain_frame(parse.points, parse.certainty))
     zone = (y > 20.0) | ((y > -25.0) & (z < -45.0)) | canonical.in_ears(x, y, z)
-    zone &= (z < 45.0) & (z > -146.0) & (np.abs(x) < 112.0)
+    zone &= (z < 30.0) & (z > -146.0) & (np.abs(x) < 112.0)
     here, guarded = (to_native(m, grid, values.shape, affine) for m in (zone, protected(parse, grid)))
     same = here & ((values == fill) | ~np.isfinite(values))
     steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
