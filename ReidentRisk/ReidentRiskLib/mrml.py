@@ -7,7 +7,7 @@ placed under a folder of the subject hierarchy, which the user removes or shows 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,19 @@ def add_folder(scene: slicer.vtkMRMLScene, name: str) -> int:
 
 def remove_folder(scene: slicer.vtkMRMLScene, folder: int) -> None:
     """Remove a folder with every node in it; nothing happens when it is gone already."""
-    for node in nodes_in(scene, folder):
-        if node.IsA("vtkMRMLDisplayableNode"):  # its display nodes would stay behind
-            for index in reversed(range(node.GetNumberOfDisplayNodes())):
-                scene.RemoveNode(node.GetNthDisplayNode(index))
+    remove_nodes(scene, nodes_in(scene, folder))
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     if hierarchy.GetItemLevel(folder):
         hierarchy.RemoveItem(folder, True, True)
+
+
+def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+    """Remove nodes and their display nodes, which would stay behind."""
+    for node in nodes:
+        if node.IsA("vtkMRMLDisplayableNode"):
+            for index in reversed(range(node.GetNumberOfDisplayNodes())):
+                scene.RemoveNode(node.GetNthDisplayNode(index))
+        scene.RemoveNode(node)
 
 
 def nodes_in(scene: slicer.vtkMRMLScene, folder: int) -> list[slicer.vtkMRMLNode]:

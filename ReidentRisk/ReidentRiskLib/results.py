@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ COLOURS = {  # background of a verdict; all are light enough for black letters
     risk.UNCALIBRATED: "#d5d5d5",
 }
 RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known
+_RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
 _ROLES = ("Surface", "Landmarks", "Pictures", "Chart")
 _MOST_CHARTS = 4  # a histogram for each attacker, the match curve and the ROC curve
@@ -75,6 +77,9 @@ def add_result(scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLScalarV
         for role, members in zip(_ROLES, (*zip(*faces, strict=True), charts), strict=True):
             for index, node in enumerate(members):
                 table.SetNodeReferenceID(_role(role, index), node.GetID())
+        run = uuid.uuid4().hex
+        for node in mrml.nodes_in(scene, folder):
+            node.SetAttribute(_RUN, run)
     except Exception:
         mrml.remove_folder(scene, folder)
         raise
@@ -96,14 +101,19 @@ def find_result(table: slicer.vtkMRMLTableNode | None) -> Result | None:
 
 
 def remove_result(table: slicer.vtkMRMLTableNode) -> None:
-    """Remove the folder of a result with all that is in it; a table that the user took out of it goes alone."""
-    scene = table.GetScene()
+    """Remove every node that the run of this table added, wherever the user has put it, and folders left empty by that.
+
+    What the user has put beside them stays.
+    """
+    scene, run = table.GetScene(), table.GetAttribute(_RUN)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table))
-    if folder in (0, hierarchy.GetSceneItemID()):
-        scene.RemoveNode(table)
-    else:
-        mrml.remove_folder(scene, folder)
+    nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    mine = [node for node in nodes if node is table or (run and node.GetAttribute(_RUN) == run)]
+    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in mine}
+    mrml.remove_nodes(scene, mine)
+    for folder in folders:
+        if hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
+            hierarchy.RemoveItem(folder)
 
 
 def _referred(table: slicer.vtkMRMLTableNode, role: str, count: int) -> list[slicer.vtkMRMLNode | None]:

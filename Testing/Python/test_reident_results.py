@@ -175,11 +175,19 @@ def test_a_result_is_removed_as_a_whole(scene, volumes, result):
     assert all(scene.IsNodePresent(volume) for volume in volumes)
 
 
-def test_a_table_outside_of_its_folder_goes_alone(scene, volumes, result):
+def test_a_result_is_removed_wherever_it_lies_and_nothing_else_with_it(scene, volumes, result):
     shown = hierarchy(scene)
-    shown.SetItemParent(shown.GetItemByDataNode(result.table), shown.GetSceneItemID())
+    study = shown.CreateFolderItem(shown.GetSceneItemID(), "Study of the user")
+    own = scene.AddNewNodeByClass("vtkMRMLTextNode", "Of the user")
+    for node in (result.table, own):
+        shown.SetItemParent(shown.GetItemByDataNode(node) or shown.CreateItem(study, node), study)
+    beside = shown.GetItemParent(shown.GetItemByDataNode(result.surfaces[0]))
+    shown.SetItemParent(shown.GetItemByDataNode(volumes[0]) or shown.CreateItem(beside, volumes[0]), beside)
     results.remove_result(result.table)
-    assert scene.IsNodePresent(result.surfaces[0]) and all(scene.IsNodePresent(volume) for volume in volumes)
+    for kind in ("Model", "Table", "PlotChart", "PlotSeries", "VectorVolume", "MarkupsFiducial"):
+        assert scene.GetNumberOfNodesByClass(f"vtkMRML{kind}Node") == 0
+    assert scene.IsNodePresent(own) and all(scene.IsNodePresent(volume) for volume in volumes)
+    assert shown.GetItemName(study) == "Study of the user" and shown.GetItemName(beside)
 
 
 def test_the_summary_says_the_verdict_in_words_and_colour(result):
