@@ -371,12 +371,20 @@ def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, r
 
 
 def test_another_contrast_than_t1_is_warned_about(small_head, refaced, models):
+    """Tissue dark where it was bright, as on T2; skull and air stay dark."""
     values = small_head.values()
-    inverted = np.where(head_of(values), np.clip(1.3 * WHITE - values, 0, None), values)
-    volume = Volume(stored=inverted.astype(np.int16), affine=small_head.affine)
+    swapped = np.where(head_of(values) & (values > TISSUE), np.clip(1.8 * WHITE - 1.6 * values, 0, None), values)
+    volume = Volume(stored=swapped.astype(np.int16), affine=small_head.affine)
     result = reface_volume(volume, DEFACE, models=models)
     assert any("does not look T1-weighted" in w for w in result.warnings)
     assert not any("T1" in w for w in refaced.warnings)
+
+
+@pytest.mark.parametrize("name", ["adi_T2w", "jnifti_CT"])
+def test_a_real_volume_of_another_contrast_is_defaced_with_a_warning(name, shared_data, models):
+    result = reface_volume(read_volume(shared_data / "contrasts" / f"{name}.nii.gz"), DEFACE, models=models)
+    assert any("does not look T1-weighted" in w for w in result.warnings)
+    assert result.counts["voxels_changed"] > 0 and not result.counts["voxels_changed_outside_mask"]
 
 
 # ---- the validation heads ----
