@@ -63,6 +63,7 @@ class RefaceParameterNode:
     outputVolume: slicer.vtkMRMLScalarVolumeNode
     maskSegmentation: slicer.vtkMRMLSegmentationNode
     device: Device = Device.AUTO
+    models: str = ""  # folder of weights of one's own
     resultVolume: slicer.vtkMRMLScalarVolumeNode  # what the result panel shows
 
 
@@ -91,8 +92,10 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         self.ui.otherVolumesSelector.connect("checkedNodesChanged()", self.onOtherVolumesChanged)
+        self.ui.modelsPathLineEdit.connect("currentPathChanged(QString)", self.onModelsChanged)
         self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
         self.ui.compareButton.connect("clicked()", self.onCompareButton)
@@ -100,7 +103,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.saveButton.connect("clicked()", self.onSaveButton)
         self.ui.dicomButton.connect("clicked()", self.onDicomButton)
         self.ui.reportButton.connect("clicked()", self.onReportButton)
-        self._showModel()
+        if self.logic.judge is None:
+            self.ui.candidatesSpinBox.enabled = False
+            self.ui.candidatesSpinBox.toolTip = _("The module ReidentRisk, which compares faces, is not installed.")
         self.initializeParameterNode()
 
     def cleanup(self):
@@ -125,6 +130,11 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneEndImport(self, _caller=None, _event=None):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+            slicerui.once_idle(self._onParametersChanged)  # only then the selectors know the nodes that were read
+
     # ---- parameters ----
 
     def initializeParameterNode(self):
@@ -137,9 +147,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._parameterNode.inputVolume = volume
 
     def onParameterNodeSelected(self, node):
-        if self._parameterNode is not None and node is self._parameterNode.parameterNode:
-            return
-        self.setParameterNode(RefaceParameterNode(node) if node is not None else None)
+        if self._parameterNode is None or node is not self._parameterNode.parameterNode:
+            self.setParameterNode(RefaceParameterNode(node) if node is not None else None)
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode is not None:
@@ -158,11 +167,17 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None and not self._updating and not slicer.mrmlScene.IsBatchProcessing():
             self._parameterNode.otherVolumes = list(self.ui.otherVolumesSelector.checkedNodes())
 
+    def onModelsChanged(self, path):
+        if self._parameterNode is not None and not self._updating:
+            self._parameterNode.models = path
+
     def _onParametersChanged(self, _caller=None, _event=None):
         if self._parameterNode is not None:
             self._updating = True  # ticks are set one by one, and each of them tells of itself
             slicerui.tick_nodes(self.ui.otherVolumesSelector, self._parameterNode.otherVolumes)
+            self.ui.modelsPathLineEdit.currentPath = self._parameterNode.models
             self._updating = False
+            self.ui.modelInfoLabel.text = results.model_text(self._parameterNode.models)
         self._checkCanApply()
         self._showResult()
 
@@ -177,10 +192,6 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             problem = _("A run is under way.") if running else ""
         self.ui.applyButton.enabled = not problem
         self.ui.applyButton.toolTip = problem or _("Make the new face.")
-        canCompare = self.logic.judge is not None
-        self.ui.candidatesSpinBox.enabled = canCompare
-        if not canCompare:
-            self.ui.candidatesSpinBox.toolTip = _("The module ReidentRisk, which compares faces, is not installed.")
 
     def onNewFaceButton(self):
         self._parameterNode.seed = random.randint(0, MAX_SEED)
@@ -201,6 +212,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 seed=parameters.seed,
                 ears=parameters.ears,
                 device=parameters.device.value,
+                models=parameters.models,
                 candidates=parameters.candidates,
                 otherVolumes=parameters.otherVolumes,
                 maskSegmentation=parameters.maskSegmentation,
@@ -236,16 +248,6 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             button.enabled = comparable
         for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
             button.enabled = bool(text)
-
-    def _showModel(self):
-        from RefaceLib.weights import about_generator  # imports scipy
-
-        try:
-            about = about_generator()
-        except RefaceError as error:
-            self.ui.modelInfoLabel.text = str(error)
-            return
-        self.ui.modelInfoLabel.text = f"{about['name']} {about['version']} ({about['sha256'][:12]})"
 
     def onCompareButton(self):
         with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
@@ -298,6 +300,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         seed=0,
         ears=True,
         device="auto",
+        models="",
         candidates=1,
         otherVolumes=(),
         maskSegmentation=None,
@@ -313,6 +316,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param seed: the same seed gives the same face
         :param ears: treat the ears too
         :param device: "auto", "cpu", "cuda" or "mps"
+        :param models: folder of weights of one's own; empty: those of the extension
         :param candidates: so many faces are made, and the one that is the least like the original is kept
         :param otherVolumes: further volumes of the session, defaced alike, each into a new volume
         :param maskSegmentation: segmentation node for the mask, or None for a new one
@@ -322,9 +326,9 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :raises RefaceLib.errors.RefaceError: with one sentence for the user
         """
         nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
-        options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "candidates": candidates}
+        options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
         return refacejob.RefaceJob(
-            results.make_request(nodes, **options),
+            results.make_request(nodes, candidates=candidates, **options),
             on_progress=onProgress,
             on_done=lambda answer: onDone(results.show_answer(nodes, answer)),
             on_failed=onFailed,

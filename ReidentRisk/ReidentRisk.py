@@ -134,6 +134,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndImport(self, caller=None, event=None):
         if self.parent.isEntered:
             self.initializeParameterNode()
+            slicerui.once_idle(self._onParametersModified)  # only then the selectors know the nodes that were read
 
     # ---- the parameter node ----
 
@@ -166,20 +167,13 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._updating = True
         try:
-            self._showProbes()
+            slicerui.tick_nodes(self.ui.probesSelector, self.logic.probes(self._parameterNode))
             self._showGallery()
             self._showLicence()
             self._showResult()
         finally:
             self._updating = False
         self._checkCanRun()
-
-    def _showProbes(self):
-        import qt
-
-        selector, chosen = self.ui.probesSelector, self.logic.probes(self._parameterNode)
-        for volume in [*selector.checkedNodes(), *selector.uncheckedNodes()]:
-            selector.setCheckState(volume, qt.Qt.Checked if volume in chosen else qt.Qt.Unchecked)
 
     def onProbesChecked(self):
         if self._parameterNode is not None and not self._updating and not slicer.mrmlScene.IsBatchProcessing():

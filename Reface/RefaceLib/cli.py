@@ -55,6 +55,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="in the input's format; a report is put beside it")
     parser.add_argument("--mode", choices=MODES, default="reface", help="recover: the head is defaced already")
     parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="weights that 'reface train' made, not ours")
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")
     parser.add_argument("--brain-out", type=Path, metavar="FILE", help="write the mask of the brain that was found")
     parser.add_argument(

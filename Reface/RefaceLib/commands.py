@@ -35,6 +35,7 @@ class ImageCommand:
     seed: int = 0
     ears: bool = True
     device: str = "auto"
+    models: Path | None = None  # weights of one's own
     mask_out: Path | None = None
     brain_out: Path | None = None
     apply_to: tuple[tuple[Path, Path], ...] = ()  # (other volume, its output)
@@ -105,7 +106,8 @@ class ImageCommand:
         from RefaceLib import pipeline
 
         options = pipeline.RefaceOptions(mode=self.mode, seed=self.seed, ears=self.ears, device=self.device)
-        result = pipeline.reface_volume(volume, options, progress=progress)
+        models = pipeline.load_models(self.device, self.models) if self.models else None
+        result = pipeline.reface_volume(volume, options, models=models, progress=progress)
         _check_promises(result.counts, self.output)
         return result
 

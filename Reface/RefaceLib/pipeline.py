@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,11 +84,14 @@ class _Run:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def load_models(device: str = "auto") -> Models:
-    """Load all networks onto a device ('auto', 'cpu', 'cuda', 'mps'); they can be used for many volumes."""
+def load_models(device: str = "auto", folder: Path | None = None) -> Models:
+    """Load all networks onto a device ('auto', 'cpu', 'cuda', 'mps'); they can be used for many volumes.
+
+    ``folder``: other weights than the shipped ones, as `reface train` writes them.
+    """
     from RefaceLib import inference, weights
 
-    return weights.load_models(inference.choose_device(device))
+    return weights.load_models(inference.choose_device(device), folder)
 
 
 def reface_volume(

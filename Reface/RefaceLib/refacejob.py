@@ -69,6 +69,7 @@ class RefaceRequest:
     seed: int = 0
     ears: bool = True
     device: str = "auto"
+    models: str = ""  # a folder of weights, empty for the shipped ones
     candidates: int = 1
 
     @property
@@ -173,6 +174,7 @@ class RefaceJob:
         arguments = ["image", self._path("input"), self._path(f"face{self._made}"), "--mode", request.mode]
         arguments += ["--seed", request.seeds[self._made], "--device", request.device]
         arguments += [] if request.ears else ["--no-ears"]
+        arguments += ["--models", request.models] if request.models else []
         if first:  # the mask is the same for every face
             arguments += ["--mask-out", self._path("mask"), "--brain-out", self._path("brain")]
             for index in range(len(request.others)):

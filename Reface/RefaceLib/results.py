@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import slicer
 import vtk
 
 from RefaceLib import faceviews, mrml
-from RefaceLib.errors import InputError, OutputError
+from RefaceLib.errors import InputError, OutputError, RefaceError
 from RefaceLib.io import Volume
 from RefaceLib.refacejob import RefaceAnswer, RefaceRequest
 from RefaceLib.slicerui import translator
@@ -45,7 +46,7 @@ class RefaceResultNodes:
 
 
 def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
-    """A request with copies of the nodes' voxels; `options` are mode, seed, ears, device, candidates.
+    """A request with copies of the nodes' voxels; `options` are mode, seed, ears, device, models, candidates.
 
     Raises InputError or OutputError for nodes that cannot be used.
     """
@@ -137,7 +138,6 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if not text:
         return ""
     report = json.loads(text)
-    model = report.get("model", {})
     lines = [
         _("{name}: {mode}, {seconds} s").format(
             name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
@@ -150,6 +150,21 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         _("Face mask: {volume} ml").format(volume=report["mask_ml"]),
     ]
     if report["mode"] != "deface":
-        made = _("Model: {name} {version}, seed {seed}")
-        lines.append(made.format(name=model.get("name"), version=model.get("version"), seed=report["seed"]))
+        made = _("Model: {model}, seed {seed}")
+        lines.append(made.format(model=_named(report["model"]), seed=report["seed"]))
     return "\n".join([*lines, *report["warnings"]])
+
+
+def model_text(models: str) -> str:
+    """What the window says about the weights in the folder `models` (empty: those of the extension)."""
+    from RefaceLib.weights import about_generator  # imports scipy
+
+    try:
+        return _named(about_generator(Path(models) if models else None))
+    except RefaceError as error:
+        return str(error)
+
+
+def _named(model: Mapping[str, str]) -> str:
+    """Name, version and the beginning of the checksum: weights of one's own may have the name of the shipped ones."""
+    return f"{model['name']} {model['version']} ({model['sha256'][:12]})"

@@ -157,6 +157,13 @@ def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
         selector.setCheckState(node, qt.Qt.Checked if node in nodes else qt.Qt.Unchecked)
 
 
+def once_idle(function: Callable[[], None]) -> None:
+    """Call `function` when the events that are under way have been dealt with, as those of a scene that is read."""
+    import qt
+
+    qt.QTimer.singleShot(0, function)
+
+
 class RunPanel:
     """Runs one job under a QTimer and shows how far it is; Apply and Cancel are enabled as they can be used.
 

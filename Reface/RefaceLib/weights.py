@@ -1,4 +1,4 @@
-"""The shipped weights: a registry, their hashes, and how they become networks."""
+"""The weights, those that are shipped or a folder of one's own: a registry, their hashes, how they become networks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from RefaceLib.networks import FineGenerator, Generator, HeadParserNet
 
 REGISTRY = "registry.json"
+NAMES = ("finder", "parser", "shape", "coarse", "fine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Models:
 
 
 def models_folder() -> Path:
-    """Where the weights are: in the installed package, or beside it in the source tree and in Slicer."""
+    """Where the shipped weights are: in the installed package, or beside it in the source tree and in Slicer."""
     here = Path(__file__).parent
     for folder in (here / "Resources" / "Models", here.parent / "Resources" / "Models"):
         if (folder / REGISTRY).exists():
@@ -45,33 +46,45 @@ def models_folder() -> Path:
 
 
 def read_registry(folder: Path | None = None) -> dict[str, Any]:
-    """The registry: one entry a file of weights, by name ('finder', 'parser', 'shape', 'coarse', 'fine')."""
-    return json.loads(((folder or models_folder()) / REGISTRY).read_text(encoding="utf-8"))
+    """The registry: one entry a file of weights, by name ('finder', 'parser', 'shape', 'coarse', 'fine').
+
+    ``folder``: that of other weights than the shipped ones, as `reface train` writes it. Raises WeightsError where it
+    holds no registry of all five.
+    """
+    path = (folder or models_folder()) / REGISTRY
+    try:
+        registry = json.loads(path.read_text(encoding="utf-8"))
+        complete = all({"file", "sha256"} <= set(registry["models"][name]) for name in NAMES)
+    except (OSError, ValueError, LookupError, TypeError):
+        complete = False
+    if not complete:
+        raise WeightsError(f"{path.parent} holds no weights of Reface: give the folder Models of 'reface train'.")
+    return registry
 
 
-def checked_file(name: str) -> Path:
+def checked_file(name: str, folder: Path | None = None) -> Path:
     """The path of the weights ``name`` after a check of their hash."""
-    folder = models_folder()
     entry = read_registry(folder)["models"][name]
-    path = folder / entry["file"]
+    path = (folder or models_folder()) / entry["file"]
     if not path.exists() or sha256_of(path) != entry["sha256"]:
-        raise WeightsError(f"The weights file {path.name} is missing or damaged: install Reface again.")
+        advice = "export them again" if folder else "install Reface again"
+        raise WeightsError(f"The weights file {path.name} is missing or damaged: {advice}.")
     return path
 
 
-def about_generator() -> dict[str, str]:
+def about_generator(folder: Path | None = None) -> dict[str, str]:
     """Name, version and hash of the generator for the report: the hash covers all files that make the face."""
-    registry = read_registry()
+    registry = read_registry(folder)
     parts = [registry["models"][name]["sha256"] for name in ("shape", "coarse", "fine")]
     joined = hashlib.sha256("".join(parts).encode()).hexdigest()
-    return {"name": registry["name"], "version": registry["version"], "sha256": joined}
+    return {"name": registry.get("name", "own"), "version": registry.get("version", "?"), "sha256": joined}
 
 
-def load_shape_model() -> tuple[ShapeModel, Atlas]:
+def load_shape_model(folder: Path | None = None) -> tuple[ShapeModel, Atlas]:
     """The statistical shape model and its atlas: modes are stored as bytes with one scale a mode."""
     from safetensors.numpy import load_file
 
-    arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape")).items()}
+    arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape", folder)).items()}
     modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
     bends = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
     return ShapeModel(arrays["mean"], modes), Atlas(*(arrays[name] for name in ("picture", "depth", "centre")), bends)
@@ -94,12 +107,15 @@ def _to_bytes(modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(steps).astype(np.int8), scales.astype(np.float32)
 
 
-def _load_network(name: str, network: Any, device: str) -> Any:
+def _load_network(name: str, network: Any, device: str, folder: Path | None = None) -> Any:
     import torch
     from safetensors.torch import load_file
 
-    weights = {key: value.float() for key, value in load_file(checked_file(name)).items()}
-    network.load_state_dict(weights)
+    path = checked_file(name, folder)
+    try:
+        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    except RuntimeError as error:  # other layers, of another version
+        raise WeightsError(f"The weights in {path} do not fit this version of Reface: train them again.") from error
     return network.to(device, memory_format=torch.channels_last_3d).eval().requires_grad_(False)
 
 
@@ -110,19 +126,26 @@ def save_network(path: Path, network: Any) -> None:
     save_file({key: value.detach().cpu().half().contiguous() for key, value in network.state_dict().items()}, path)
 
 
+def load_models(device: str, folder: Path | None = None) -> Models:
+    """All models on ``device`` ('cpu', 'cuda', 'mps'), the shipped ones or those of a ``folder``; loaded once.
+
+    Raises WeightsError for a file that is missing, damaged, or of another version.
+    """
+    return _load_once(device, folder)
+
+
 @cache
-def load_models(device: str) -> Models:
-    """All models on ``device`` ('cpu', 'cuda', 'mps'); raises WeightsError for a missing or damaged file."""
+def _load_once(device: str, folder: Path | None) -> Models:
     from RefaceLib.networks import FineGenerator, Generator, finder_net, parser_net
 
-    shape, atlas = load_shape_model()
+    shape, atlas = load_shape_model(folder)
     return Models(
-        finder=_load_network("finder", finder_net(), device),
-        parser=_load_network("parser", parser_net(), device),
+        finder=_load_network("finder", finder_net(), device, folder),
+        parser=_load_network("parser", parser_net(), device, folder),
         shape=shape,
         atlas=atlas,
-        coarse=_load_network("coarse", Generator(shape.size), device),
-        fine=_load_network("fine", FineGenerator(), device),
+        coarse=_load_network("coarse", Generator(shape.size), device, folder),
+        fine=_load_network("fine", FineGenerator(), device, folder),
         device=device,
-        about=about_generator(),
+        about=about_generator(folder),
     )

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -33,10 +34,12 @@ class FakePipeline(ModuleType):
     def __init__(self):
         super().__init__("RefaceLib.pipeline")
         self.options: RefaceOptions | None = None
+        self.models: Path | None = None
         self.step = lambda: None
         self.counts: dict[str, float] = {}
 
-    def load_models(self, device="auto"):
+    def load_models(self, device="auto", folder=None):
+        self.models = folder
         return None
 
     def reface_volume(self, volume, options=None, *, models=None, progress=None, cancelled=None):
@@ -128,6 +131,11 @@ def test_the_brain_that_was_found_is_written_when_asked_for(folder):
     mask, brain = (read_volume(folder / name).stored for name in ("m.nrrd", "b.nrrd"))
     assert brain.any() and mask.any() and not (brain & mask).any()
     assert json.loads((folder / "out.json").read_text())["also_written"] == ["m.nrrd", "b.nrrd"]
+
+
+def test_weights_of_ones_own_are_loaded_when_asked_for(folder, pipeline):
+    assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--models", "Models"]) == 0
+    assert pipeline.models == Path("Models")
 
 
 def test_the_hash_in_the_report_is_that_of_the_output(folder):

@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from imagefiles import assert_one_sentence
 from phantom import make_phantom
 from RefaceLib.errors import CancelledError, InputError, OutputError, RefaceError
 
@@ -353,13 +354,14 @@ def test_a_saved_scene_keeps_all_parameters_and_the_result(reface, app, widget, 
     widget.onApplyButton()
     wait(widget)
     node.mode, node.ears, node.candidates, node.otherVolumes = Mode.RECOVER, False, 3, [head]
+    node.models = "/own/Models"
     node.outputVolume, node.maskSegmentation = node.resultVolume, node.resultVolume.GetNodeReference(results.MASK_ROLE)
     again = saved_and_read(scene, tmp_path)
     with mock.patch.object(slicer, "mrmlScene", again):
         restored = reface.RefaceLogic().getParameterNode()
         assert restored.inputVolume.GetName() == "Head"
         assert (restored.mode, restored.seed, restored.candidates) == (Mode.RECOVER, 4, 3)
-        assert (restored.ears, restored.device) == (False, Device.CPU)
+        assert (restored.ears, restored.device, restored.models) == (False, Device.CPU, "/own/Models")
         assert [volume.GetName() for volume in restored.otherVolumes] == ["Head"]
         assert restored.outputVolume.GetName() == restored.resultVolume.GetName() == "Head refaced"
         assert restored.maskSegmentation.GetName() == "Head face mask"
@@ -377,6 +379,16 @@ def test_the_window_goes_from_one_parameter_node_to_another(reface, widget, scen
     assert not widget.ui.applyButton.enabled and not widget.ui.otherVolumesSelector.nodes[head]
     widget.ui.parameterNodeSelector.setCurrentNode(first.parameterNode)
     assert widget.ui.applyButton.enabled and widget.ui.otherVolumesSelector.nodes[head]
+
+
+def test_ticks_are_there_after_a_scene_was_read(reface, widget, scene, head):
+    """The selector's list is made after the event that tells of the scene."""
+    widget._parameterNode.otherVolumes = [head]
+    with mock.patch.object(reface.slicerui, "once_idle") as later:
+        scene.InvokeEvent(scene.EndImportEvent)
+        widget.ui.otherVolumesSelector.nodes = {head: 0}
+    later.call_args.args[0]()
+    assert widget.ui.otherVolumesSelector.nodes[head]
 
 
 # ---- the window ----
@@ -408,6 +420,22 @@ def test_ticked_volumes_and_new_faces_become_parameters(widget, head):
     assert len(seeds) > 1 and all(0 <= seed <= refacejob.MAX_SEED for seed in seeds)
 
 
+def test_weights_of_ones_own_can_be_chosen(widget, reface, head, tmp_path):
+    shipped = widget.ui.modelInfoLabel.text
+    assert shipped.startswith("Reface cGAN 1 (")
+    widget.ui.modelsPathLineEdit.emit("currentPathChanged(QString)", str(tmp_path))
+    assert widget._parameterNode.models == widget.ui.modelsPathLineEdit.currentPath == str(tmp_path)
+    assert "holds no weights of Reface" in widget.ui.modelInfoLabel.text
+    widget._parameterNode.models = ""
+    assert widget.ui.modelsPathLineEdit.currentPath == "" and widget.ui.modelInfoLabel.text == shipped
+
+
+def test_a_folder_without_weights_fails_the_run_in_one_sentence(reface, app, head, tmp_path):
+    with pytest.raises(RefaceError, match="holds no weights of Reface") as error:
+        reface.RefaceLogic().process(head, models=str(tmp_path))
+    assert_one_sentence(error)
+
+
 def test_a_run_in_the_window_ends_in_a_result(widget, app, head):
     widget._parameterNode.inputVolume = head
     widget.ui.applyButton.emit("clicked()")
@@ -417,7 +445,8 @@ def test_a_run_in_the_window_ends_in_a_result(widget, app, head):
     result = widget._parameterNode.resultVolume
     assert slicer.util.setSliceViewerLayers.call_args.kwargs["background"] is result
     text = widget.ui.resultLabel.text
-    assert all(words in text for words in ("Head refaced", "of the brain: 0", "ml", "fake 1, seed 0", "A warning."))
+    for words in ("Head refaced", "of the brain: 0", "ml", "fake 1 (00), seed 0", "A warning."):
+        assert words in text
     for name in ("applyButton", "compareButton", "compareSlider", "saveButton", "dicomButton", "reportButton"):
         assert getattr(widget.ui, name).enabled, name
     assert not widget.ui.cancelButton.enabled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from datetime import date
 
 import numpy as np
@@ -53,10 +54,9 @@ def test_the_weights_are_small_enough_to_ship():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An installation with one file of weights, 'fine'."""
+    """An installation whose weights are one small file, 'fine'."""
     (tmp_path / "fine.safetensors").write_bytes(b"weights")
-    entry = {"file": "fine.safetensors", "sha256": weights.sha256_of(tmp_path / "fine.safetensors")}
-    (tmp_path / weights.REGISTRY).write_text(json.dumps({"models": {"fine": entry}}))
+    _install(tmp_path, "fine", tmp_path / "fine.safetensors")
     monkeypatch.setattr(weights, "models_folder", lambda: tmp_path)
     return tmp_path
 
@@ -84,14 +84,15 @@ def test_the_hash_of_the_generator_covers_all_that_makes_a_face(registry, monkey
     for name in ("shape", "coarse", "fine"):
         other = json.loads(json.dumps(registry))
         other["models"][name]["sha256"] = "0" * 64
-        monkeypatch.setattr(weights, "read_registry", lambda other=other: other)
+        monkeypatch.setattr(weights, "read_registry", lambda folder, other=other: other)
         assert weights.about_generator()["sha256"] != before["sha256"]
 
 
 def _install(folder, name, file):
     """Make ``file`` the one file of weights of the installation."""
-    entry = {"file": file.name, "sha256": weights.sha256_of(file)}
-    (folder / weights.REGISTRY).write_text(json.dumps({"models": {name: entry}}))
+    entries = dict.fromkeys(NAMES, {"file": "other.safetensors", "sha256": "0" * 64})
+    entries[name] = {"file": file.name, "sha256": weights.sha256_of(file)}
+    (folder / weights.REGISTRY).write_text(json.dumps({"models": entries}))
 
 
 def test_a_shape_model_comes_back_from_its_file(folder):
@@ -141,3 +142,44 @@ def test_models_are_loaded_once(models):
     assert weights.load_models("cpu") is models
     assert models.about == weights.about_generator() and models.device == "cpu"
     assert models.shape.size == len(models.atlas.modes)
+
+
+# ---- weights of one's own ----
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A copy of the shipped weights, as `reface train` would write them."""
+    return shutil.copytree(weights.models_folder(), tmp_path / "Models")
+
+
+def test_weights_of_ones_own_make_the_face(own, models):
+    again = weights.load_models("cpu", own)
+    assert again is not models and again.about == models.about
+    assert weights.load_models("cpu", own) is again
+
+
+def test_weights_of_another_version_are_told_in_a_sentence(own):
+    weights.save_network(own / "fine.safetensors", FineGenerator(widths=(8, 8)))
+    registry = weights.read_registry(own)
+    registry["models"]["fine"]["sha256"] = weights.sha256_of(own / "fine.safetensors")
+    (own / weights.REGISTRY).write_text(json.dumps(registry))
+    with pytest.raises(WeightsError, match="do not fit this version") as error:
+        weights.load_models("cpu", own)
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("registry", [None, "{", "[]", '{"models": {}}', '{"models": {"fine": 1}}'])
+def test_a_folder_without_a_registry_is_no_folder_of_weights(registry, tmp_path):
+    if registry:
+        (tmp_path / weights.REGISTRY).write_text(registry)
+    with pytest.raises(WeightsError, match="holds no weights of Reface") as error:
+        weights.about_generator(tmp_path)
+    assert_one_sentence(error)
+
+
+def test_a_damaged_file_of_ones_own_does_not_ask_to_install_again(own):
+    (own / "coarse.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match="export them again") as error:
+        weights.load_models("cpu", own)
+    assert_one_sentence(error)
