@@ -21,7 +21,8 @@ _DIMMEST = 0.3  # of white matter: scalp is never dimmer
 CLIP = 16.0  # mm: distances beyond it say nothing about the surface
 SPACING = 4.0  # mm of the model's raster; distances are smooth
 FIELD_SPACING = 8.0  # mm of the raster of the atlas's displacements, which are smoother still
-_REACHES_MM = (20.0, 8.0, 4.0)
+_REACHES_MM, _SHARE = (20.0, 8.0, 4.0), 0.03  # how far a misfit is carried on, and the weight at which it has faded
+_NEAR_REACHES_MM, _NEAR_SHARE = (4.0, 2.5), 0.01
 LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
 RING = 12.0  # mm: how far from the mask the visible skin has a say
 _CUT_MM = 2.0
@@ -137,28 +138,34 @@ def signed_distance(head: np.ndarray, spacing: float) -> np.ndarray:
     return np.clip(inside - outside, -CLIP, CLIP).astype(np.float32)
 
 
-def trusted(distance: np.ndarray, hidden: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+def trusted(
+    distance: np.ndarray, hidden: np.ndarray, spacing: float, margin: float = _CUT_MM
+) -> tuple[np.ndarray, np.ndarray]:
     """Which voxels' distance is sure though ``hidden`` voxels are unknown, and each voxel's distance to the hidden.
 
     A distance is sure where the skin is nearer than the next hidden voxel: no hidden skin can be nearer. It must be
-    nearer by _CUT_MM: where a face was cut off, the cut may be taken for skin.
+    nearer by ``margin`` (mm): where a face was cut off, the cut may be taken for skin.
     """
     away = ndimage.distance_transform_edt(~hidden, sampling=spacing).astype(np.float32)
-    return (~hidden) & (np.abs(distance) < away - _CUT_MM), away
+    return (~hidden) & (np.abs(distance) < away - margin), away
 
 
-def misfit(shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float) -> np.ndarray:
+def misfit(
+    shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float,
+    reaches: tuple[float, ...] = _REACHES_MM, share: float = _SHARE,
+) -> np.ndarray:  # fmt: skip
     """How far a drawn ``shape`` (mm) is from the visible skin: its error where ``sure``, and carried on from there.
 
-    A head that is wider than drawn is so for some centimetres into the face; the rest of the error fades sooner.
+    A head that is wider than drawn is so for some centimetres into the face; the rest of the error fades sooner. Each
+    of the ``reaches`` (mm) carries on what those before it left.
     """
     # Deep inside and far outside both are clipped, and their difference says nothing.
     weight = (sure & (np.abs(distance) < CLIP / 2)).astype(np.float32)
     error = np.clip(distance - shape, -LONGEST, LONGEST)
     carried = np.zeros_like(error)
-    for reach in _REACHES_MM:
+    for reach in reaches:
         missing, spread = (ndimage.gaussian_filter(a, reach / spacing) for a in ((error - carried) * weight, weight))
-        carried = carried + missing / (spread + 0.03)
+        carried = carried + missing / (spread + share)
     return carried.astype(np.float32)
 
 
@@ -203,7 +210,10 @@ def condition(
         code = model.project(small, to_raster(view.astype(np.float32), 2.0, SPACING) > 0.99)
     else:
         code = model.draw(rng, small, sure & (away < RING))
-    return meet(atlas, code, atlas.field(code), small, sure)
+    told = meet(atlas, code, atlas.field(code), small, sure)
+    # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
+    sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
+    return _move(atlas, told, misfit(told.shape, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE))
 
 
 def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
@@ -213,7 +223,12 @@ def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray
     """
     drawn = bend(atlas.depth, field)
     error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
-    slope = np.stack(np.gradient(drawn, 2.0))  # of the depth: the normal
-    field = field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
+    return _move(atlas, Told(code, drawn, drawn, field), error)
+
+
+def _move(atlas: Atlas, told: Told, error: np.ndarray) -> Told:
+    """The face of ``told`` with its skin moved outwards along its normals by ``error`` (96, 88, 88) in mm."""
+    slope = np.stack(np.gradient(told.shape, 2.0))  # of the depth: the normal
+    field = told.field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
     picture, shape = atlas.bend(field)
-    return Told(code, shape, picture, field)
+    return Told(told.code, shape, picture, field)

@@ -196,6 +196,35 @@ def test_a_raw_head_gets_a_face(small_head, refaced):
     _assert_a_face(small_head.values(), refaced.stored.astype(float), refaced.mask, refaced.mask)
 
 
+def _skin(values, level):
+    """Where values rise to ``level`` first, from the front along axis 1, in voxels: (I, K), NaN where nowhere."""
+    front = values[:, ::-1] > level
+    first = front.argmax(axis=1)
+    i, k = np.indices(first.shape)
+    low, high = (values[:, ::-1][i, np.maximum(first - step, 0), k] for step in (1, 0))
+    place = values.shape[1] - 1 - (first - (high - level) / np.maximum(high - low, 1))
+    return np.where(front.any(axis=1) & (first > 0), place, np.nan)
+
+
+ABOVE, BELOW = np.arange(1, 5), np.arange(4)  # rows of 2 mm, from the edge
+
+
+def test_no_step_and_no_blur_tell_where_the_new_face_begins(small_head, refaced):
+    """On the forehead, lines along the skin above and below the mask's upper edge meet there; and it is as sharp."""
+    after = refaced.stored.astype(float)
+    half, middle = (_skin(after, share * WHITE) for share in (0.27, 0.1))
+    columns = np.arange(small_head.stored.shape[0] // 2 - 12, small_head.stored.shape[0] // 2 + 12)  # 48 mm
+    steps, widths = [], []
+    for i in columns:
+        painted = [k for k in np.flatnonzero(np.isfinite(half[i])) if refaced.mask[i, int(half[i, k]), k]]
+        top = max(painted)
+        above, below = (np.polyval(np.polyfit(k, half[i, k], 1), top + 0.5) for k in (top + ABOVE, top - BELOW))
+        steps.append(2.0 * (below - above))
+        widths.append(2.0 * np.nanmedian((middle - half)[i, top - 20 : top - 1]))
+    assert np.median(np.abs(steps)) < 1.0  # mm
+    assert np.median(widths) < 2.0  # mm, of the rise from 0.1 to 0.27 of white matter: a voxel
+
+
 def test_a_head_that_we_defaced_gets_a_face_when_its_mask_is_estimated_anew(small_head, defaced, models):
     result = reface_volume(Volume(stored=defaced.stored, affine=small_head.affine), CPU, models=models)
     flesh = defaced.mask & result.mask & (small_head.stored > TISSUE)

@@ -159,6 +159,16 @@ def test_the_atlas_meets_the_visible_skin(model):
     assert told.atlas[edge].mean() > 0.6
 
 
+def test_the_atlas_meets_the_skin_right_beside_the_mask(model):
+    """To a part of a voxel of 2 mm: what is left is a step that everybody sees."""
+    mask, y = _place(2.0)[1] > 60, _place(2.0)[1]
+    for radius in (67, 74):
+        ball = _ball(radius)
+        told = _told(model, ball, mask, own=False)
+        edge = (np.abs(ball) < 1.0) & (y > 54) & ~mask
+        assert np.abs((told.shape - ball)[edge]).mean() < 0.1
+
+
 def test_the_own_code_of_a_head_is_told_for_reconstruction(model, front):
     code = np.array([1.0, 1.0, -0.5])
     distance = shapemodel.to_raster(model.shape(code), shapemodel.SPACING, 2.0)
