@@ -1,7 +1,8 @@
 """How a command line of the extension runs: its errors as one sentence, its exit codes, the options of every command.
 
 Exit codes: 0 for success, 1 for an error of the program or too little memory, 2 for input or options that cannot be
-used, 130 when stopped. With REFACE_DEBUG=1 in the environment, errors of the program come with a traceback.
+used, 130 when stopped, 141 when nobody reads the output any more. With REFACE_DEBUG=1 in the environment, errors of the
+program come with a traceback.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except (KeyboardInterrupt, CancelledError):
         return _fail(program, command, command.stopped if command else "stopped", 130)
+    except BrokenPipeError:  # as `reface demo out | head -1`: nobody reads on, and nobody would read of an error
+        with contextlib.suppress(OSError, ValueError):  # what is still in the buffer must not fail at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except RefaceError as error:
         return _fail(program, command, str(error), 2)
     except Exception as error:  # anything else is an error of the program; the user still gets a sentence

@@ -329,6 +329,12 @@ def test_errors_for_programs_are_json_too(folder, pipeline, capsys):
     assert last == {"error": "The volume holds no head.", "exit_code": 2}
 
 
+def test_a_reader_who_has_enough_sees_no_error(folder, pipeline, monkeypatch, capsys):
+    monkeypatch.setattr(cli.DemoCommand, "run", raising(BrokenPipeError(32, "Broken pipe")))
+    assert cli.main(["demo", "out"]) == 141
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_bar_is_one_line_that_goes_away():
     stream = Terminal()
     bar = console.Bar(stream)

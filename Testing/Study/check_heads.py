@@ -225,7 +225,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="the first heads only; validation heads come first")
     parser.add_argument("--heads", nargs="+", metavar="ID", help="these heads only")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
-    parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="pictures of 12 heads")
+    parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="pictures of some heads")
+    parser.add_argument("--sheet-heads", type=int, default=sheet.SHEET_HEADS, metavar="N", help="so many (%(default)s)")
     parser.add_argument("--with-originals", action="store_true", help="true faces too: never publish such a sheet")
     return parser.parse_args()
 
@@ -247,7 +248,7 @@ def main() -> int:
     (given.out / "heads.md").write_text(text, encoding="utf-8")
     print(text)
     if given.contact_sheet:
-        names = sheet.choose([row for row in rows if row["status"] == "ok"])
+        names = sheet.choose([row for row in rows if row["status"] == "ok"], given.sheet_heads)
         strips = [given.out / f"{name}.png" for name in names]
         sheet.write_sheet(given.contact_sheet, strips, with_originals=given.with_originals)
     return 1 if table.broken(rows) else 0

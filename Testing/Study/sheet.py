@@ -21,7 +21,7 @@ TILE = 256  # pixels
 TILES = ("original front", "refaced front", "refaced three-quarter", "refaced sagittal")
 LARGEST = 1_500_000  # bytes of a contact sheet
 SHEET_HEADS, SHEET_COLUMNS = 12, 2
-_FINE_HEADS = 4  # of SHEET_HEADS, those without labels: they are the ones of 1 mm
+_FINE_HEADS = 4  # of a sheet, those without labels: they are the ones of 1 mm
 _SLICE_MM = 220.0
 
 
@@ -49,11 +49,11 @@ def sagittal(values: np.ndarray, affine: np.ndarray, landmarks: Landmarks) -> np
     return np.clip((cut - low) / max(high - low, 1e-6), 0.0, 1.0) * 255
 
 
-def choose(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names for a sheet: some heads without labels (the fine ones), the rest evenly from the validation list."""
+def choose(rows: Sequence[Mapping[str, Any]], heads: int = SHEET_HEADS) -> list[str]:
+    """Names for a sheet of so many heads: some heads without labels (the fine ones), the rest evenly from the validation list."""
     fine = [row["name"] for row in rows if "brain_dice" not in row][:_FINE_HEADS]
     coarse = [row["name"] for row in rows if "brain_dice" in row and row["validation"]]
-    wanted = min(SHEET_HEADS - len(fine), len(coarse))
+    wanted = min(heads - len(fine), len(coarse))
     even = np.linspace(0, len(coarse) - 1, wanted).round().astype(int) if wanted else []
     return [coarse[i] for i in even] + fine
 
