@@ -50,7 +50,7 @@ def sagittal(values: np.ndarray, affine: np.ndarray, landmarks: Landmarks) -> np
 
 
 def choose(rows: Sequence[Mapping[str, Any]], heads: int = SHEET_HEADS) -> list[str]:
-    """Names for a sheet of so many heads: some heads without labels (the fine ones), the rest evenly from the validation list."""
+    """Names for a sheet of so many: a few heads without labels (the fine ones), else evenly of the validation list."""
     fine = [row["name"] for row in rows if "brain_dice" not in row][:_FINE_HEADS]
     coarse = [row["name"] for row in rows if "brain_dice" in row and row["validation"]]
     wanted = min(heads - len(fine), len(coarse))
