@@ -9,6 +9,7 @@ sample of that posterior: it fits forehead, temples and neck, and everything els
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -26,6 +27,7 @@ _NEAR_REACHES_MM, _NEAR_SHARE = (4.0, 2.5), 0.01
 LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
 RING = 12.0  # mm: how far from the mask the visible skin has a say
 _CUT_MM = 2.0
+_OPENING = 6.0  # mm: the radius of a ball that does not pass through nostrils and lips
 _OBSERVATION_SD = 60.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
 _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
 _OWN_BOUND = 3.0
@@ -77,6 +79,17 @@ class Atlas:
     depth: np.ndarray
     centre: np.ndarray
     modes: np.ndarray
+
+    @cached_property
+    def solid(self) -> np.ndarray:
+        """The depth under the outer skin alone (mm): sinuses, the nose and the mouth are inside the head."""
+        ball = geometry.ball(_OPENING, np.diag([2.0, 2.0, 2.0, 1.0]))
+        pad = len(ball)
+        closed = _filled(ndimage.binary_dilation(np.pad(self.depth > 0, pad, mode="edge"), ball))
+        inside = ndimage.binary_erosion(closed, ball, border_value=1)[(slice(pad, -pad),) * 3] | (self.depth > 0)
+        under = ndimage.distance_transform_edt(inside, sampling=2.0) - 1.0  # from the voxel's middle to its face
+        # Only where a sinus is nearer than the skin: a distance that was measured on a raster has steps.
+        return np.where(inside & (under > self.depth + 2.5), np.minimum(under, CLIP), self.depth).astype(np.float32)
 
     def field(self, code: np.ndarray) -> np.ndarray:
         """The displacements (3, 96, 88, 88) in mm of a code (K,)."""
@@ -213,7 +226,9 @@ def condition(
     told = meet(atlas, code, atlas.field(code), small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
-    return _move(atlas, told, misfit(told.shape, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE))
+    drawn = bend(atlas.solid, told.field)
+    error = misfit(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
+    return _moved(atlas, code, told.field, drawn, error)
 
 
 def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
@@ -221,14 +236,18 @@ def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray
 
     ``distance`` (mm) and where it is ``sure`` (bool) are on the raster of SPACING.
     """
-    drawn = bend(atlas.depth, field)
+    drawn = bend(atlas.solid, field)
     error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
-    return _move(atlas, Told(code, drawn, drawn, field), error)
+    return _moved(atlas, code, field, drawn, error)
 
 
-def _move(atlas: Atlas, told: Told, error: np.ndarray) -> Told:
-    """The face of ``told`` with its skin moved outwards along its normals by ``error`` (96, 88, 88) in mm."""
-    slope = np.stack(np.gradient(told.shape, 2.0))  # of the depth: the normal
-    field = told.field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
+def _moved(atlas: Atlas, code: np.ndarray, field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> Told:
+    """The atlas bent by ``field``, its skin moved outwards along the normals by ``error`` (96, 88, 88) in mm.
+
+    ``drawn`` is the bent depth under the outer skin: along the normals of a sinus, skin and sinus would move against
+    each other, and the skin could tear.
+    """
+    slope = np.stack(np.gradient(drawn, 2.0))
+    field = field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
     picture, shape = atlas.bend(field)
-    return Told(told.code, shape, picture, field)
+    return Told(code, shape, picture, field)

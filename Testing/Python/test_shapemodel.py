@@ -130,12 +130,12 @@ def _ball(radius):
     return np.clip(radius - np.sqrt(x**2 + (y - 10) ** 2 + (z + 50) ** 2), -16, 16).astype(np.float32)
 
 
-def _told(model, distance, mask, **options):
+def _told(model, distance, mask, depth=None, **options):
     """As ``condition``, with an atlas of the mean head whose nose comes forward with the first mode."""
     shape = canonical.box(shapemodel.FIELD_SPACING).shape
     modes = np.zeros((3, 3, *shape), np.float32)
     modes[HIDDEN, 1] = -4.0
-    depth = _ball(70)
+    depth = _ball(70) if depth is None else depth
     atlas = Atlas((depth > 0).astype(np.float32), depth, np.zeros((3, *shape), np.float32), modes)
     rng = np.random.default_rng(1)
     return shapemodel.condition(model, atlas, rng, distance, mask, np.ones_like(mask), **options)
@@ -167,6 +167,31 @@ def test_the_atlas_meets_the_skin_right_beside_the_mask(model):
         told = _told(model, ball, mask, own=False)
         edge = (np.abs(ball) < 1.0) & (y > 54) & ~mask
         assert np.abs((told.shape - ball)[edge]).mean() < 0.1
+
+
+def _with_sinus():
+    """Depth of a ball with a frontal sinus, 5 mm under its skin, right beside the mask."""
+    x, y, z = _place(2.0)
+    to_sinus = np.sqrt(x**2 + (y - 54) ** 2 + (z - (-50 + np.sqrt(57**2 - 44**2))) ** 2) - 8
+    return np.minimum(_ball(70), to_sinus).astype(np.float32)
+
+
+def test_the_depth_under_the_outer_skin_knows_no_sinus():
+    nothing = np.zeros((3, *canonical.box(shapemodel.FIELD_SPACING).shape), np.float32)
+    depth, bare = _with_sinus(), _ball(70)
+    solid = Atlas(depth, depth, nothing, nothing[None]).solid
+    assert (depth < 0).sum() > (bare < 0).sum() + 200  # there is one
+    assert np.array_equal(solid > 0, bare > 0)
+    front = _place(2.0)[1] > 0  # the box cuts the back of the ball
+    assert np.abs(solid - bare)[(bare < 8) & front].max() < 4.0  # mm: two steps of the raster
+
+
+def test_skin_before_a_sinus_is_moved_and_does_not_tear(model):
+    """A head that is 4 mm smaller: along the normals of its wall, the sinus would come through the skin."""
+    mask = _place(2.0)[1] > 60
+    told = _told(model, _ball(66), mask, depth=_with_sinus(), own=False)
+    skin = (np.abs(_ball(66) - 2.0) < 1.0) & (_place(2.0)[1] > 40)
+    assert (told.shape[skin] > 0).mean() > 0.995
 
 
 def test_the_own_code_of_a_head_is_told_for_reconstruction(model, front):
