@@ -27,11 +27,14 @@ _NEAR_REACHES_MM, _NEAR_SHARE = (4.0, 2.5), 0.01
 LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
 RING = 12.0  # mm: how far from the mask the visible skin has a say
 _CUT_MM = 2.0
+_AIR_MM, _LESS = 2.0, np.float32(0.85)
 _OPENING = 6.0  # mm: the radius of a ball that does not pass through nostrils and lips
 _OBSERVATION_SD = 60.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
 _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
-_OWN_BOUND = 3.0
-_BOUND = 2.0  # codes beyond two standard deviations are not drawn: rare shapes look wrong sooner than new
+_BOUND = 3.0  # standard deviations: about the largest codes of real heads
+# Chance is stretched by it. Registered heads are smoother than heads are, and so are their components: drawn as often
+# as they occur, they make faces that are twice as similar to each other as those of people.
+_SPREAD = 2.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +55,13 @@ class ShapeModel:
     def project(self, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
         """The code (K,) that explains the ``known`` voxels (bool) of a signed distance best, with a small prior."""
         mean, _ = self._posterior(distance, known, sd=_OWN_SD)
-        return np.clip(mean, -_OWN_BOUND, _OWN_BOUND).astype(np.float32)
+        return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
 
     def draw(self, rng: np.random.Generator, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
         """A random code (K,) of the posterior given the visible skin (``known`` voxels of ``distance``)."""
         mean, root = self._posterior(distance, known, sd=_OBSERVATION_SD)
-        noise = np.clip(rng.standard_normal(self.size), -_BOUND, _BOUND)
-        return np.clip(mean + root @ noise, -_BOUND, _BOUND).astype(np.float32)
+        code = mean + _SPREAD * (root @ rng.standard_normal(self.size))
+        return np.clip(code, -_BOUND, _BOUND).astype(np.float32)
 
     def _posterior(self, distance: np.ndarray, known: np.ndarray, sd: float) -> tuple[np.ndarray, np.ndarray]:
         """Mean (K,) and a square root of the covariance (K, K) of the code given the known voxels."""
@@ -222,13 +225,22 @@ def condition(
     if own:
         code = model.project(small, to_raster(view.astype(np.float32), 2.0, SPACING) > 0.99)
     else:
-        code = model.draw(rng, small, sure & (away < RING))
+        code = _within_the_box(atlas, model.draw(rng, small, sure & (away < RING)))
     told = meet(atlas, code, atlas.field(code), small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
     drawn = bend(atlas.solid, told.field)
     error = misfit(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
     return _moved(atlas, code, told.field, drawn, error)
+
+
+def _within_the_box(atlas: Atlas, code: np.ndarray) -> np.ndarray:
+    """A code (K,) like this one whose nose does not reach the front of the box, where it would be cut off."""
+    for _ in range(10):
+        if (bend(atlas.depth, atlas.field(code))[:, -1] < -_AIR_MM).all():
+            break
+        code = _LESS * code
+    return code
 
 
 def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:

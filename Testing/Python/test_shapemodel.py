@@ -60,15 +60,17 @@ def test_a_drawn_face_fits_what_is_seen_and_is_chance_where_nothing_is(model):
     target = model.shape(np.array([1.5, 1.5, 0]))
     codes = np.array([model.draw(np.random.default_rng(n), target, seen) for n in range(200)])
     assert codes.dtype == np.float32
-    assert abs(codes[:, SEEN].mean() - 1.5) < 0.25 and codes[:, SEEN].std() < 0.5
+    assert abs(codes[:, SEEN].mean() - 1.5) < 0.25 and codes[:, SEEN].std() < 0.6
     assert abs(codes[:, HIDDEN].mean()) < 0.3 and codes[:, HIDDEN].std() > 0.7
 
 
-def test_no_drawn_code_is_beyond_two_standard_deviations(model):
+def test_chance_is_stretched_and_bounded(model):
+    """Where nothing is known: to more than a standard deviation, so that faces differ as those of people do."""
     everywhere = np.ones(model.mean.shape, bool)
+    codes = np.array([model.draw(np.random.default_rng(n), model.mean, ~everywhere) for n in range(300)])
+    assert 1.6 < codes.std() < 2.1 and np.abs(codes).max() == 3
     for n in range(20):
-        assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 2
-        assert np.abs(model.draw(np.random.default_rng(n), model.mean, ~everywhere)).max() <= 2
+        assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 3
 
 
 def test_the_same_seed_draws_the_same_code(model):
@@ -192,6 +194,16 @@ def test_skin_before_a_sinus_is_moved_and_does_not_tear(model):
     told = _told(model, _ball(66), mask, depth=_with_sinus(), own=False)
     skin = (np.abs(_ball(66) - 2.0) < 1.0) & (_place(2.0)[1] > 40)
     assert (told.shape[skin] > 0).mean() > 0.995
+
+
+def test_no_drawn_nose_is_cut_off_by_the_box(model, front, monkeypatch):
+    """The first mode brings the nose forward by 4 mm a standard deviation; 15 of them would reach the front."""
+    drawn = np.array([20.0, 0, 0], np.float32)
+    monkeypatch.setattr(ShapeModel, "draw", lambda *arguments: drawn)
+    x, y, z = _place(2.0)
+    nose = np.minimum(6 - np.hypot(x, z + 50), 100 - y)
+    told = _told(model, _ball(70), front, depth=np.clip(np.maximum(_ball(70), nose), -16, 16), own=False)
+    assert (told.shape[:, -1] < 0).all() and 1 < told.code[HIDDEN] < 20
 
 
 def test_the_own_code_of_a_head_is_told_for_reconstruction(model, front):
