@@ -27,7 +27,7 @@ _NEAR_REACHES_MM, _NEAR_SHARE = (4.0, 2.5), 0.01
 LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
 RING = 12.0  # mm: how far from the mask the visible skin has a say
 _CUT_MM = 2.0
-_AIR_MM, _LESS = 2.0, np.float32(0.85)
+_AIR_MM = 2.0  # before a nose
 _OPENING = 6.0  # mm: the radius of a ball that does not pass through nostrils and lips
 _OBSERVATION_SD = 60.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
 _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
@@ -235,12 +235,16 @@ def condition(
 
 
 def _within_the_box(atlas: Atlas, code: np.ndarray) -> np.ndarray:
-    """A code (K,) like this one whose nose does not reach the front of the box, where it would be cut off."""
-    for _ in range(10):
-        if (bend(atlas.depth, atlas.field(code))[:, -1] < -_AIR_MM).all():
+    """The nearest code (K,) to this one whose nose does not reach the front of the box, where it would be cut off."""
+    step = int(FIELD_SPACING / 2.0)
+    for _ in range(8):  # the voxel that is the deepest in the nose is put right, and again
+        front = bend(atlas.depth, atlas.field(code))[:, -1]
+        x, z = np.unravel_index(front.argmax(), front.shape)
+        if front[x, z] < -_AIR_MM:
             break
-        code = _LESS * code
-    return code
+        forward = atlas.modes[:, 1, x // step, -1, z // step]
+        code = code + forward * ((front[x, z] + _AIR_MM) / max(float((forward**2).sum()), 1e-6))
+    return np.clip(code, -_BOUND, _BOUND).astype(np.float32)
 
 
 def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
