@@ -40,11 +40,16 @@ BOX_SIZE = np.array([192.0, 176.0, 176.0])  # mm: face, ears, brow and throat, a
 BOX_CORNER = np.array([-96.0, -50.0, -146.0])  # its right-most is +96: the corner with the least coordinates
 
 
-def box(spacing: float) -> Grid:
-    """The generator's box as a grid of ``spacing`` mm (2: 96 x 88 x 88 voxels; 1: 192 x 176 x 176)."""
+BEHIND = 16.0  # mm behind the box, which ends where the ears do: there the skin to meet begins
+
+
+def box(spacing: float, behind: float = 0.0) -> Grid:
+    """The generator's box as a grid of ``spacing`` mm (2: 96 x 88 x 88 voxels; 1: 192 x 176 x 176), and ``behind`` mm
+    more at its back."""
     affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = BOX_CORNER + spacing / 2
-    return Grid(tuple(int(n) for n in np.rint(BOX_SIZE / spacing)), affine)
+    more = np.array([0.0, behind, 0.0])
+    affine[:3, 3] = BOX_CORNER - more + spacing / 2
+    return Grid(tuple(int(n) for n in np.rint((BOX_SIZE + more) / spacing)), affine)
 
 
 HEAD_SIZE = np.array([192.0, 240.0, 240.0])  # mm: all of the head, for the parser

@@ -49,7 +49,7 @@ def paint(
     (I, J, K) bool, ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
     """
     frame = brain_frame(parse.points, parse.certainty)
-    grid = canonical.box(1.0)
+    grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, brain & ~mask)
     sampled = geometry.resample(values, affine, world)
@@ -57,15 +57,17 @@ def paint(
     # Any share of a blank voxel makes a voxel of the box hidden: interpolation must not mix blanks into the picture.
     hidden = geometry.resample(mask.astype(np.float32), affine, world) > 1e-3
     visible = np.where(view & ~hidden, np.clip(scale.normalise(sampled), 0, 2), 0).astype(np.float32)
-    head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, geometry.Grid(
-        canonical.box(2.0).shape, frame @ canonical.box(2.0).affine)) > 0.5  # fmt: skip
+    coarse_grid = canonical.box(2.0, canonical.BEHIND)
+    coarse_world = geometry.Grid(coarse_grid.shape, frame @ coarse_grid.affine)
+    head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, coarse_world) > 0.5
     code, shape, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
+    visible, hidden, view = (a[:, int(canonical.BEHIND) :] for a in (visible, hidden, view))
     if cancelled and cancelled():
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     picture *= np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _DEPTHS, _SHARPENING).astype(np.float32)
     picture = _match_edges(picture, visible, hidden, view)
-    return Painting(scale.restore(picture), world.affine, code, scale)
+    return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, code, scale)
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
@@ -76,7 +78,7 @@ def _halve(field: np.ndarray) -> np.ndarray:
 def _paint_coarse(
     visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The code, and shape (mm) and picture (96, 88, 88) at 2 mm."""
+    """The code, and shape (mm) and picture (96, 88, 88) at 2 mm. What is given goes on behind the box."""
     import torch
 
     mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
@@ -86,6 +88,7 @@ def _paint_coarse(
     distance = shapemodel.signed_distance(whole, 2.0)
     rng = np.random.default_rng(seed)
     told = shapemodel.condition(models.shape, models.atlas, rng, distance, mask, seen, own=False)
+    small, mask, seen = (a[:, -told.shape.shape[1] :] for a in (small, mask, seen))
     inputs = [small * ~mask, mask, told.shape / shapemodel.CLIP, told.atlas, seen]
     with torch.inference_mode(), precision(models.device):
         tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -29,12 +30,13 @@ RING = 12.0  # mm: how far from the mask the visible skin has a say
 _CUT_MM = 2.0
 _AIR_MM = 2.0  # before a nose
 _OPENING = 6.0  # mm: the radius of a ball that does not pass through nostrils and lips
-_OBSERVATION_SD = 60.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
+_OBSERVATION_SD = 30.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
 _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
-_BOUND = 3.0  # standard deviations: about the largest codes of real heads
-# Chance is stretched by it. Registered heads are smoother than heads are, and so are their components: drawn as often
-# as they occur, they make faces that are twice as similar to each other as those of people.
-_SPREAD = 2.2
+_BOUND = 3.5  # standard deviations: a little more than the largest codes of real heads
+# Chance is stretched: registered heads are smoother than heads are, and faces drawn as often as they occur are twice as
+# similar to each other as people's. The first component is stretched by the first factor, those from the last of
+# _STRETCHED on by the second: the first are the size of head and jaw, and stretched they make caricatures.
+_STRETCHED, _SPREAD = (0, 20), (1.0, 2.4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,8 @@ class ShapeModel:
     def draw(self, rng: np.random.Generator, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
         """A random code (K,) of the posterior given the visible skin (``known`` voxels of ``distance``)."""
         mean, root = self._posterior(distance, known, sd=_OBSERVATION_SD)
-        code = mean + _SPREAD * (root @ rng.standard_normal(self.size))
+        spread = np.interp(np.arange(self.size), _STRETCHED, _SPREAD)
+        code = mean + spread * (root @ rng.standard_normal(self.size))
         return np.clip(code, -_BOUND, _BOUND).astype(np.float32)
 
     def _posterior(self, distance: np.ndarray, known: np.ndarray, sd: float) -> tuple[np.ndarray, np.ndarray]:
@@ -216,21 +219,23 @@ def condition(
 ) -> Told:  # fmt: skip
     """The face that the generator is told to paint on a head of signed ``distance`` (2 mm).
 
-    ``mask`` and ``view`` (in the field of view) are bool at 2 mm. ``own``: the code is the head's own, for training
-    by reconstruction. Else it is drawn given what lies outside of ``mask``.
+    ``mask`` and ``view`` (in the field of view) are bool at 2 mm; they and ``distance`` may go on behind the box.
+    ``own``: the code is the head's own, for training by reconstruction. Else it is drawn given what lies outside of
+    ``mask``.
     """
     small = to_raster(distance, 2.0, SPACING)
     hidden = to_raster((mask | ~view).astype(np.float32), 2.0, SPACING) > 0.01
     sure, away = trusted(small, hidden, SPACING)
+    box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
     if own:
-        code = model.project(small, to_raster(view.astype(np.float32), 2.0, SPACING) > 0.99)
+        code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
     else:
-        code = _within_the_box(atlas, model.draw(rng, small, sure & (away < RING)))
+        code = _within_the_box(atlas, model.draw(rng, small[box], (sure & (away < RING))[box]))
     told = meet(atlas, code, atlas.field(code), small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
     drawn = bend(atlas.solid, told.field)
-    error = misfit(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
+    error = _misfit_of_the_box(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
     return _moved(atlas, code, told.field, drawn, error)
 
 
@@ -250,11 +255,18 @@ def _within_the_box(atlas: Atlas, code: np.ndarray) -> np.ndarray:
 def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
     """The atlas bent by ``field``, and then moved along the normals of its skin until it meets the skin that is known.
 
-    ``distance`` (mm) and where it is ``sure`` (bool) are on the raster of SPACING.
+    ``distance`` (mm) and where it is ``sure`` (bool) are on the raster of SPACING, and may go on behind the box.
     """
     drawn = bend(atlas.solid, field)
-    error = to_raster(misfit(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
+    error = to_raster(_misfit_of_the_box(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
     return _moved(atlas, code, field, drawn, error)
+
+
+def _misfit_of_the_box(drawn: np.ndarray, distance: np.ndarray, *visible: Any) -> np.ndarray:
+    """``misfit`` of a head ``drawn`` in the box alone, which goes on behind it as it ends there."""
+    behind = distance.shape[1] - drawn.shape[1]
+    whole = np.pad(drawn, ((0, 0), (behind, 0), (0, 0)), mode="reflect", reflect_type="odd")
+    return misfit(np.clip(whole, -CLIP, CLIP), distance, *visible)[:, behind:]
 
 
 def _moved(atlas: Atlas, code: np.ndarray, field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> Told:
