@@ -331,6 +331,20 @@ def test_the_atlas_bent_to_a_heads_own_code_is_nearer_to_the_head(phantom_boxes,
     assert errors[1] + errors[3] < errors[0] + errors[2]
 
 
+def test_the_face_model_is_the_mean_of_the_heads_whose_scans_show_the_skin(phantom_boxes, face_model):
+    """A model that is 3 mm too wide, as one is made of scans that end beside the ears, is put right."""
+    model, made = face_model
+    sign = np.where(np.arange(atlas.fields_shape()[1]) < atlas.fields_shape()[1] // 2, -1, 1)[:, None, None]
+    wide = dataclasses.replace(made, centre=made.centre - 3.0 * np.stack([sign, 0 * sign, 0 * sign]).astype(np.float32))
+    errors = []
+    for centred in (wide, atlas.recentred(phantom_boxes, model, wide)[1]):
+        drawn = centred.bend(centred.field(np.zeros(2)))[1]
+        side = np.abs(drawn) < 4
+        side[20:-20] = False
+        errors.append(np.mean([(box.distance - drawn)[side & box.view].mean() for box in phantom_boxes]))
+    assert errors[0] < -1.5 and abs(errors[1]) < 0.8
+
+
 def test_components_give_back_data_of_low_rank_though_some_of_it_is_unknown():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 300)) + 5
