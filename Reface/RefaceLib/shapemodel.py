@@ -8,6 +8,7 @@ sample of that posterior: it fits forehead, temples and neck, and everything els
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +38,7 @@ _BOUND = 3.5  # standard deviations: a little more than the largest codes of rea
 # similar to each other as people's. The first component is stretched by the first factor, those from the last of
 # _STRETCHED on by the second: the first are the size of head and jaw, and stretched they make caricatures.
 _STRETCHED, _SPREAD = (0, 20), (1.0, 2.4)
+_FOLDED = 0.15  # of its volume; the least of real heads' faces is 0.22 (median)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +61,22 @@ class ShapeModel:
         mean, _ = self._posterior(distance, known, sd=_OWN_SD)
         return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
 
-    def draw(self, rng: np.random.Generator, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """A random code (K,) of the posterior given the visible skin (``known`` voxels of ``distance``)."""
+    def draw(
+        self, rng: np.random.Generator, distance: np.ndarray, known: np.ndarray,
+        natural: Callable[[np.ndarray], bool] = lambda code: True,
+    ) -> np.ndarray:  # fmt: skip
+        """A random code (K,) of the posterior given the visible skin (``known`` voxels of ``distance``).
+
+        Chance is shortened until the code is ``natural``, to a third at most.
+        """
         mean, root = self._posterior(distance, known, sd=_OBSERVATION_SD)
         spread = np.interp(np.arange(self.size), _STRETCHED, _SPREAD)
-        code = mean + spread * (root @ rng.standard_normal(self.size))
-        return np.clip(code, -_BOUND, _BOUND).astype(np.float32)
+        chance = spread * (root @ rng.standard_normal(self.size))
+        for share in np.linspace(1, 1 / 3, 15):
+            code = np.clip(mean + share * chance, -_BOUND, _BOUND).astype(np.float32)
+            if natural(code):
+                break
+        return code
 
     def _posterior(self, distance: np.ndarray, known: np.ndarray, sd: float) -> tuple[np.ndarray, np.ndarray]:
         """Mean (K,) and a square root of the covariance (K, K) of the code given the known voxels."""
@@ -99,8 +111,26 @@ class Atlas:
 
     def field(self, code: np.ndarray) -> np.ndarray:
         """The displacements (3, 96, 88, 88) in mm of a code (K,)."""
-        field = self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
-        return np.stack([to_raster(component, FIELD_SPACING, 2.0) for component in field])
+        return np.stack([to_raster(component, FIELD_SPACING, 2.0) for component in self._coarse_field(code)])
+
+    def _coarse_field(self, code: np.ndarray) -> np.ndarray:
+        return self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
+
+    def is_smooth(self, code: np.ndarray) -> bool:
+        """Whether the face of a code (K,) has no folds: nowhere at its skin is it pressed to less than _FOLDED.
+
+        The determinant of the Jacobian tells, as in registration: 1 where nothing changes, 0 where space folds.
+        """
+        slopes = [np.gradient(component, FIELD_SPACING) for component in self._coarse_field(code)]
+        jacobian = np.moveaxis(np.array(slopes), (0, 1), (-2, -1)) + np.eye(3)
+        return bool((np.linalg.det(jacobian[self._face]) > _FOLDED).all())
+
+    @cached_property
+    def _face(self) -> np.ndarray:
+        """Where the skin of the face is, on the raster of the displacements (bool)."""
+        grid = canonical.box(FIELD_SPACING)
+        place = [i * FIELD_SPACING + grid.affine[axis, 3] for axis, i in enumerate(np.indices(grid.shape))]
+        return canonical.in_face(*place) & (np.abs(to_raster(self.depth, 2.0, FIELD_SPACING)) < FIELD_SPACING)
 
     def bend(self, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Picture and depth, each sampled at every voxel plus ``field`` (3, 96, 88, 88) in mm."""
@@ -230,7 +260,7 @@ def condition(
     if own:
         code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
     else:
-        code = _within_the_box(atlas, model.draw(rng, small[box], (sure & (away < RING))[box]))
+        code = _within_the_box(atlas, model.draw(rng, small[box], (sure & (away < RING))[box], atlas.is_smooth))
     told = meet(atlas, code, atlas.field(code), small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)

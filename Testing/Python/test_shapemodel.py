@@ -75,6 +75,32 @@ def test_chance_is_stretched_and_bounded(model):
         assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 3.5
 
 
+def test_chance_is_shortened_until_the_face_is_natural(model):
+    nothing = np.zeros(model.mean.shape, bool)
+    free, bound = (
+        model.draw(np.random.default_rng(3), model.mean, nothing, natural)
+        for natural in (lambda code: True, lambda code: np.abs(code).max() < 1.5)
+    )
+    assert np.abs(free).max() > 2.0 and 1.3 < np.abs(bound).max() < 1.5
+    assert np.allclose(bound / np.linalg.norm(bound), free / np.linalg.norm(free), atol=1e-3)
+    never = model.draw(np.random.default_rng(3), model.mean, nothing, lambda code: False)
+    assert np.allclose(never, free / 3, atol=1e-3)  # and a face it is
+
+
+def test_a_face_that_folds_is_not_smooth():
+    """A mode that presses the nose together by half at 1, and folds it at 3."""
+    x, y, z = _place(shapemodel.FIELD_SPACING)
+    mode = np.stack([12.0 * np.sin(x / 24.0) * np.exp(-((y - 70) ** 2) / 900), 0 * y, 0 * z])[None].astype(np.float32)
+    atlas = Atlas((_ball(70) > 0).astype(np.float32), _ball(70), np.zeros_like(mode[0]), mode)
+    assert [atlas.is_smooth(np.array([code])) for code in (0.0, -1.0, 1.0, -3.0, 3.0)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_the_same_seed_draws_the_same_code(model):
     seen = _place(shapemodel.SPACING)[1] < 40
     draw = [model.draw(np.random.default_rng(s), model.mean, seen) for s in (3, 3, 4)]
