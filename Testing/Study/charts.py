@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
@@ -33,14 +34,30 @@ def balance(path: Path, rows: Sequence[Row], kinds: Mapping[str, str], structure
             axes.errorbar(
                 [x], [y], yerr=spread, marker="o", color=COLOURS[kinds[row["method"]]], capsize=2, linewidth=0.8
             )
-            axes.annotate(f" {row['method']}", (x, y), fontsize=7, va="bottom")
         axes.set_xlabel(f"|change of {structure.replace('_', ' ')}|, % (median)")
         axes.set_ylabel(label)
+        axes.margins(x=0.18)
         axes.set_xlim(left=-0.01)
+        _label(axes, {r["method"]: (r.get(f"{structure}_change", np.nan), r[key]) for r in shown})
         if key == "rank1_forced":
             axes.axhline(chance, color="black", linestyle=":", linewidth=1)
     figure.tight_layout()
     _save(figure, path)
+
+
+def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Names the points, each beside its own and none upon another."""
+    width, height = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
+    taken: list[tuple[float, float]] = []
+    for name, (x, y) in sorted(points.items(), key=lambda item: item[1][1]):
+        if not np.isfinite(x):
+            continue
+        place = y
+        while any(abs(x - other) < 0.3 * width and abs(place - level) < 0.035 * height for other, level in taken):
+            place += 0.005 * height
+        taken.append((x, place))
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#a0a0a0"}
+        axes.annotate(name, (x, y), (x + 0.02 * width, place), fontsize=7, va="center", arrowprops=line)
 
 
 def diversity(path: Path, groups: Mapping[str, np.ndarray]) -> None:
