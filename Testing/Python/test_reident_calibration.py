@@ -310,6 +310,15 @@ def test_several_processes_are_started_with_a_thread_each(monkeypatch):
 CHECKED = 3  # heads; a few seconds each
 
 
+@pytest.mark.parametrize("attacker", risk.ATTACKERS)
+@pytest.mark.parametrize("views", VIEW_SETS)
+@pytest.mark.parametrize("model", ["arcface", "sface"])
+def test_every_view_set_of_the_networks_is_calibrated(model, views, attacker):
+    shipped = risk.load_calibration(model, views, attacker)
+    assert shipped.different.n >= 12_000 and shipped.same.n >= 40
+    assert shipped.same.mean > shipped.different.mean + 3 * shipped.different.sd
+
+
 @pytest.fixture(scope="module")
 def real_heads(shared_data, tmp_path_factory):
     """The first scans of a few real heads and a further one of each, embedded from the front with the free model."""
