@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, geometry, shapemodel
+from RefaceLib import canonical, geometry, shapemodel, tone
 from RefaceLib.errors import CancelledError
 from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.inference import precision
@@ -21,6 +21,7 @@ from RefaceLib.weights import Models
 
 _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
 _SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
+_SKIN_MM = (1.0, 3.0)  # depths between which the scan's contrast sets in
 _FLESH = 0.3  # of white matter: brighter is soft tissue
 _FACTORS = (0.8, 1.3)
 # The generator knows where the skin is, and paints it soft, over some five millimetres: by these factors, at depths
@@ -60,14 +61,37 @@ def paint(
     coarse_grid = canonical.box(2.0, canonical.BEHIND)
     coarse_world = geometry.Grid(coarse_grid.shape, frame @ coarse_grid.affine)
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, coarse_world) > 0.5
+    inner = geometry.resample(brain.astype(np.float32), affine, coarse_world) > 0.5
+    shown = _shown(visible, hidden, view, head, inner)
     code, shape, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
     visible, hidden, view = (a[:, int(canonical.BEHIND) :] for a in (visible, hidden, view))
     if cancelled and cancelled():
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     picture *= np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _DEPTHS, _SHARPENING).astype(np.float32)
+    picture = _match_tone(picture, shape, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, code, scale)
+
+
+def _shown(
+    visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, brain: np.ndarray
+) -> np.ndarray:
+    """Values (N,) of the visible tissue that is like a face's; ``head`` and ``brain`` at 2 mm, the others at 1 mm."""
+    small, seen = _halve(visible), (_halve(hidden.astype(np.float32)) == 0) & (_halve(view.astype(np.float32)) > 0.5)
+    return small[tone.flesh(small, seen, head, brain, 2.0)]
+
+
+def _match_tone(picture: np.ndarray, shape: np.ndarray, painted: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The tissue under the skin in this scan's contrast; the skin, whose brightness places the surface, as it is.
+
+    ``shape`` (mm under the skin) and ``painted`` (bool) at 2 mm, ``picture`` at 1 mm.
+    """
+    face = painted & (shape > _SKIN_MM[1])
+    face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
+    matched = tone.match(picture, _halve(picture)[face], shown)
+    share = np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _SKIN_MM, (0, 1)).astype(np.float32)
+    return picture + (matched - picture) * share
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
