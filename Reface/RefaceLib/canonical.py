@@ -78,4 +78,4 @@ def in_face(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Whether canonical points are in the two blocks that hold the ears, and the air beside them."""
-    return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y < 24.0) & (z > -78.0) & (z < 8.0)
+    return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y < 24.0) & (z > -72.0) & (z < 8.0)

@@ -64,6 +64,26 @@ def test_a_drawn_face_fits_what_is_seen_and_is_chance_where_nothing_is(model):
     assert abs(codes[:, HIDDEN].mean()) < 0.3 and codes[:, HIDDEN].std() > 0.7
 
 
+def test_a_seed_is_the_same_face_on_another_processor(model):
+    """Networks differ in their last bits from one processor to another; the face must not."""
+    modes = np.random.default_rng(0).standard_normal((40, *model.mean.shape)).astype(np.float32)
+    many = ShapeModel(model.mean, modes)
+    seen = np.random.default_rng(1).random(model.mean.shape) < 1e-3
+    target = many.shape(np.ones(40, np.float32))
+    here = many.draw(np.random.default_rng(2), target, seen)
+    noise = 1e-3 * np.random.default_rng(3).standard_normal(target.shape)
+    there = many.draw(np.random.default_rng(2), target + noise, _without_one(seen))
+    assert np.abs(there - here).max() < 0.2
+    assert np.abs(many.draw(np.random.default_rng(4), target, seen) - here).max() > 1
+
+
+def _without_one(voxels):
+    """All ``voxels`` (bool) but the first."""
+    fewer = voxels.copy()
+    fewer.flat[np.flatnonzero(voxels)[0]] = False
+    return fewer
+
+
 def test_chance_is_stretched_and_bounded(model):
     """Where nothing is known: later components to twice their standard deviation, so that faces differ as people's do,
     and the first, the size of head and jaw, hardly."""
