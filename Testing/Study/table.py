@@ -48,7 +48,7 @@ MEASURES = (
     ("surface_mm", "true to new face, mm", 2, "least"),
     ("surface_forward_mm", "new before true face, mm", 2, "most"),
     ("surface_elsewhere_mm", "surface elsewhere, mm", 2, "most"),
-    ("seeds_mm", "seed 0 to seed 1, mm", 2, "least"),
+    ("seeds_mm", "one seed to the other, mm", 2, "least"),
     ("seconds", "seconds", 1, "most"),
     *((f"seconds_{stage}", f"seconds, {stage}", 2, "most")
       for stage in ("parse", "mask", "generate", "blend", "check")),
