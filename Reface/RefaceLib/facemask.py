@@ -15,6 +15,8 @@ from RefaceLib.headparser import SPACING, HeadParse, brain_frame
 PROTECTED_MM = 4.0  # the brain, grown by this, is never face
 _WEIGHT_FACE, _WEIGHT_BRAIN = 2.0, 1.0
 _STIFFNESS_MM = 40.0
+FILLED_ML = 20.0  # of one grey; a face has hundreds, saturated fat has less
+_GREY = 0.1  # of bright tissue: brighter is no air
 _DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
 
 
@@ -61,7 +63,7 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     Defacing leaves one exact value over a solid region. Of that, what lies where a face must be, air before it
     included, is missing; its edge is grown by one voxel since ragged masks leave half-cut voxels.
     """
-    fill = fill_value(values)
+    fill = fill_value(values, affine)
     grid = geometry.ras_grid(values.shape, affine, SPACING)
     x, y, z = canonical_coordinates(grid, brain_frame(parse.points, parse.certainty))
     zone = (y > 20.0) | ((y > -25.0) & (z < -45.0)) | canonical.in_ears(x, y, z)
@@ -75,10 +77,11 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     return ((solid & same) | (solid & ~guarded) | rim) & here
 
 
-def fill_value(values: np.ndarray) -> float | None:
+def fill_value(values: np.ndarray, affine: np.ndarray) -> float | None:
     """The exact value that most often stands among six neighbours of the same value; None where none does.
 
-    Not the most frequent value: that of an integer scan's noisy air would be more frequent than a filled face.
+    Not the most frequent value: that of an integer scan's noisy air would be more frequent than a filled face. And a
+    large region of one grey wins over any region of air, which may have been blanked before: no tissue is that even.
     """
     core = values[1:-1, 1:-1, 1:-1]
     solid = np.isfinite(core)
@@ -88,7 +91,11 @@ def fill_value(values: np.ndarray) -> float | None:
             index[axis] = slice(start, start + core.shape[axis])
             solid &= values[tuple(index)] == core
     numbers, counts = np.unique(core[solid], return_counts=True)
-    return float(numbers[counts.argmax()]) if len(numbers) else None
+    if not len(numbers):
+        return None
+    bright = numbers > _GREY * np.percentile(values[::2, ::2, ::2][np.isfinite(values[::2, ::2, ::2])], 99)
+    grey = bright & (counts * abs(np.linalg.det(affine[:3, :3])) / 1000 > FILLED_ML)
+    return float(numbers[np.where(grey, counts, 0).argmax() if grey.any() else counts.argmax()])
 
 
 def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:

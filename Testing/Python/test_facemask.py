@@ -199,4 +199,12 @@ def test_the_fill_is_the_most_frequent_value(raw, front):
     values = raw.values()
     values[front] = 55.0
     values[0, 0] = np.inf
-    assert facemask.fill_value(values) == 55.0
+    assert facemask.fill_value(values, raw.affine) == 55.0
+
+
+@pytest.mark.parametrize(("filled", "found"), [(30, 90.0), (4, 0.0)])  # 216 ml of grey, and less than saturated fat has
+def test_a_grey_fill_is_found_beside_more_air_that_was_blanked_before(filled, found):
+    values = np.random.default_rng(0).uniform(50, 200, (60, 60, 60)).astype(np.float32)
+    values[:, 35:] = 0
+    values[20 : 20 + filled, 2 : 2 + filled, 20 : 20 + filled] = 90
+    assert facemask.fill_value(values, np.diag([2.0, 2.0, 2.0, 1.0])) == found
