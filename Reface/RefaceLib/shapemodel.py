@@ -3,7 +3,8 @@
 A face is a mean head, the atlas, bent by a field of displacements: a mean field and principal components over real
 heads (a probabilistic PCA: codes are standard normal). The same components, seen as the signed distance to the skin
 (mm, positive inside the head, clipped), tell which codes fit the skin that lies outside the mask. A face is drawn as a
-sample of that posterior: it fits forehead, temples and neck, and everything else is chance.
+sample of that posterior: it fits forehead, temples and neck, and everything else is chance. What codes leave out of
+real faces, their detail, is drawn beside it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _BOUND = 3.5  # standard deviations: a little more than the largest codes of rea
 # _STRETCHED on by the second: the first are the size of head and jaw, and stretched they make caricatures.
 _STRETCHED, _SPREAD = (0, 20), (1.0, 2.4)
 _FOLDED = 0.15  # of its volume; the least of real heads' faces is 0.22 (median)
+_FARTHEST = 2.5  # standard deviations of a detail
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +95,33 @@ class ShapeModel:
 
 
 @dataclass(frozen=True, eq=False)
+class Detail:
+    """What codes do not tell of the skin of faces: how far outwards of the bent atlas it lies, at places of the atlas.
+
+    ``mean`` (X, Y, Z) mm and ``modes`` (D, X, Y, Z) mm a standard deviation, on ``canonical.box(SPACING)``; 0 away from
+    the skin.
+    """
+
+    mean: np.ndarray
+    modes: np.ndarray
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A random detail (96, 88, 88) in mm, at 2 mm."""
+        chance = np.clip(rng.standard_normal(len(self.modes)), -_FARTHEST, _FARTHEST).astype(np.float32)
+        return to_raster(self.mean + np.tensordot(chance, self.modes, axes=1), SPACING, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """A sharp mean head: its ``picture`` (96, 88, 88) at 2 mm, 1 = white matter, and its ``depth`` under the skin (mm,
     signed and clipped). How it bends with a code: displacements ``centre`` (3, X, Y, Z) + codes times ``modes``
-    (K, 3, X, Y, Z) in mm, on ``canonical.box(FIELD_SPACING)``."""
+    (K, 3, X, Y, Z) in mm, on ``canonical.box(FIELD_SPACING)``; and with a ``detail``, where the model has them."""
 
     picture: np.ndarray
     depth: np.ndarray
     centre: np.ndarray
     modes: np.ndarray
+    detail: Detail | None = None
 
     @cached_property
     def solid(self) -> np.ndarray:
@@ -120,6 +140,11 @@ class Atlas:
 
     def _coarse_field(self, code: np.ndarray) -> np.ndarray:
         return self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
+
+    def detailed(self, code: np.ndarray, detail: np.ndarray | None) -> np.ndarray:
+        """The displacements (3, 96, 88, 88) of a code (K,), the skin moved outwards by a ``detail`` (see Detail)."""
+        field = self.field(code)
+        return field if detail is None else _outwards(field, *bend(np.stack([self.solid, detail]), field))
 
     def is_smooth(self, code: np.ndarray) -> bool:
         """Whether the face of a code (K,) has no folds: nowhere at its skin is it pressed to less than _FOLDED.
@@ -264,9 +289,11 @@ def condition(
     box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
     if own:
         code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
+        field = atlas.field(code)
     else:
-        code = _within_the_box(atlas, model.draw(rng, small[box], (sure & (away < RING))[box], atlas.is_smooth))
-    told = meet(atlas, code, atlas.field(code), small, sure)
+        code = model.draw(rng, small[box], (sure & (away < RING))[box], atlas.is_smooth)
+        code, field = _within_the_box(atlas, code, atlas.detail.draw(rng) if atlas.detail else None)
+    told = meet(atlas, code, field, small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
     drawn = bend(atlas.solid, told.field)
@@ -274,17 +301,23 @@ def condition(
     return _moved(atlas, code, told.field, drawn, error)
 
 
-def _within_the_box(atlas: Atlas, code: np.ndarray) -> np.ndarray:
-    """The nearest code (K,) to this one whose nose does not reach the front of the box, where it would be cut off."""
+def _within_the_box(atlas: Atlas, code: np.ndarray, detail: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest code (K,) to this one whose nose does not reach the front of the box, where it would be cut off.
+
+    And the displacements of that code with the ``detail`` (see Atlas.detailed).
+    """
     step = int(FIELD_SPACING / 2.0)
+    field = atlas.detailed(code, detail)
     for _ in range(8):  # the voxel that is the deepest in the nose is put right, and again
-        front = bend(atlas.depth, atlas.field(code))[:, -1]
+        front = bend(atlas.depth, field)[:, -1]
         x, z = np.unravel_index(front.argmax(), front.shape)
         if front[x, z] < -_AIR_MM:
             break
         forward = atlas.modes[:, 1, x // step, -1, z // step]
         code = code + forward * ((front[x, z] + _AIR_MM) / max(float((forward**2).sum()), 1e-6))
-    return np.clip(code, -_BOUND, _BOUND).astype(np.float32)
+        code = np.clip(code, -_BOUND, _BOUND).astype(np.float32)
+        field = atlas.detailed(code, detail)
+    return code, field
 
 
 def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
@@ -305,12 +338,17 @@ def _misfit_of_the_box(drawn: np.ndarray, distance: np.ndarray, *visible: Any) -
 
 
 def _moved(atlas: Atlas, code: np.ndarray, field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> Told:
-    """The atlas bent by ``field``, its skin moved outwards along the normals by ``error`` (96, 88, 88) in mm.
+    """The atlas bent by ``field``, its skin moved outwards by ``error``: see ``_outwards``."""
+    field = _outwards(field, drawn, error)
+    picture, shape = atlas.bend(field)
+    return Told(code, shape, picture, field)
+
+
+def _outwards(field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """``field`` (3, X, Y, Z) with the skin of what it bends moved outwards along its normals by ``error`` (X, Y, Z) mm.
 
     ``drawn`` is the bent depth under the outer skin: along the normals of a sinus, skin and sinus would move against
     each other, and the skin could tear.
     """
     slope = np.stack(np.gradient(drawn, 2.0))
-    field = field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
-    picture, shape = atlas.bend(field)
-    return Told(code, shape, picture, field)
+    return field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)

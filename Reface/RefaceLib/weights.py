@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from RefaceLib import canonical
 from RefaceLib.errors import WeightsError
 from RefaceLib.hashing import sha256_of
-from RefaceLib.shapemodel import Atlas, ShapeModel
+from RefaceLib.shapemodel import SPACING, Atlas, Detail, ShapeModel
 
 if TYPE_CHECKING:
     from RefaceLib.networks import FineGenerator, Generator, HeadParserNet
 
 REGISTRY = "registry.json"
-NAMES = ("finder", "parser", "shape", "coarse", "fine")
+NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +47,10 @@ def models_folder() -> Path:
 
 
 def read_registry(folder: Path | None = None) -> dict[str, Any]:
-    """The registry: one entry a file of weights, by name ('finder', 'parser', 'shape', 'coarse', 'fine').
+    """The registry: one entry a file of weights, by name (see NAMES).
 
     ``folder``: that of other weights than the shipped ones, as `reface train` writes it. Raises WeightsError where it
-    holds no registry of all five.
+    holds no registry of all of them.
     """
     path = (folder or models_folder()) / REGISTRY
     try:
@@ -75,7 +76,7 @@ def checked_file(name: str, folder: Path | None = None) -> Path:
 def about_generator(folder: Path | None = None) -> dict[str, str]:
     """Name, version and hash of the generator for the report: the hash covers all files that make the face."""
     registry = read_registry(folder)
-    parts = [registry["models"][name]["sha256"] for name in ("shape", "coarse", "fine")]
+    parts = [registry["models"][name]["sha256"] for name in ("shape", "detail", "coarse", "fine")]
     joined = hashlib.sha256("".join(parts).encode()).hexdigest()
     return {"name": registry.get("name", "own"), "version": registry.get("version", "?"), "sha256": joined}
 
@@ -87,7 +88,8 @@ def load_shape_model(folder: Path | None = None) -> tuple[ShapeModel, Atlas]:
     arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape", folder)).items()}
     modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
     bends = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
-    return ShapeModel(arrays["mean"], modes), Atlas(*(arrays[name] for name in ("picture", "depth", "centre")), bends)
+    drawn = [arrays[name] for name in ("picture", "depth", "centre")]
+    return ShapeModel(arrays["mean"], modes), Atlas(*drawn, bends, load_detail(folder))
 
 
 def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
@@ -99,6 +101,28 @@ def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
     half = {"mean": model.mean, "picture": atlas.picture, "depth": atlas.depth, "centre": atlas.centre}
     arrays = {name: array.astype(np.float16) for name, array in half.items()}
     save_file({**arrays, "modes": modes, "scales": scales, "bends": bends, "bend_scales": bend_scales}, path)
+
+
+def load_detail(folder: Path | None = None) -> Detail:
+    """The details of faces: only voxels about the skin are stored, their flat indices beside them."""
+    from safetensors.numpy import load_file
+
+    arrays = load_file(checked_file("detail", folder))
+    shape = canonical.box(SPACING).shape
+    mean, modes = np.zeros(shape, np.float32), np.zeros((len(arrays["modes"]), *shape), np.float32)
+    mean.ravel()[arrays["places"]] = arrays["mean"]
+    modes.reshape(len(modes), -1)[:, arrays["places"]] = arrays["modes"] * arrays["scales"][:, None]
+    return Detail(mean, modes)
+
+
+def save_detail(path: Path, detail: Detail) -> None:
+    """Write details as safetensors (see load_detail)."""
+    from safetensors.numpy import save_file
+
+    modes, scales = _to_bytes(detail.modes.reshape(len(detail.modes), -1))
+    places = np.flatnonzero(modes.any(axis=0))
+    mean, modes = detail.mean.ravel()[places].astype(np.float16), np.ascontiguousarray(modes[:, places])
+    save_file({"mean": mean, "modes": modes, "scales": scales, "places": places.astype(np.int32)}, path)
 
 
 def _to_bytes(modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from RefaceLib import canonical, shapemodel
-from RefaceLib.shapemodel import Atlas, ShapeModel
+from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
 HIDDEN, SEEN = 0, 1  # modes
 
@@ -180,13 +180,13 @@ def _ball(radius, behind=0.0):
     return np.clip(radius - np.sqrt(x**2 + (y - 10) ** 2 + (z + 50) ** 2), -16, 16).astype(np.float32)
 
 
-def _told(model, distance, mask, depth=None, **options):
+def _told(model, distance, mask, depth=None, detail=None, **options):
     """As ``condition``, with an atlas of the mean head whose nose comes forward with the first mode."""
     shape = canonical.box(shapemodel.FIELD_SPACING).shape
     modes = np.zeros((3, 3, *shape), np.float32)
     modes[HIDDEN, 1] = -4.0
     depth = _ball(70) if depth is None else depth
-    atlas = Atlas((depth > 0).astype(np.float32), depth, np.zeros((3, *shape), np.float32), modes)
+    atlas = Atlas((depth > 0).astype(np.float32), depth, np.zeros((3, *shape), np.float32), modes, detail)
     rng = np.random.default_rng(1)
     return shapemodel.condition(model, atlas, rng, distance, mask, np.ones_like(mask), **options)
 
@@ -270,6 +270,39 @@ def test_the_own_code_of_a_head_is_told_for_reconstruction(model, front):
     code = np.array([1.0, 1.0, -0.5])
     distance = shapemodel.to_raster(model.shape(code), shapemodel.SPACING, 2.0)
     assert np.allclose(_told(model, distance, front, own=True).code, code, atol=0.1)
+
+
+def _bumps():
+    """A detail whose skin lies 2 mm farther out in front, and by chance more there or less."""
+    bump = _bump((0, 80, -50), 1.0, 12.0).astype(np.float32)
+    return Detail(2 * bump, 1.5 * bump[None])
+
+
+def test_a_drawn_face_has_a_detail_that_no_code_tells(model, front):
+    plain, detailed = (_told(model, _ball(70), front, detail=detail, own=False) for detail in (None, _bumps()))
+    assert np.array_equal(plain.code, detailed.code)
+    x, y, z = _place(2.0)
+    farther = detailed.shape - plain.shape
+    skin = np.abs(plain.shape) < 3
+    tip = np.hypot(x, z + 50) < 6
+    chance = np.random.default_rng(1)
+    chance.standard_normal(model.size)
+    drawn = 2 + 1.5 * chance.standard_normal()
+    assert farther[skin & tip & (y > 60)].mean() == pytest.approx(drawn, abs=0.6)
+    assert np.abs(farther[skin & (y < 30)]).max() < 0.1  # where the skin is seen
+
+
+def test_a_head_is_reconstructed_without_a_drawn_detail(model, front):
+    plain, detailed = (_told(model, _ball(70), front, detail=detail, own=True) for detail in (None, _bumps()))
+    assert np.array_equal(plain.shape, detailed.shape)
+
+
+def test_a_detail_is_chance_within_bounds():
+    detail = _bumps()
+    drawn = [detail.draw(np.random.default_rng(seed)).max() for seed in range(300)]
+    assert np.mean(drawn) == pytest.approx(2.0, abs=0.2) and np.std(drawn) == pytest.approx(1.4, abs=0.2)
+    assert max(drawn) < 2 + 2.5 * 1.5 + 0.1
+    assert np.array_equal(detail.draw(np.random.default_rng(3)), detail.draw(np.random.default_rng(3)))
 
 
 @pytest.mark.parametrize(("spacing", "target"), [(2.0, 4.0), (4.0, 2.0), (2.0, 1.0), (8.0, 2.0)])

@@ -345,6 +345,25 @@ def test_the_face_model_is_the_mean_of_the_heads_whose_scans_show_the_skin(phant
     assert errors[0] < -1.5 and abs(errors[1]) < 0.8
 
 
+def test_details_are_what_codes_leave_of_the_skin(phantom_boxes, face_model, monkeypatch):
+    """An atlas whose skin lies 3 mm too deep all over: of the 3 mm, visible skin tells a part."""
+    monkeypatch.setattr(atlas, "ProcessPoolExecutor", _NoPool)
+    monkeypatch.setattr(atlas, "_DETAIL_HEADS", 1)
+    model, made = face_model
+    left = {}
+    for thinner in (0.0, 3.0):
+        lean = dataclasses.replace(made, depth=np.clip(made.depth - thinner, -16, 16))
+        detail = atlas.detail_of(phantom_boxes, model, lean, size=2)
+        assert detail.mean.shape == model.mean.shape and detail.modes.shape == (2, *model.mean.shape)
+        x, y, z = atlas._places(shapemodel.SPACING)
+        depth = shapemodel.to_raster(lean.depth, 2.0, shapemodel.SPACING)
+        assert not detail.modes[:, np.abs(depth) > 14].any()
+        cheeks = (np.abs(depth) < 3) & (y > 45) & (z > -100) & (z < -30)
+        left[thinner] = detail.mean[cheeks].mean()
+        assert np.allclose(np.abs(detail.modes), np.abs(detail.modes[:, ::-1]), atol=0.3)  # mirror images were seen
+    assert 1.2 < left[3.0] - left[0.0] < 3.0
+
+
 def test_components_give_back_data_of_low_rank_though_some_of_it_is_unknown():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 300)) + 5

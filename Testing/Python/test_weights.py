@@ -15,9 +15,9 @@ from imagefiles import assert_one_sentence
 from RefaceLib import canonical, shapemodel, weights
 from RefaceLib.errors import WeightsError
 from RefaceLib.networks import FineGenerator
-from RefaceLib.shapemodel import Atlas, ShapeModel
+from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
-NAMES = ("finder", "parser", "shape", "coarse", "fine")
+NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
 LARGEST = 40e6  # bytes that the weights may have together
 
 
@@ -81,7 +81,7 @@ def test_a_missing_file_of_weights_is_told_in_a_sentence(folder):
 
 def test_the_hash_of_the_generator_covers_all_that_makes_a_face(registry, monkeypatch):
     before = weights.about_generator()
-    for name in ("shape", "coarse", "fine"):
+    for name in ("shape", "detail", "coarse", "fine"):
         other = json.loads(json.dumps(registry))
         other["models"][name]["sha256"] = "0" * 64
         monkeypatch.setattr(weights, "read_registry", lambda folder, other=other: other)
@@ -95,7 +95,7 @@ def _install(folder, name, file):
     (folder / weights.REGISTRY).write_text(json.dumps({"models": entries}))
 
 
-def test_a_shape_model_comes_back_from_its_file(folder):
+def test_a_shape_model_comes_back_from_its_file(folder, monkeypatch):
     rng = np.random.default_rng(0)
     shape, bends = canonical.box(8.0).shape, (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
     model = ShapeModel(*(rng.normal(0, 5, s).astype(np.float32) for s in (shape, (4, *shape))))
@@ -103,6 +103,7 @@ def test_a_shape_model_comes_back_from_its_file(folder):
     atlas = Atlas(picture, 16 * picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (bends, (4, *bends))))
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     _install(folder, "shape", folder / "shape.safetensors")
+    monkeypatch.setattr(weights, "load_detail", lambda folder: None)
     model_again, atlas_again = weights.load_shape_model()
     assert model_again.size == 4
     for before, after in (
@@ -116,13 +117,40 @@ def test_a_shape_model_comes_back_from_its_file(folder):
         assert np.abs(after - before).max() <= np.abs(before).max() / 127 / 2 * 1.01  # half a step of a byte
 
 
-def test_a_mode_of_nothing_stays_nothing(folder):
+def test_details_come_back_from_their_file(folder):
+    """Only places about the skin are stored, and what comes back is stored as the same bits."""
+    shape = canonical.box(shapemodel.SPACING).shape
+    skin = np.zeros(shape, bool)
+    skin[10:20, 30:40, 5:9] = True
+    rng = np.random.default_rng(0)
+    detail = Detail(*(rng.normal(0, 2, s).astype(np.float32) * skin for s in (shape, (3, *shape))))
+    path = folder / "detail.safetensors"
+    weights.save_detail(path, detail)
+    _install(folder, "detail", path)
+    again, stored = weights.load_detail(), path.read_bytes()
+    assert len(stored) < 10_000 and again.mean.shape == shape and again.modes.shape == (3, *shape)
+    assert np.abs(again.mean - detail.mean).max() < 0.01
+    assert np.abs(again.modes - detail.modes).max() <= np.abs(detail.modes).max() / 127 / 2 * 1.01
+    assert not again.mean[~skin].any() and not again.modes[:, ~skin].any()
+    weights.save_detail(path, again)
+    assert path.read_bytes() == stored
+
+
+def test_the_shipped_details_are_smooth():
+    """Neighbours of 4 mm are alike: a file written in another order of axes would be noise, and faces lumpy."""
+    modes = weights.load_detail().modes
+    rough = sum((np.diff(modes, axis=axis) ** 2).sum() for axis in (1, 2, 3)) / (modes**2).sum()
+    assert rough < 1.0  # noise has 6
+
+
+def test_a_mode_of_nothing_stays_nothing(folder, monkeypatch):
     shape = (6, 6, 6)
     model = ShapeModel(np.zeros(shape, np.float32), np.zeros((2, *shape), np.float32))
     still = np.zeros(shape, np.float32)
     atlas = Atlas(still, still.copy(), np.zeros((3, *shape), np.float32), np.zeros((2, 3, *shape), np.float32))
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     _install(folder, "shape", folder / "shape.safetensors")
+    monkeypatch.setattr(weights, "load_detail", lambda folder: None)
     assert not weights.load_shape_model()[0].modes.any()
 
 

@@ -3,7 +3,8 @@
 Heads in the canonical box are registered by symmetric-forces demons (Vercauteren et al., NeuroImage 2009; SimpleITK) to
 their mean, three times, which sharpens it. Then the mean is registered to each head. The principal components of these
 displacements near the skin of the face are the model; signed distances to the skin are regressed on them. The result
-is no face of anybody: a population's mean, bent by a population's linear law.
+is no face of anybody: a population's mean, bent by a population's linear law. What it leaves out of the heads' skin
+gives a second law, of details.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 from scipy import ndimage, stats
 
 from RefaceLib import canonical, shapemodel
-from RefaceLib.shapemodel import Atlas, ShapeModel, bend
-from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored
+from RefaceLib.shapemodel import Atlas, Detail, ShapeModel, bend
+from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
+from RefaceLib.training.faces import from_to
 
 _LEVELS = ((4, 60), (2, 60), (1, 60))  # shrink factor, iterations
 _SHARES = (5, 4, 3)  # every fifth, fourth, third head sharpens the mean
@@ -25,13 +27,17 @@ _FACE_MM = 14.0  # components are sought so near to the skin of the face
 _ELSEWHERE = 0.03  # weight of what is not face: a little, so that the mean square is defined everywhere
 _SEEN = 0.15  # of all heads show the skin where its mean is believed
 _AT_SKIN_MM, _EVEN_MM = 6.0, 4.0  # its mean error is taken so near to the skin, and evened out over this
+_DETAILS = 40  # components
+_DETAIL_MM = 6.0  # details are taken so near to the skin
+_DETAIL_HEADS = 60  # must show a place before its mean detail is believed in full
 _IMPUTED = 20  # components that guess what lies outside a scan's field of view
 
 
 def build_face_model(boxes: list[Box], size: int = 64, jobs: int = 1) -> tuple[ShapeModel, Atlas]:
     """The face model of training ``boxes`` (2 mm) and their mirror images, with ``size`` components."""
     mean, fields = register_all(boxes, jobs)
-    return recentred(boxes, *model_of(boxes, mean, fields, size))
+    model, atlas = recentred(boxes, *model_of(boxes, mean, fields, size))
+    return model, replace(atlas, detail=detail_of(boxes, model, atlas, jobs))
 
 
 def register_all(boxes: list[Box], jobs: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -119,6 +125,43 @@ def _skin_error(boxes: list[Box], drawn: np.ndarray) -> np.ndarray:
     return (error / (near + 0.02)).astype(np.float32)
 
 
+def detail_of(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1, size: int = _DETAILS) -> Detail:
+    """What the codes of ``boxes`` (2 mm) and their mirror images leave of their skin: its mean and components."""
+    both = [version for box in boxes for version in (box, mirrored(box))]
+    with ProcessPoolExecutor(jobs) as pool:
+        found = list(pool.map(_left_out, both, [model] * len(both), [atlas] * len(both), chunksize=4))
+    left, known = (np.array(part) for part in zip(*found, strict=True))
+    count = known.sum(axis=0)
+    mean = (left * known).sum(axis=0) / np.maximum(count, 1) * np.clip(count / _DETAIL_HEADS, 0, 1)
+    centred = np.where(known, left - mean, 0).reshape(len(both), -1)
+    x, y, z = _places(2.0)
+    face = (canonical.in_face(x, y, z) | canonical.in_ears(x, y, z)) & (np.abs(atlas.solid) < _DETAIL_MM)
+    skin = centred[:, face.ravel()]
+    _, vectors = np.linalg.eigh((skin @ skin.T).astype(np.float64) / len(both))
+    modes = vectors[:, ::-1][:, :size].T.astype(np.float32) @ centred / np.sqrt(len(both))
+    modes = np.stack([shapemodel.to_raster(m.reshape(mean.shape), 2.0, shapemodel.SPACING) for m in modes])
+    near = shapemodel.to_raster(np.abs(atlas.solid), 2.0, shapemodel.SPACING) < 2 * _DETAIL_MM
+    return Detail(shapemodel.to_raster(mean, 2.0, shapemodel.SPACING) * near, modes * near)
+
+
+def _left_out(box: Box, model: ShapeModel, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+    """How far outwards (X, Y, Z; mm) of the face of its own code a head's skin lies, at places of the atlas.
+
+    And where the field of view lets us know (bool). Skin that a face is fitted to in use, outside its mask, has no say.
+    """
+    distance, rng = box.distance.astype(np.float32), np.random.default_rng(0)
+    mask = subject_mask(box, rng, ears=True, jitter=0.0)
+    told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=True)
+    away = ndimage.distance_transform_edt(np.pad(box.view, 1), sampling=box.spacing)[(slice(1, -1),) * 3]
+    sure = (np.abs(distance) < away) & box.view
+    left = np.where(sure & (np.abs(told.shape) < shapemodel.LONGEST), distance - told.shape, 0)
+    left = np.clip(left, -shapemodel.LONGEST, shapemodel.LONGEST).astype(np.float32)
+    left, known = bend(np.stack([left, sure]), from_to(told.field, np.zeros_like(told.field)))
+    skin = (np.abs(atlas.solid) < _DETAIL_MM - 1.0).astype(np.float32)
+    left, weight = (ndimage.gaussian_filter(a, 1.0) for a in (left * skin, skin))
+    return left / (weight + 0.05), known > 0.9
+
+
 def _row(box: Box, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A head's data, displacements and then signed distances, and which of them its field of view lets us know."""
     bends = [shapemodel.to_raster(component, 2.0, shapemodel.FIELD_SPACING) for component in field]
@@ -143,12 +186,17 @@ def atlas_depth(mean: np.ndarray) -> np.ndarray:
 
 def _face_weight(depth: np.ndarray) -> np.ndarray:
     """1 near the skin of the face and the ears, on the raster of the displacements."""
-    grid = canonical.box(shapemodel.FIELD_SPACING)
-    index = np.indices(grid.shape, dtype=np.float32)
-    x, y, z = (index[a] * shapemodel.FIELD_SPACING + grid.affine[a, 3] for a in range(3))
+    x, y, z = _places(shapemodel.FIELD_SPACING)
     face = canonical.in_face(x, y, z) | canonical.in_ears(x, y, z)
     skin = np.abs(shapemodel.to_raster(depth, 2.0, shapemodel.FIELD_SPACING)) < _FACE_MM
     return np.where(face & skin, 1.0, _ELSEWHERE).astype(np.float32)
+
+
+def _places(spacing: float) -> list[np.ndarray]:
+    """Canonical x, y, z (mm) of every voxel of the box."""
+    grid = canonical.box(spacing)
+    index = np.indices(grid.shape, dtype=np.float32)
+    return [index[a] * spacing + grid.affine[a, 3] for a in range(3)]
 
 
 def components(

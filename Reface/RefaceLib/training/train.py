@@ -178,7 +178,10 @@ def export(out: Path, data: Path) -> None:
         else:
             shutil.copy(weights.checked_file(name), folder)
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
-    figures = _figures(nets, data, validation, model, atlas) | {"shape": {"modes": model.size, "heads": len(training)}}
+    weights.save_detail(folder / "detail.safetensors", atlas.detail)
+    figures = _figures(nets, data, validation, model, atlas)
+    figures |= {"shape": {"modes": model.size, "heads": len(training)}}
+    figures |= {"detail": {"modes": len(atlas.detail.modes), "heads": len(training)}}
     for name in figures:
         path = folder / f"{name}.safetensors"
         if weights.sha256_of(path) == shipped["models"][name]["sha256"]:
@@ -220,6 +223,7 @@ _LICENCE = {
     "finder": _IXI_LICENCE,
     "parser": _IXI_LICENCE,
     "shape": _IXI_LICENCE,
+    "detail": _IXI_LICENCE,
     "coarse": _IXI_LICENCE,
     "fine": "Apache-2.0",
 }
@@ -228,6 +232,7 @@ _DATA = {
     "finder": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "parser": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "shape": [_IXI + " and excluded.txt"],
+    "detail": [_IXI + " and excluded.txt"],
     "coarse": [_IXI + " and excluded.txt"],
     "fine": ["T1 heads of about 1 mm: adi (Apache-2.0), child3y (MIT), philips and uiha (BSD-2-Clause)"],
 }
