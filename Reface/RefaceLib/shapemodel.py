@@ -41,6 +41,7 @@ _BOUND = 3.5  # standard deviations: a little more than the largest codes of rea
 _STRETCHED, _SPREAD = (0, 20), (1.0, 2.4)
 _FOLDED = 0.15  # of its volume; the least of real heads' faces is 0.22 (median)
 _FARTHEST = 2.5  # standard deviations of a detail
+_SETS_IN = 15.0  # mm behind the mask's edge, from which on a detail is there in full
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +142,16 @@ class Atlas:
     def _coarse_field(self, code: np.ndarray) -> np.ndarray:
         return self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
 
-    def detailed(self, code: np.ndarray, detail: np.ndarray | None) -> np.ndarray:
-        """The displacements (3, 96, 88, 88) of a code (K,), the skin moved outwards by a ``detail`` (see Detail)."""
+    def detailed(self, code: np.ndarray, detail: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+        """The displacements (3, 96, 88, 88) of a code (K,), the skin moved outwards by a ``detail``.
+
+        That is what Detail.draw gives, and how much of it there is at every place of the head (0..1).
+        """
         field = self.field(code)
-        return field if detail is None else _outwards(field, *bend(np.stack([self.solid, detail]), field))
+        if detail is None:
+            return field
+        drawn, outwards = bend(np.stack([self.solid, detail[0]]), field)
+        return _outwards(field, drawn, outwards * detail[1])
 
     def is_smooth(self, code: np.ndarray) -> bool:
         """Whether the face of a code (K,) has no folds: nowhere at its skin is it pressed to less than _FOLDED.
@@ -292,7 +299,7 @@ def condition(
         field = atlas.field(code)
     else:
         code = model.draw(rng, small[box], (sure & (away < RING))[box], atlas.is_smooth)
-        code, field = _within_the_box(atlas, code, atlas.detail.draw(rng) if atlas.detail else None)
+        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
     told = meet(atlas, code, field, small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
@@ -301,7 +308,22 @@ def condition(
     return _moved(atlas, code, told.field, drawn, error)
 
 
-def _within_the_box(atlas: Atlas, code: np.ndarray, detail: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _drawn_detail(atlas: Atlas, rng: np.random.Generator, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A random detail and its share at every voxel of the box (see Atlas.detailed), none where skin is seen.
+
+    It sets in slowly behind the edge of the ``mask`` (2 mm): there the visible skin tells the shape, and a skin that
+    must come back to it within some millimetres has pits.
+    """
+    if atlas.detail is None:
+        return None
+    behind = mask.shape[1] - atlas.depth.shape[1]
+    inside = ndimage.distance_transform_edt(mask, sampling=2.0)[:, behind:]
+    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
+
+
+def _within_the_box(
+    atlas: Atlas, code: np.ndarray, detail: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """The nearest code (K,) to this one whose nose does not reach the front of the box, where it would be cut off.
 
     And the displacements of that code with the ``detail`` (see Atlas.detailed).

@@ -297,6 +297,17 @@ def test_a_head_is_reconstructed_without_a_drawn_detail(model, front):
     assert np.array_equal(plain.shape, detailed.shape)
 
 
+def test_a_detail_sets_in_behind_the_edge_of_the_mask():
+    """Also where the mask goes on behind the box. At the edge, skin that must come back to the visible one has pits."""
+    nothing = np.zeros((3, *canonical.box(shapemodel.FIELD_SPACING).shape), np.float32)
+    atlas = Atlas(_ball(70), _ball(70), nothing, nothing[None], _bumps())
+    mask = _place(2.0, canonical.BEHIND)[1] > 40
+    _, share = shapemodel._drawn_detail(atlas, np.random.default_rng(0), mask)
+    y = _place(2.0)[1]
+    assert share.shape == y.shape and not share[y <= 40].any() and (share[y > 56] == 1).all()
+    assert 0.3 < share[(y > 46) & (y < 48)].mean() < 0.6
+
+
 def test_a_detail_is_chance_within_bounds():
     detail = _bumps()
     drawn = [detail.draw(np.random.default_rng(seed)).max() for seed in range(300)]
