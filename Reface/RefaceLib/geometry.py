@@ -113,6 +113,12 @@ def resample(
     return out.numpy()
 
 
+def window_around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
+    """The slices of the box around ``mask`` (bool, not empty), ``margin`` voxels larger on every side."""
+    window = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(0, s.start - margin), s.stop + margin) for s in window)
+
+
 def in_view(shape: tuple[int, ...], affine: np.ndarray, grid: Grid) -> np.ndarray:
     """Which voxels of ``grid`` lie between the voxel centres of a volume ``shape``/``affine``: bool."""
     matrix = (np.linalg.inv(affine) @ grid.affine).astype(np.float32)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import blend, facemask, geometry
+from RefaceLib import blend, facemask, geometry, texture
 from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
 from RefaceLib.headparser import HeadParse, parse_head
@@ -155,7 +155,7 @@ def _new_face(
     with run.stage("generate"):
         painting = painter.paint(values, volume.affine, mask, brain, rest, models, seed, run.cancelled)
     with run.stage("blend"):
-        around = blend.Surroundings(values, mask, head & ~mask, brain)
+        around = texture.Surroundings(values, mask, head & ~mask, brain)
         return blend.blend(volume, defaced, around, painting, seed)
 
 

@@ -114,7 +114,7 @@ def _skin_error(boxes: list[Box], drawn: np.ndarray) -> np.ndarray:
     """
     total, count = np.zeros_like(drawn), np.zeros_like(drawn)
     for box in boxes:
-        away = ndimage.distance_transform_edt(np.pad(box.view, 1), sampling=box.spacing)[(slice(1, -1),) * 3]
+        away = _to_the_edge(box)
         for distance, edge in ((box.distance, away), (box.distance[::-1], away[::-1])):
             sure = np.abs(distance) < edge
             total += np.where(sure, distance, 0).astype(np.float32)
@@ -123,6 +123,11 @@ def _skin_error(boxes: list[Box], drawn: np.ndarray) -> np.ndarray:
     error = np.where(known, total / np.maximum(count, 1) - drawn, 0)
     error, near = (ndimage.gaussian_filter(a, _EVEN_MM / 2.0) for a in (error, known.astype(np.float32)))
     return (error / (near + 0.02)).astype(np.float32)
+
+
+def _to_the_edge(box: Box) -> np.ndarray:
+    """How far (mm) every voxel is from the edge of the field of view: a distance to the skin is sure below it."""
+    return ndimage.distance_transform_edt(np.pad(box.view, 1), sampling=box.spacing)[(slice(1, -1),) * 3]
 
 
 def detail_of(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1, size: int = _DETAILS) -> Detail:
@@ -152,8 +157,7 @@ def _left_out(box: Box, model: ShapeModel, atlas: Atlas) -> tuple[np.ndarray, np
     distance, rng = box.distance.astype(np.float32), np.random.default_rng(0)
     mask = subject_mask(box, rng, ears=True, jitter=0.0)
     told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=True)
-    away = ndimage.distance_transform_edt(np.pad(box.view, 1), sampling=box.spacing)[(slice(1, -1),) * 3]
-    sure = (np.abs(distance) < away) & box.view
+    sure = np.abs(distance) < _to_the_edge(box)
     left = np.where(sure & (np.abs(told.shape) < shapemodel.LONGEST), distance - told.shape, 0)
     left = np.clip(left, -shapemodel.LONGEST, shapemodel.LONGEST).astype(np.float32)
     left, known = bend(np.stack([left, sure]), from_to(told.field, np.zeros_like(told.field)))

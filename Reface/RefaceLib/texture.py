@@ -1,0 +1,153 @@
+"""Makes a painted face look as this scan would have measured it: as sharp and as noisy as the visible head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from RefaceLib import geometry
+from RefaceLib.intensity import IntensityScale
+
+_TISSUE = 0.25  # of white matter: brighter is tissue
+# What _noise_variance would find in white noise of variance 1: 7/6 for (voxel - mean of its six neighbours), and the
+# lowest tenth of its mean over 27 voxels.
+_NOISE_GAIN = 0.70
+_SHARP_VOXELS = 0.7  # of the Gaussian that a painting is sharpened against: detail of the size of a voxel
+_SHARP_NOISE = 0.75  # of white noise's variance is such detail
+_SHARPEST = 2.0  # more rings
+_FEWEST_EDGES = 500  # voxels
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a new face is put into, in the native grid (I, J, K): scaled ``values`` (float32) that are blank in the
+    ``mask``, and what is visible of ``head`` and ``brain`` (bool)."""
+
+    values: np.ndarray
+    mask: np.ndarray
+    head: np.ndarray
+    brain: np.ndarray
+
+
+def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> np.ndarray:
+    """``face`` (N,), the mask's voxels in C order, with edges as sharp as those of the scan around it.
+
+    A network paints softer than a scanner measures, and brain extraction answers to that: a head whose face is blurred
+    loses brain. By unsharp masking (of detail the size of a voxel), with the amount that gives edges inside the mask
+    the root mean square of those of the visible head, less what noise adds to it.
+    """
+    window = geometry.window_around(around.mask, 16)
+    mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
+    composed = np.nan_to_num(around.values[window]) - scale.black
+    composed[mask] = face - scale.black
+    tissue = composed > _TISSUE * (scale.white - scale.black)
+    edges = ndimage.binary_dilation(tissue) & ~ndimage.binary_erosion(tissue)
+    near = ndimage.binary_dilation(head, iterations=2) & ~ndimage.binary_dilation(brain, iterations=2)
+    outside = edges & near & ~ndimage.binary_dilation(mask, iterations=2)
+    inside = edges & ndimage.binary_erosion(mask, iterations=2)
+    if min(inside.sum(), outside.sum()) < _FEWEST_EDGES:
+        return face
+    detail = _detail(composed)
+    noise = _SHARP_NOISE * _noise_variance(_energy(composed)[_scalp(head & ~mask & tissue, brain)])
+    target = float((detail[outside] ** 2).mean()) - noise
+    amount = _amount(detail[inside], _detail(detail)[inside], target)
+    return np.maximum((composed + amount * detail)[mask], 0) + scale.black
+
+
+def _detail(a: np.ndarray) -> np.ndarray:
+    return a - ndimage.gaussian_filter(a, _SHARP_VOXELS)
+
+
+def _amount(detail: np.ndarray, finer: np.ndarray, target: float) -> float:
+    """How much of ``detail`` (N,) to add so that the mean square of the sum's detail is ``target``; 0 to _SHARPEST.
+
+    ``finer`` is the detail of the detail, so the sum's is detail + amount * finer: a quadratic equation.
+    """
+    a, half = float((finer**2).mean()), float((detail * finer).mean())
+    c = float((detail**2).mean()) - target
+    return float(np.clip((np.sqrt(max(half**2 - a * c, 0.0)) - half) / max(a, 1e-12), 0.0, _SHARPEST))
+
+
+def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, seed: int) -> np.ndarray:
+    """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
+    signal = face - scale.black  # noise makes magnitudes of what is above black
+    tissue_level = _TISSUE * (scale.white - scale.black)
+    air_sd = _air_noise(around, scale)
+    real, imaginary = np.random.default_rng((seed, 1)).standard_normal((2, len(face)), dtype=np.float32)
+    share = np.clip(signal / tissue_level, 0, 1)
+
+    def noisy(tissue_sd: float) -> np.ndarray:
+        sd = air_sd + (tissue_sd - air_sd) * share
+        return np.sqrt((signal + sd * real) ** 2 + (sd * imaginary) ** 2)
+
+    return noisy(_tissue_noise(signal, noisy, around, scale, tissue_level)) + scale.black
+
+
+def _air_noise(around: Surroundings, scale: IntensityScale) -> float:
+    """The standard deviation behind the magnitudes of the visible air about the mask."""
+    window = geometry.window_around(around.mask, 24)
+    values, mask, head = (a[window] for a in (around.values, around.mask, around.head))
+    air = values[~ndimage.binary_dilation(head, iterations=4) & ~mask & np.isfinite(values)] - scale.black
+    level = float(np.median(np.abs(air)) / 1.1774) if air.size > 100 else 0.0  # of a Rayleigh distribution
+    return min(level, 0.1 * (scale.white - scale.black))
+
+
+def _tissue_noise(
+    signal: np.ndarray,
+    noisy: Callable[[float], np.ndarray],
+    around: Surroundings,
+    scale: IntensityScale,
+    tissue_level: float,
+) -> float:
+    """The standard deviation of the noise that makes painted tissue as noisy as the tissue around it.
+
+    The tissue around is that of the head without the brain (see ``_scalp``).
+    """
+    composed = around.values - scale.black
+    composed[around.mask] = signal
+    painted = around.mask & (composed > tissue_level)
+    if not painted.any():
+        return 0.0
+    window = geometry.window_around(painted, 16)
+    mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
+    piece = composed[window]
+    outside = _scalp(head & ~mask & (piece > tissue_level), brain)
+    inside = ndimage.binary_erosion(painted[window], iterations=2)
+    energy = _energy(piece)
+    target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
+    sd = float(np.sqrt(max(target - present, 0.0)))
+    # Texture and noise together are less quiet than the sum of both: looks at the result correct the level.
+    for _ in range(3):
+        if not sd:
+            break
+        composed[around.mask] = noisy(sd)
+        reached = _noise_variance(_energy(composed[window])[inside])
+        if reached <= 1.1 * target:
+            break
+        sd *= 0.9 * float(np.sqrt(target / reached))
+    return sd
+
+
+def _scalp(tissue: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """The inner of visible ``tissue`` (bool) away from the ``brain``, whose folds look like noise in a coarse scan."""
+    return ndimage.binary_erosion(tissue & ~ndimage.binary_dilation(brain, iterations=2), iterations=2)
+
+
+def _energy(a: np.ndarray) -> np.ndarray:
+    """Local mean (27 voxels) of the squared difference between a voxel and its six neighbours."""
+    return ndimage.uniform_filter((a - _neighbours(a)) ** 2, 3)
+
+
+def _noise_variance(energy: np.ndarray) -> float:
+    """The variance of the noise, from local means of the squared residual: the quietest tenth, where no edges are."""
+    energy = energy[np.isfinite(energy)]
+    return float(np.quantile(energy, 0.1)) / _NOISE_GAIN if energy.size > 50 else 0.0
+
+
+def _neighbours(a: np.ndarray) -> np.ndarray:
+    """Mean of the six neighbours of every voxel."""
+    kernel = np.array([0.5, 0.0, 0.5], dtype=np.float32) / 3
+    return sum(ndimage.correlate1d(a, kernel, axis=axis, mode="nearest") for axis in range(3))

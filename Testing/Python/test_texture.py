@@ -1,0 +1,71 @@
+"""A painted face becomes as sharp as the scan around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from RefaceLib import texture
+from RefaceLib.intensity import IntensityScale
+from RefaceLib.texture import Surroundings
+
+SCALE = IntensityScale(0.0, 100.0)
+
+
+def _ball(blur=0.0, noise=0.0):
+    """A ball of tissue with an even pattern of fat (of 2 mm voxels), as sharp as ``blur`` (voxels) leaves it."""
+    x, y, z = np.indices((60, 60, 60)) - 29.5
+    ball = (x**2 + y**2 + z**2 < 24**2) * (50.0 + 25.0 * np.sign(np.sin(x / 4) * np.sin(y / 4) * np.sin(z / 4)))
+    ball = ndimage.gaussian_filter(ball, np.hypot(0.5, blur)) if blur else ndimage.gaussian_filter(ball, 0.5)
+    return (ball + noise * np.random.default_rng(0).standard_normal(ball.shape)).astype(np.float32)
+
+
+def _sharpened(painted, noise=0.0):
+    """The front of the ball as it was painted, and as it is sharpened: two volumes, and the mask."""
+    scan = _ball(noise=noise)
+    mask = np.zeros(scan.shape, bool)
+    mask[:, 30:] = True
+    brain = ndimage.binary_erosion(_ball() > 20, iterations=14) & ~mask
+    values = np.where(mask, 0, scan).astype(np.float32)
+    around = Surroundings(values, mask, (_ball() > 20) & ~mask, brain)
+    before, after = values.copy(), values.copy()
+    before[mask] = painted[mask]
+    after[mask] = texture.sharpened(painted[mask], around, SCALE)
+    return before, after, mask
+
+
+def _sharpness(values, where):
+    detail = values - ndimage.gaussian_filter(values, 0.7)
+    return np.sqrt((detail[where] ** 2).mean())
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+def test_a_soft_face_becomes_as_sharp_as_the_scan_less_its_noise(noise):
+    before, after, mask = _sharpened(_ball(0.5), noise)
+    inside = ndimage.binary_erosion(mask, iterations=2)
+    true = _sharpness(_ball(), inside)
+    assert _sharpness(before, inside) < 0.75 * true
+    assert _sharpness(after, inside) == pytest.approx(true, rel=0.15)
+    assert np.array_equal(after[~mask], before[~mask]) and after[mask].min() >= 0
+
+
+def test_a_face_that_is_sharp_is_left_as_it_is():
+    before, after, mask = _sharpened(_ball())
+    assert np.abs(after - before).max() < 1.5
+
+
+def test_a_blur_without_edges_is_not_sharpened_without_end():
+    """What is lost is lost: more than so much makes rings of what is left."""
+    soft = _ball(3.0)
+    before, after, mask = _sharpened(soft)
+    detail = before - ndimage.gaussian_filter(before, 0.7)
+    assert np.allclose(after[mask], np.maximum(before + 2.0 * detail, 0)[mask], atol=1e-3)
+
+
+def test_where_there_is_little_to_compare_with_nothing_is_sharpened():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[8:12, 8:12, 8:12] = True
+    around = Surroundings(np.zeros(mask.shape, np.float32), mask, np.zeros_like(mask), np.zeros_like(mask))
+    face = np.random.default_rng(0).random(int(mask.sum())).astype(np.float32)
+    assert texture.sharpened(face, around, SCALE) is face
