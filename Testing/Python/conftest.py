@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from RefaceLib.shapemodel import Atlas, ShapeModel
+    from RefaceLib.training.boxes import Box
     from RefaceLib.weights import Models
     from reident_faces import Fakes
 
@@ -131,6 +133,22 @@ def refaced(small_head: Volume, models: Models) -> RefaceResult:
 def defaced(small_head: Volume, models: Models) -> RefaceResult:
     """The small head without a face."""
     return reface_volume(small_head, RefaceOptions(mode="deface", device="cpu"), models=models)
+
+
+@pytest.fixture(scope="session")
+def phantom_boxes() -> list[Box]:
+    """Two phantoms as training heads."""
+    from phantomfaces import make_boxes
+
+    return make_boxes()
+
+
+@pytest.fixture(scope="session")
+def face_model(phantom_boxes: list[Box]) -> tuple[ShapeModel, Atlas]:
+    """Shape model and atlas of the phantoms."""
+    from phantomfaces import make_face_model
+
+    return make_face_model(phantom_boxes)
 
 
 @pytest.fixture

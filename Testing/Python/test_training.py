@@ -14,11 +14,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from phantom import LANDMARKS as PHANTOM_LANDMARKS
 from phantom import brain_mask, make_phantom
 from RefaceLib import canonical, geometry, headparser, networks, shapemodel
-from RefaceLib.canonical import BRAIN_POINTS, FACE_LANDMARKS, FACE_POINTS, LANDMARKS
-from RefaceLib.headparser import HeadParse
+from RefaceLib.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
 from RefaceLib.shapemodel import Atlas
 from RefaceLib.training import atlas, boxes, discriminator, fineloop, ganloop, heads, parserdata, parserloop, state
 from RefaceLib.training import train as training
@@ -247,47 +245,6 @@ def test_the_figures_of_a_perfect_parser_are_perfect(samples, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def phantom_boxes():
-    """The phantom in the canonical box (2 mm), and itself larger: two heads."""
-    volume = make_phantom()
-    grid = geometry.ras_grid(volume.stored.shape, volume.affine, 2.0)
-    brain = brain_mask(grid.shape, grid.affine)
-    head = geometry.resample(volume.values(), volume.affine, grid) > 150
-    points = np.concatenate([[PHANTOM_LANDMARKS[name] for name in FACE_LANDMARKS], BRAIN_POINTS])
-    made = []
-    for name, scale in (("a", 1.0), ("b", 1.07)):
-        parse = HeadParse(grid, brain, head, points * [scale, 1, 1], np.ones(len(points)))
-        made.append(boxes.make_box(name, volume.values(), volume.affine, parse, 2.0))
-    return made
-
-
-@pytest.fixture(scope="module")
-def face_model(phantom_boxes):
-    """Shape model and atlas of the phantoms, registered with few iterations."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atlas, "_LEVELS", ((4, 8), (2, 4)))
-        patch.setattr(atlas, "_SHARES", (1,))
-        patch.setattr(atlas, "ProcessPoolExecutor", _NoPool)
-        return atlas.build_face_model(phantom_boxes, size=2)
-
-
-class _NoPool:
-    """In place of a pool of processes, which would not know of the patches."""
-
-    def __init__(self, jobs):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def map(self, function, *arguments, chunksize):
-        return map(function, *arguments)
-
-
-@pytest.fixture(scope="module")
 def shape_model(face_model):
     return face_model[0]
 
@@ -299,92 +256,6 @@ def still_atlas(phantom_boxes):
     box = phantom_boxes[0]
     picture = box.image.astype(np.float32) / boxes.EIGHT_BIT
     return Atlas(picture, box.distance.astype(np.float32), field, np.stack([field] * 2))
-
-
-def test_a_box_holds_the_head_in_its_canonical_pose(phantom_boxes):
-    box = phantom_boxes[0]
-    assert box.image.shape == box.distance.shape == canonical.box(2.0).shape and box.image.dtype == np.uint8
-    index = np.rint(geometry.apply_affine(np.linalg.inv(canonical.box(2.0).affine), [0.0, 0.0, 0.0])).astype(int)
-    assert box.brain[tuple(index)] and 0.6 < box.image[tuple(index)] / boxes.EIGHT_BIT < 1.4 and box.view.mean() > 0.8
-    mirrored = boxes.mirrored(boxes.mirrored(box))
-    assert np.array_equal(mirrored.image, box.image) and np.array_equal(mirrored.points, box.points)
-
-
-def test_the_face_model_is_that_of_heads_and_their_mirror_images(face_model):
-    model, made = face_model
-    assert model.mean.shape == canonical.box(shapemodel.SPACING).shape and model.size == len(made.modes) == 2
-    assert np.allclose(model.mean, model.mean[::-1], atol=0.1) and np.allclose(made.picture, made.picture[::-1])
-    assert np.allclose(made.centre[0], -made.centre[0][::-1], atol=0.05)
-    assert made.depth.shape == made.picture.shape == canonical.box(2.0).shape
-    assert (made.picture[made.depth > 6] > 0.1).mean() > 0.8 and (made.picture[made.depth < -6] < 0.3).all()
-
-
-def test_the_atlas_bent_to_a_heads_own_code_is_nearer_to_the_head(phantom_boxes, face_model):
-    model, made = face_model
-    everywhere = np.ones(model.mean.shape, bool)
-    errors = []
-    for box in phantom_boxes:
-        small = shapemodel.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
-        for code in (np.zeros(2), model.project(small, everywhere)):
-            shape = made.bend(made.field(code))[1]
-            errors.append(np.abs(shape - box.distance.astype(np.float32))[box.view].mean())
-    assert errors[1] + errors[3] < errors[0] + errors[2]
-
-
-def test_the_face_model_is_the_mean_of_the_heads_whose_scans_show_the_skin(phantom_boxes, face_model):
-    """A model that is 3 mm too wide, as one is made of scans that end beside the ears, is put right."""
-    model, made = face_model
-    sign = np.where(np.arange(atlas.fields_shape()[1]) < atlas.fields_shape()[1] // 2, -1, 1)[:, None, None]
-    wide = dataclasses.replace(made, centre=made.centre - 3.0 * np.stack([sign, 0 * sign, 0 * sign]).astype(np.float32))
-    errors = []
-    for centred in (wide, atlas.recentred(phantom_boxes, model, wide)[1]):
-        drawn = centred.bend(centred.field(np.zeros(2)))[1]
-        side = np.abs(drawn) < 4
-        side[20:-20] = False
-        errors.append(np.mean([(box.distance - drawn)[side & box.view].mean() for box in phantom_boxes]))
-    assert errors[0] < -1.5 and abs(errors[1]) < 0.8
-
-
-def test_details_are_what_codes_leave_of_the_skin(phantom_boxes, face_model, monkeypatch):
-    """An atlas whose skin lies 3 mm too deep all over: of the 3 mm, visible skin tells a part."""
-    monkeypatch.setattr(atlas, "ProcessPoolExecutor", _NoPool)
-    monkeypatch.setattr(atlas, "_DETAIL_HEADS", 1)
-    model, made = face_model
-    left = {}
-    for thinner in (0.0, 3.0):
-        lean = dataclasses.replace(made, depth=np.clip(made.depth - thinner, -16, 16))
-        detail = atlas.detail_of(phantom_boxes, model, lean, size=2)
-        assert detail.mean.shape == model.mean.shape and detail.modes.shape == (2, *model.mean.shape)
-        x, y, z = atlas._places(shapemodel.SPACING)
-        depth = shapemodel.to_raster(lean.depth, 2.0, shapemodel.SPACING)
-        assert not detail.modes[:, np.abs(depth) > 14].any()
-        cheeks = (np.abs(depth) < 3) & (y > 45) & (z > -100) & (z < -30)
-        left[thinner] = detail.mean[cheeks].mean()
-        assert np.allclose(np.abs(detail.modes), np.abs(detail.modes[:, ::-1]), atol=0.3)  # mirror images were seen
-    assert 1.2 < left[3.0] - left[0.0] < 3.0
-
-
-def test_components_give_back_data_of_low_rank_though_some_of_it_is_unknown():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 300)) + 5
-    known = rng.random(truth.shape) > 0.1
-    mean, modes = atlas.components(np.where(known, truth, 99).astype(np.float32), known, np.ones(300), 2, rounds=25)
-    assert modes.shape == (2, 300) and np.abs(mean - truth.mean(axis=0)).max() < 0.2
-    assert (modes**2).sum() == pytest.approx(truth.var(axis=0).sum(), rel=0.1)  # a mode is a standard deviation
-
-
-def test_components_explain_what_has_weight():
-    rng = np.random.default_rng(0)
-    data = np.concatenate([rng.normal(size=(50, 1)) * np.ones(10), 9 * rng.normal(size=(50, 1)) * np.ones(10)], axis=1)
-    weight = np.repeat([1.0, 0.001], 10)
-    _, modes = atlas.components(data.astype(np.float32), np.ones(data.shape, bool), weight, 1)
-    assert np.abs(modes[0, :10]).mean() == pytest.approx(data[:, 0].std(), rel=0.05)
-
-
-def test_a_face_model_of_few_heads_has_as_many_components_as_they_allow():
-    data = np.random.default_rng(0).normal(size=(4, 30)).astype(np.float32)
-    _, modes = atlas.components(data, np.ones(data.shape, bool), np.ones(30), 64, rounds=1)
-    assert 1 <= len(modes) <= 4 and np.isfinite(modes).all()
 
 
 def _small_networks(monkeypatch):
@@ -499,21 +370,6 @@ def test_the_fine_stage_trains_and_goes_on_where_it_was_stopped(tmp_path, clock,
         net = fineloop.train_fine(fineloop.FineTraining(tmp_path, minutes=steps * STEP), [])
         assert torch.load(tmp_path / "fine.pt", weights_only=True)["step"] == steps
     assert all(torch.isfinite(p).all() for p in net.parameters())
-
-
-def test_registration_tells_where_to_look_and_by_how_many_millimetres():
-    index = np.moveaxis(np.indices((48, 44, 40)), 0, -1).astype(float)
-
-    def blob(centre):
-        return np.exp(-(((index - centre) / [7.0, 6.0, 8.0]) ** 2).sum(axis=-1) / 2).astype(np.float32)
-
-    fixed, shift = np.array([24.0, 22, 20]), np.array([3.0, -2.0, 1.5])  # voxels of 2 mm
-    field = atlas.register(blob(fixed), blob(fixed + shift))
-    assert field.shape == (3, 48, 44, 40) and field.dtype == np.float32
-    near = blob(fixed) > 0.5
-    assert np.allclose(field[:, near].mean(axis=1), 2 * shift, atol=1.0)
-    bent = shapemodel.bend(blob(fixed + shift), field)
-    assert np.abs(bent - blob(fixed)).mean() < 0.25 * np.abs(blob(fixed + shift) - blob(fixed)).mean()
 
 
 def test_an_export_takes_what_was_not_trained_from_the_shipped_weights(tmp_path, monkeypatch, models):
