@@ -37,11 +37,21 @@ _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is kno
 _BOUND = 3.5  # standard deviations: a little more than the largest codes of real heads
 # Chance is stretched: registered heads are smoother than heads are, and faces drawn as often as they occur are twice as
 # similar to each other as people's. The first component is stretched by the first factor, those from the last of
-# _STRETCHED on by the second: the first are the size of head and jaw, and stretched they make caricatures.
-_STRETCHED, _SPREAD = (0, 20), (1.0, 2.4)
-_FOLDED = 0.15  # of its volume; the least of real heads' faces is 0.22 (median)
+# _STRETCHED on by the second: the first are the size of head and jaw, and stretched they make caricatures. Lopsided
+# components (every component is either symmetric or antisymmetric, as the model learned mirror images) are stretched
+# less, and so is the lopsided part of a detail: a face may be anybody's, but has two like halves.
+_STRETCHED, _SPREAD, _LOPSIDED = (0, 16), (1.0, 2.8), 1.4
+# Of details the broad part is stretched: lumps of a centimetre, stretched, are warts.
+_BROAD_MM, _BROAD_SPREAD, _LOPSIDED_DETAIL, _MOST_DETAIL = 5.0, 2.4, 0.7, 5.0
+# Of its volume: the least of real heads' faces is 0.22 (median), the most 1.8, and 2.5 in the worst of fourteen.
+_FOLDED, _SWOLLEN = 0.15, 2.2
 _FARTHEST = 2.5  # standard deviations of a detail
 _SETS_IN = 15.0  # mm behind the mask's edge, from which on a detail is there in full
+
+
+def _mirrored(field: np.ndarray) -> np.ndarray:
+    """A field (X, Y, Z) of the box with left and right changed over: the box is symmetric about x = 0."""
+    return field[::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +64,11 @@ class ShapeModel:
     @property
     def size(self) -> int:
         return len(self.modes)
+
+    @cached_property
+    def symmetric(self) -> np.ndarray:
+        """Which components (K,) move both halves of a face alike, and not against each other (bool)."""
+        return np.array([float((mode * _mirrored(mode)).sum()) >= 0 for mode in self.modes])
 
     def shape(self, code: np.ndarray) -> np.ndarray:
         """The signed distance (X, Y, Z) of a code (K,)."""
@@ -74,6 +89,7 @@ class ShapeModel:
         """
         mean, root = self._posterior(distance, known, sd=_OBSERVATION_SD)
         spread = np.interp(np.arange(self.size), _STRETCHED, _SPREAD)
+        spread = np.where(self.symmetric, spread, np.minimum(spread, _LOPSIDED))
         chance = spread * (root @ rng.standard_normal(self.size))
         for share in np.linspace(1, 1 / 3, 15):
             code = np.clip(mean + share * chance, -_BOUND, _BOUND).astype(np.float32)
@@ -109,7 +125,17 @@ class Detail:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """A random detail (96, 88, 88) in mm, at 2 mm."""
         chance = np.clip(rng.standard_normal(len(self.modes)), -_FARTHEST, _FARTHEST).astype(np.float32)
-        return to_raster(self.mean + np.tensordot(chance, self.modes, axes=1), SPACING, 2.0)
+        drawn = np.tensordot(chance, self.modes, axes=1)
+        both = (drawn + _mirrored(drawn)) / 2
+        broad = self._broad(both)
+        drawn = both + (_BROAD_SPREAD - 1) * broad + _LOPSIDED_DETAIL * (drawn - both)
+        return to_raster(self.mean + _MOST_DETAIL * np.tanh(drawn / _MOST_DETAIL), SPACING, 2.0)
+
+    def _broad(self, field: np.ndarray) -> np.ndarray:
+        """A ``field`` of the skin without what is narrower than _BROAD_MM."""
+        skin = self.modes.any(axis=0).astype(np.float32)
+        near, there = (ndimage.gaussian_filter(a, _BROAD_MM / SPACING) for a in (skin, field * skin))
+        return there / np.maximum(near, 1e-3) * skin
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +180,15 @@ class Atlas:
         return _outwards(field, drawn, outwards * detail[1])
 
     def is_smooth(self, code: np.ndarray) -> bool:
-        """Whether the face of a code (K,) has no folds: nowhere at its skin is it pressed to less than _FOLDED.
+        """Whether the face of a code (K,) has no folds and no blobs: at its skin it is pressed to no less than _FOLDED
+        of its volume, and swollen to no more than _SWOLLEN.
 
         The determinant of the Jacobian tells, as in registration: 1 where nothing changes, 0 where space folds.
         """
         slopes = [np.gradient(component, FIELD_SPACING) for component in self._coarse_field(code)]
         jacobian = np.moveaxis(np.array(slopes), (0, 1), (-2, -1)) + np.eye(3)
-        return bool((np.linalg.det(jacobian[self._face]) > _FOLDED).all())
+        volume = np.linalg.det(jacobian[self._face])
+        return bool(volume.min() > _FOLDED and volume.max() < _SWOLLEN)
 
     @cached_property
     def _face(self) -> np.ndarray:
