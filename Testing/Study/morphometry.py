@@ -22,12 +22,16 @@ from measures import dice
 
 from RefaceLib.geometry import voxel_sizes
 
-RECIPE = 1  # to be raised when the chain changes
+RECIPE = 2  # to be raised when the chain changes
 CSF, GM, WM = 1, 2, 3
 TISSUES = {"csf": CSF, "gm": GM, "wm": WM}
 MARGIN_MM = 15.0  # around the original's brain
 _LOW, _HIGH = 0.5, 99.0  # percentiles: beyond them a class would land on vessels
 _ITERATIONS = 20  # of HMRF
+# N4 fits the field to a raster of so many mm, as its default (every fourth voxel) does at 1 mm; at 2 mm the default
+# leaves 3,000 voxels, and three voxels of the brain mask move grey matter by 0.4 %. And only on two levels (control
+# points 100 mm apart): finer ones fit folds of the cortex, and move it by 0.1 to 0.3 %.
+_FIELD_MM, _FIELD_ITERATIONS = 4.0, (50, 50)
 
 
 # ---- the steps ----
@@ -62,7 +66,9 @@ def without_bias(values: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> n
 
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # more threads, another rounding
     image, inside = (ants.from_numpy(a.astype(np.float32), spacing=spacing.tolist()) for a in (values, mask))
-    flat = ants.n4_bias_field_correction(image, mask=inside).numpy()
+    shrink = max(1, round(_FIELD_MM / float(np.cbrt(np.prod(spacing)))))
+    levels = {"iters": list(_FIELD_ITERATIONS), "tol": 1e-7}
+    flat = ants.n4_bias_field_correction(image, mask=inside, shrink_factor=shrink, convergence=levels).numpy()
     return np.clip(flat, *np.percentile(flat[mask], (_LOW, _HIGH)))
 
 
