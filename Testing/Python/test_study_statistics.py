@@ -162,6 +162,17 @@ def test_leakage_compares_the_own_subject_with_matched_others():
     assert np.isnan(leak.distance().value)
 
 
+def test_seeds_of_one_subject_are_compared_with_strangers_across_the_seeds():
+    random = np.random.default_rng(SEED)
+    one, other = directions(random, 8, 64), directions(random, 8, 64)
+    faces_of = lambda rows: {name: face(name, rows[i : i + 1]) for i, name in enumerate("abcdefgh")}  # noqa: E731
+    strangers = risk.seeds_less_strangers(faces_of(one), faces_of(other))
+    assert strangers.n == 8 and strangers.low < 0 < strangers.high
+    same = risk.seeds_less_strangers(faces_of(one), faces_of(one))
+    assert same.low > 0.5
+    assert risk.seeds_less_strangers({}, {}).n == 0
+
+
 # ---- oracle and patches ----
 
 
@@ -204,7 +215,8 @@ def test_goals_are_judged_by_the_figures_and_not_judged_without():
         {"method": "oracle", "rank1_forced": 0.2, "rank1_forced_high": 0.4, "cosine_forced": 0.38},
         {"method": "original", "accepted": 1.0, "pair_cosine": 0.4},
     ]  # fmt: skip
-    found = {goal.sentence: goal.holds for goal in goals.judge(rows, np.array([0.4]), ("hmrf",))}
+    apart = stats.Paired(20, 0.04, -0.01, 0.09, 0.4, 0.1)
+    found = {goal.sentence: goal.holds for goal in goals.judge(rows, np.array([0.4]), apart, ("hmrf",))}
     held = {sentence.split(",")[0].split(" (")[0]: holds for sentence, holds in found.items()}
     assert held["reface"] is True  # the brain
     assert held["rank-1 not above the oracle's"] is True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from stats import Paired
 
 LARGEST_CHANGE = 0.05  # %, median
 COSINE_MARGIN = 0.03  # above the oracle's
@@ -27,8 +28,9 @@ class Goal:
     holds: bool | None
 
 
-def judge(methods: Sequence[Row], seeds: np.ndarray, segmenters: Sequence[str]) -> list[Goal]:
-    """All goals, from the rows of the methods and the cosines of two seeds of one subject."""
+def judge(methods: Sequence[Row], seeds: np.ndarray, apart: Paired, segmenters: Sequence[str]) -> list[Goal]:
+    """All goals, from the rows of the methods, the cosines of two seeds of one subject, and how much more alike
+    these are than two subjects."""
     by_name = {row["method"]: row for row in methods}
     reface, oracle, original = (by_name.get(name, {}) for name in ("reface", "oracle", "original"))
     average = next((by_name[name] for name in AVERAGE if np.isfinite(_get(by_name.get(name, {}), "brain_change"))), {})
@@ -38,7 +40,7 @@ def judge(methods: Sequence[Row], seeds: np.ndarray, segmenters: Sequence[str]) 
     for recovered, defaced in RECOVERED:
         if recovered in by_name:
             goals += [_recovered(by_name[recovered], by_name.get(defaced, {}), name) for name in structures]
-    return goals + _risk(reface, oracle, average) + _leakage(reface) + _faces(reface, original, seeds)
+    return goals + _risk(reface, oracle, average) + _leakage(reface) + _faces(reface, original, seeds, apart)
 
 
 def _change(reface: Row, average: Row, name: str) -> Goal:
@@ -93,7 +95,7 @@ def _leakage(reface: Row) -> list[Goal]:
     return goals
 
 
-def _faces(reface: Row, original: Row, seeds: np.ndarray) -> list[Goal]:
+def _faces(reface: Row, original: Row, seeds: np.ndarray, apart: Paired) -> list[Goal]:
     pairs, real = _get(reface, "pair_cosine"), _get(original, "pair_cosine")
     same = float(seeds.mean()) if len(seeds) else float("nan")
     ours, theirs = _get(reface, "accepted"), _get(original, "accepted")
@@ -104,9 +106,10 @@ def _faces(reface: Row, original: Row, seeds: np.ndarray) -> list[Goal]:
             _less(abs(pairs - real), DIVERSITY_MARGIN),
         ),
         Goal(
-            "two seeds of one subject as unlike as two strangers' generated faces",
-            f"{same:.2f}; {pairs:.2f}",
-            _less(same, pairs),
+            "two seeds of one subject as unlike as two strangers' generated faces (interval of the difference"
+            " reaches 0)",
+            f"{same:.2f}; {pairs:.2f}; difference {apart.value:+.3f} ({apart.low:+.3f} to {apart.high:+.3f})",
+            _less(apart.low, 0.0),
         ),
         Goal(
             f"detector accepts at least {ACCEPTED:.0%} of what it accepts of originals",

@@ -93,7 +93,7 @@ def _head(summary: Summary) -> list[str]:
 
 
 def _goals(summary: Summary, methods: Sequence[Row]) -> list[str]:
-    found = goals.judge(methods, summary.seeds(), summary.study.options.segmenters)
+    found = goals.judge(methods, summary.seeds(), summary.seeds_less_strangers(), summary.study.options.segmenters)
     words = {True: "yes", False: "**no**", None: "not measured"}
     rows = [[goal.sentence, goal.figures, words[goal.holds]] for goal in found]
     return ["## What must hold", "", *_table(["goal", "figures", "holds"], rows), ""]

@@ -166,3 +166,19 @@ def paired_similarity(one: Mapping[str, Face], other: Mapping[str, Face], attack
     if not both:
         return np.zeros(0)
     return np.diag(scores_of({n: one[n] for n in both}, {n: other[n] for n in both}, attacker))
+
+
+def seeds_less_strangers(
+    one: Mapping[str, Face], other: Mapping[str, Face], attacker: str = ATTACKERS[0]
+) -> stats.Paired:
+    """How much more similar two seeds' faces of one subject are than those of two subjects, over the subjects.
+
+    ``one`` and ``other`` are the faces of the two seeds by name. Strangers are compared across the seeds as well.
+    """
+    both = [name for name in one if name in other]
+    if len(both) < 2:
+        return stats.paired([])
+    scores = scores_of({n: one[n] for n in both}, {n: other[n] for n in both}, attacker)
+    same = np.diag(scores)
+    strangers = np.where(np.eye(len(both), dtype=bool), np.nan, scores)
+    return stats.paired(same - (np.nanmean(strangers, axis=0) + np.nanmean(strangers, axis=1)) / 2)

@@ -221,6 +221,10 @@ class Summary:
         one, other = (self.probes.get(method, {}) for method in SEEDS)
         return risk.paired_similarity(one, other)
 
+    def seeds_less_strangers(self) -> stats.Paired:
+        """How much more alike two seeds of one subject are than two subjects."""
+        return risk.seeds_less_strangers(*(self.probes.get(method, {}) for method in SEEDS))
+
 
 def structures() -> list[str]:
     """What volumes are compared: brain, and the tissues of each segmenter."""
