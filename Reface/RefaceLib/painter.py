@@ -22,6 +22,7 @@ from RefaceLib.weights import Models
 _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
 _SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
 _SKIN_MM = (1.0, 3.0)  # depths between which the scan's contrast sets in
+_REST_MM, _REST_SHARE = (1.5, 0.8), 0.05  # how far what is left is carried on; the weight where it has faded
 _FLESH = 0.3  # of white matter: brighter is soft tissue
 _FACTORS = (0.8, 1.3)
 # The generator knows where the skin is, and paints it soft, over some five millimetres: by these factors, at depths
@@ -71,6 +72,7 @@ def paint(
     picture *= np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _DEPTHS, _SHARPENING).astype(np.float32)
     picture = _match_tone(picture, shape, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
+    picture = _continued(picture, visible, hidden, view)
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, code, scale)
 
 
@@ -164,3 +166,23 @@ def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, v
     factor = np.clip((there + 1e-3) / (here + 1e-3), *_FACTORS)
     factor = 1 + (factor - 1) * near / (near + 0.05)
     return picture * shapemodel.to_raster(factor, 2.0, 1.0)
+
+
+def _continued(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Let the painting go on from the scan at the mask's edge: skin, fat and muscle that end there end nowhere.
+
+    What the scan has there more or less than the painting is carried some millimetres into the face, the mean of it
+    farther than its detail.
+    """
+    seen = view & ~hidden
+    left = np.where(seen, visible - picture, 0).astype(np.float32)
+    small, share = _halve(left), _halve(seen.astype(np.float32))
+    broad = shapemodel.to_raster(_carried(small, share, _REST_MM[0] / 2.0), 2.0, 1.0)
+    detail = _carried(np.where(seen, left - broad, 0), seen.astype(np.float32), _REST_MM[1])
+    return np.maximum(picture + broad + detail, 0)
+
+
+def _carried(field: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """The mean of a ``field`` nearby, where it has ``weight``; 0 far from there. ``sigma`` in voxels."""
+    near, there = (ndimage.gaussian_filter(a, sigma, truncate=3.0) for a in (weight, field))
+    return there / (near + _REST_SHARE)

@@ -17,7 +17,8 @@ _TISSUE = 0.25  # of white matter: brighter is tissue
 _NOISE_GAIN = 0.70
 _SHARP_VOXELS = 0.7  # of the Gaussian that a painting is sharpened against: detail of the size of a voxel
 _SHARP_NOISE = 0.75  # of white noise's variance is such detail
-_SHARPEST = 2.0  # more rings
+_SHARPEST, _PASSES = 2.0, 2  # at once, and how often
+_OVERSHOOT = 0.1  # of the range of a voxel and its neighbours: an edge that is steeper needs no rings
 _FEWEST_EDGES = 500  # voxels
 
 
@@ -37,7 +38,8 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
 
     A network paints softer than a scanner measures, and brain extraction answers to that: a head whose face is blurred
     loses brain. By unsharp masking (of detail the size of a voxel), with the amount that gives edges inside the mask
-    the root mean square of those of the visible head, less what noise adds to it.
+    the root mean square of those of the visible head, less what noise adds to it. No voxel leaves the range of its
+    neighbours by more than _OVERSHOOT, so that edges become steep and get no rings.
     """
     window = geometry.window_around(around.mask, 16)
     mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
@@ -50,11 +52,36 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
     inside = edges & ndimage.binary_erosion(mask, iterations=2)
     if min(inside.sum(), outside.sum()) < _FEWEST_EDGES:
         return face
-    detail = _detail(composed)
     noise = _SHARP_NOISE * _noise_variance(_energy(composed)[_scalp(head & ~mask & tissue, brain)])
-    target = float((detail[outside] ** 2).mean()) - noise
-    amount = _amount(detail[inside], _detail(detail)[inside], target)
-    return np.maximum((composed + amount * detail)[mask], 0) + scale.black
+    target = float((_detail(composed)[outside] ** 2).mean()) - noise
+    nearer = geometry.window_around(mask, 3)  # as far as a voxel's detail reaches
+    composed, mask, inside = (a[nearer] for a in (composed, mask, inside))
+    for _ in range(_PASSES):
+        detail = _detail(composed)
+        amount = _amount(detail[inside], _detail(detail)[inside], target)
+        composed[mask] = _within_neighbours(composed + amount * detail, composed)[mask]
+    return np.maximum(composed[mask], 0) + scale.black
+
+
+def _within_neighbours(a: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """``a``, nowhere much beyond the values that stood ``before`` at a voxel and its 26 neighbours."""
+    low, high = _of_neighbours(before, np.minimum), _of_neighbours(before, np.maximum)
+    more = _OVERSHOOT * (high - low)
+    return np.clip(a, low - more, high + more)
+
+
+def _of_neighbours(a: np.ndarray, extreme: np.ufunc) -> np.ndarray:
+    """The least or greatest (``extreme``: np.minimum, np.maximum) of a voxel and its 26 neighbours.
+
+    As scipy's filters of size 3, six times faster: a face has millions of voxels.
+    """
+    for axis in range(a.ndim):
+        found = a.copy()
+        here, there = (np.moveaxis(view, axis, 0) for view in (found, a))
+        extreme(here[:-1], there[1:], out=here[:-1])
+        extreme(here[1:], there[:-1], out=here[1:])
+        a = found
+    return a
 
 
 def _detail(a: np.ndarray) -> np.ndarray:
