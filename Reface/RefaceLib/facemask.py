@@ -63,12 +63,12 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     Defacing leaves one exact value over a solid region. Of that, what lies where a face must be, air before it
     included, is missing; its edge is grown by one voxel since ragged masks leave half-cut voxels.
     """
-    fill = fill_value(values, affine)
     grid = geometry.ras_grid(values.shape, affine, SPACING)
     x, y, z = canonical_coordinates(grid, brain_frame(parse.points, parse.certainty))
     zone = (y > 20.0) | ((y > -25.0) & (z < -45.0)) | canonical.in_ears(x, y, z)
     zone &= (z < 30.0) & (z > -146.0) & (np.abs(x) < 112.0)
     here, guarded = (to_native(m, grid, values.shape, affine) for m in (zone, protected(parse, grid)))
+    fill = fill_value(values, affine, ~guarded)
     same = here & ((values == fill) | ~np.isfinite(values))
     steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
     solid = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps)
@@ -77,14 +77,18 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     return ((solid & same) | (solid & ~guarded) | rim) & here
 
 
-def fill_value(values: np.ndarray, affine: np.ndarray) -> float | None:
+def fill_value(values: np.ndarray, affine: np.ndarray, where: np.ndarray | None = None) -> float | None:
     """The exact value that most often stands among six neighbours of the same value; None where none does.
 
     Not the most frequent value: that of an integer scan's noisy air would be more frequent than a filled face. And a
-    large region of one grey wins over any region of air, which may have been blanked before: no tissue is that even.
+    large region of one grey wins over any region of air, which may have been blanked before: no tissue is that even,
+    but for the white matter of scans whose brightness was made even (110 in FreeSurfer's). So only what lies
+    ``where`` (bool, default: everywhere) the brain is not has a say.
     """
     core = values[1:-1, 1:-1, 1:-1]
     solid = np.isfinite(core)
+    if where is not None:
+        solid &= where[1:-1, 1:-1, 1:-1]
     for axis in range(3):
         for start in (0, 2):
             index = [slice(1, -1)] * 3

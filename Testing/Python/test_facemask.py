@@ -191,6 +191,17 @@ def test_the_region_that_another_tool_filled_is_found(fill, raw, front):
     assert not (missing & brain).any()
 
 
+def test_white_matter_that_was_made_even_is_no_fill(raw, front):
+    """As in the scans that FreeSurfer conforms and normalises, where it is 110 all over."""
+    values = raw.values()
+    core = ndimage.binary_erosion(moved().brain, iterations=3)
+    even = facemask.to_native(core, GRID, raw.stored.shape, raw.affine)
+    assert even.sum() * abs(np.linalg.det(raw.affine[:3, :3])) / 1000 > facemask.FILLED_ML
+    values[even] = 110.0
+    values[front] = 0.0
+    assert facemask.missing_mask(values, raw.affine, moved())[front].mean() > 0.95
+
+
 def test_a_head_that_nobody_defaced_misses_next_to_nothing(raw, front):
     assert facemask.missing_mask(raw.values(), raw.affine, moved()).sum() < 0.02 * front.sum()
 
