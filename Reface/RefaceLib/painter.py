@@ -21,7 +21,7 @@ from RefaceLib.weights import Models
 
 _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
 _SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
-_SKIN_MM = (1.0, 3.0)  # depths between which the scan's contrast sets in
+_SKIN_MM = (1.0, 3.0)  # depths between which the scan's contrast and its tissue at the mask's edge set in
 _REST_MM, _REST_SHARE = (1.5, 0.8), 0.05  # how far what is left is carried on; the weight where it has faded
 _FLESH = 0.3  # of white matter: brighter is soft tissue
 _FACTORS = (0.8, 1.3)
@@ -72,7 +72,7 @@ def paint(
     picture *= np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _DEPTHS, _SHARPENING).astype(np.float32)
     picture = _match_tone(picture, shape, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
-    picture = _continued(picture, visible, hidden, view)
+    picture = _continued(picture, visible, hidden, view, shapemodel.to_raster(shape, 2.0, 1.0))
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, code, scale)
 
 
@@ -168,18 +168,22 @@ def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, v
     return picture * shapemodel.to_raster(factor, 2.0, 1.0)
 
 
-def _continued(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """Let the painting go on from the scan at the mask's edge: skin, fat and muscle that end there end nowhere.
+def _continued(
+    picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, depth: np.ndarray
+) -> np.ndarray:
+    """Let the painting go on from the scan at the mask's edge: fat and muscle that end there end nowhere.
 
     What the scan has there more or less than the painting is carried some millimetres into the face, the mean of it
-    farther than its detail.
+    farther than its detail. All at 1 mm. Not into the skin (``depth``, mm under it): it would have holes where the
+    scan's lies a little deeper.
     """
     seen = view & ~hidden
     left = np.where(seen, visible - picture, 0).astype(np.float32)
-    small, share = _halve(left), _halve(seen.astype(np.float32))
-    broad = shapemodel.to_raster(_carried(small, share, _REST_MM[0] / 2.0), 2.0, 1.0)
+    small = _carried(_halve(left), _halve(seen.astype(np.float32)), _REST_MM[0] / 2.0)
+    broad = shapemodel.to_raster(small, 2.0, 1.0)
     detail = _carried(np.where(seen, left - broad, 0), seen.astype(np.float32), _REST_MM[1])
-    return np.maximum(picture + broad + detail, 0)
+    share = np.interp(depth, _SKIN_MM, (0, 1)).astype(np.float32)
+    return np.maximum(picture + share * (broad + detail), 0)
 
 
 def _carried(field: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
