@@ -69,10 +69,12 @@ def paint(
     if cancelled and cancelled():
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
-    picture *= np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _DEPTHS, _SHARPENING).astype(np.float32)
-    picture = _match_tone(picture, shape, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
+    depth = shapemodel.to_raster(shape, 2.0, 1.0)
+    picture *= np.interp(depth, _DEPTHS, _SHARPENING).astype(np.float32)
+    under = np.interp(depth, _SKIN_MM, (0, 1)).astype(np.float32)
+    picture = _match_tone(picture, shape, under, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
-    picture = _continued(picture, visible, hidden, view, shapemodel.to_raster(shape, 2.0, 1.0))
+    picture = _continued(picture, visible, hidden, view, under)
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, code, scale)
 
 
@@ -84,16 +86,17 @@ def _shown(
     return small[tone.flesh(small, seen, head, brain, 2.0)]
 
 
-def _match_tone(picture: np.ndarray, shape: np.ndarray, painted: np.ndarray, shown: np.ndarray) -> np.ndarray:
+def _match_tone(
+    picture: np.ndarray, shape: np.ndarray, under: np.ndarray, painted: np.ndarray, shown: np.ndarray
+) -> np.ndarray:
     """The tissue under the skin in this scan's contrast; the skin, whose brightness places the surface, as it is.
 
-    ``shape`` (mm under the skin) and ``painted`` (bool) at 2 mm, ``picture`` at 1 mm.
+    ``shape`` (mm under the skin) and ``painted`` (bool) at 2 mm, ``picture`` and ``under`` (see _continued) at 1 mm.
     """
     face = painted & (shape > _SKIN_MM[1])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
     matched = tone.match(picture, _halve(picture)[face], shown)
-    share = np.interp(shapemodel.to_raster(shape, 2.0, 1.0), _SKIN_MM, (0, 1)).astype(np.float32)
-    return picture + (matched - picture) * share
+    return picture + (matched - picture) * under
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
@@ -169,21 +172,20 @@ def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, v
 
 
 def _continued(
-    picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, depth: np.ndarray
+    picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, under: np.ndarray
 ) -> np.ndarray:
     """Let the painting go on from the scan at the mask's edge: fat and muscle that end there end nowhere.
 
     What the scan has there more or less than the painting is carried some millimetres into the face, the mean of it
-    farther than its detail. All at 1 mm. Not into the skin (``depth``, mm under it): it would have holes where the
-    scan's lies a little deeper.
+    farther than its detail. All at 1 mm. Not into the skin, by ``under`` (0 in it to 1 under it): it would have holes
+    where the scan's lies a little deeper.
     """
     seen = view & ~hidden
     left = np.where(seen, visible - picture, 0).astype(np.float32)
     small = _carried(_halve(left), _halve(seen.astype(np.float32)), _REST_MM[0] / 2.0)
     broad = shapemodel.to_raster(small, 2.0, 1.0)
     detail = _carried(np.where(seen, left - broad, 0), seen.astype(np.float32), _REST_MM[1])
-    share = np.interp(depth, _SKIN_MM, (0, 1)).astype(np.float32)
-    return np.maximum(picture + share * (broad + detail), 0)
+    return np.maximum(picture + under * (broad + detail), 0)
 
 
 def _carried(field: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:

@@ -18,11 +18,11 @@ def front():
     return hidden
 
 
-def _continued(scan, painted, hidden, view=None, depth=10.0):
+def _continued(scan, painted, hidden, view=None, under=1.0):
     view = np.ones(SHAPE, bool) if view is None else view
     visible = np.where(view & ~hidden, scan, 0).astype(np.float32)
-    depth = np.broadcast_to(np.float32(depth), SHAPE)
-    return painter._continued(painted.astype(np.float32), visible, hidden, view, depth)
+    under = np.broadcast_to(np.float32(under), SHAPE)
+    return painter._continued(painted.astype(np.float32), visible, hidden, view, under)
 
 
 def test_tissue_that_is_brighter_in_the_scan_goes_on_so_for_some_millimetres(front):
@@ -35,7 +35,7 @@ def test_no_holes_come_into_the_skin_where_the_scans_lies_deeper(front):
     """Nor does skin come into the air."""
     depth = 90.0 - np.arange(SHAPE[2], dtype=np.float32)[None, None, :]
     scan, painted = (np.broadcast_to((depth > under) * 1.0, SHAPE) for under in (2.0, 0.0))
-    continued = _continued(scan, painted, front, depth=depth)
+    continued = _continued(scan, painted, front, under=depth > 1.0)
     skin = np.broadcast_to(depth < 1.0, SHAPE) & front
     assert np.array_equal(continued[skin], painted[skin].astype(np.float32))
 
