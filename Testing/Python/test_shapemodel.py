@@ -90,7 +90,7 @@ def test_chance_is_stretched_and_bounded(model):
     everywhere = np.ones(model.mean.shape, bool)
     many = ShapeModel(model.mean, np.zeros((40, *model.mean.shape), np.float32))
     codes = np.array([many.draw(np.random.default_rng(n), model.mean, ~everywhere) for n in range(100)])
-    assert codes[:, :3].std() < 1.5 and 1.9 < codes[:, 20:].std() < 2.6 and np.abs(codes).max() == 3.5
+    assert codes[:, :3].std() < 1.3 and 1.8 < codes[:, 20:].std() < 2.4 and np.abs(codes).max() == 3.5
     for n in range(20):
         assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 3.5
 
@@ -319,7 +319,7 @@ def test_a_detail_sets_in_behind_the_edge_of_the_mask():
 def test_a_detail_is_chance_within_bounds():
     detail = _bumps()
     drawn = np.array([detail.draw(np.random.default_rng(seed))[48, 65, 48] for seed in range(300)])  # at the bump
-    assert drawn.mean() == pytest.approx(2.0, abs=0.25) and np.abs(drawn - 2).max() < 5.1
+    assert drawn.mean() == pytest.approx(2.0, abs=0.2) and np.abs(drawn - 2).max() < 5.1
     assert np.array_equal(detail.draw(np.random.default_rng(3)), detail.draw(np.random.default_rng(3)))
 
 
