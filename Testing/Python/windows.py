@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import pytest
 import slicer
 
 import RefaceLib
@@ -62,3 +65,22 @@ def window_application(
         mock.patch.object(module.slicerui, "python_executable", lambda: sys.executable),
     ):
         yield types.SimpleNamespace(shown=shown, logic=logic, ensured=ensured, ui=ui)
+
+
+@pytest.fixture(autouse=True, name="temporary")
+def temporary_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder that temporary folders are made in: empty again after every test."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+def wait(widget: Any, seconds: float = 60.0) -> None:
+    """Let the timer of the window fire until the run is over."""
+    end = time.monotonic() + seconds
+    while widget.panel.running:
+        assert time.monotonic() < end
+        widget.panel.poll()
+        time.sleep(0.02)

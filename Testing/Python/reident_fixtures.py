@@ -1,0 +1,62 @@
+"""The module ReidentRisk in a scene, with stand-ins for the networks and for the application, for its tests."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+from reident_child import calibrate  # noqa: E402
+from reident_nodes import DEFACED, VIEWS, node_of  # noqa: E402
+from reident_window import application  # noqa: E402
+from slicer_stubs import reident_module  # noqa: E402
+from windows import CHILD_PATH  # noqa: E402
+
+
+@pytest.fixture(scope="module", name="module")
+def module_fixture():
+    with reident_module() as made:
+        yield made
+
+
+@pytest.fixture(name="scene")
+def scene_fixture():
+    return slicer.vtkMRMLScene()
+
+
+@pytest.fixture(name="app")
+def app_fixture(module, scene, monkeypatch, tmp_path):
+    """The application; children are reident_child, and nobody has accepted a licence yet."""
+    calibrate(monkeypatch)
+    monkeypatch.setattr("ReidentRiskLib.job.MODULE", "reident_child")
+    monkeypatch.setenv("PYTHONPATH", CHILD_PATH)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("REIDENT_RISK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("REIDENT_RISK_ACCEPT_LICENCE", raising=False)
+    with application(scene, module) as made:
+        yield made
+
+
+@pytest.fixture(name="head")
+def head_fixture(scene):
+    return node_of(scene, "Head", 1)
+
+
+@pytest.fixture(name="defaced")
+def defaced_fixture(scene):
+    return node_of(scene, "Head defaced", 1 + DEFACED, missed=VIEWS)
+
+
+@pytest.fixture(name="widget")
+def widget_fixture(module, app):
+    made = module.ReidentRiskWidget()
+    made.parent = mock.MagicMock(isEntered=True)
+    made.setup()
+    yield made
+    made.cleanup()
+
+
+def choose(widget, reference, *probes):
+    widget._parameterNode.reference = reference
+    widget._parameterNode.probes = list(probes)
