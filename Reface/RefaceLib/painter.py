@@ -82,8 +82,8 @@ def _shown(
     visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, brain: np.ndarray
 ) -> np.ndarray:
     """Values (N,) of the visible tissue that is like a face's; ``head`` and ``brain`` at 2 mm, the others at 1 mm."""
-    small, seen = _halve(visible), (_halve(hidden.astype(np.float32)) == 0) & (_halve(view.astype(np.float32)) > 0.5)
-    return small[tone.flesh(small, seen, head, brain, 2.0)]
+    small, covered, seen = (_halve(a.astype(np.float32)) for a in (visible, hidden, view))
+    return small[tone.flesh(small, covered > 0, seen > 0.5, head, brain, 2.0)]
 
 
 def _match_tone(

@@ -120,7 +120,7 @@ def calls(monkeypatch) -> list[tuple[str, ...]]:
         shutil.copy(job["source"], job["out"])
         Path(job["mask_out"]).write_bytes(b"mask")
         said = {"landmarks": {"chin": [0, 0, 0]}, "seconds": 2.0, "cpu_seconds": 1.0, "peak_mb": 100.0}
-        return said | ({"donor": "bert"} if job["method"] == "oracle" else {})
+        return said | ({"donor": Path(job["donor"]).name.split("_")[0]} if job["method"] in methods.ORACLES else {})
 
     def brain(path: Path, labels: Path, is_original: bool, segmenters: list[str]) -> dict:
         done.append((path.name, "morphometry"))
@@ -161,7 +161,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_a_study_writes_its_report_and_a_method_that_fails_is_a_row_of_it(heads, tmp_path, calls, capsys):
     out = tmp_path / "out"
-    given = ["reface", "reface_seed1", "quickshear", "recover_quickshear", "oracle", "average_face"]
+    given = ["reface", "reface_seed1", "quickshear", "recover_quickshear", *methods.ORACLES, "average_face"]
     assert study.main([str(heads), str(out), "--jobs", "1", "--methods", *given]) == 0
     report = (out / "report.md").read_text(encoding="utf-8")
     for heading in ("What must hold", "Morphometry", "Risk", "Leakage", "Realism", "Diversity", "Time", "What failed"):
@@ -178,6 +178,8 @@ def test_a_study_writes_its_report_and_a_method_that_fails_is_a_row_of_it(heads,
     rows = rows_of(out / "heads.csv")
     assert len(rows) == len(NAMES) * len(by_method)
     assert {row["status"] for row in rows if row["method"] == "quickshear"} == {"failed"}
+    donors = {row["head"]: {each.get("donor") for each in rows if each["head"] == row["head"]} - {""} for row in rows}
+    assert all(len(found) == 2 and name not in found for name, found in donors.items())  # two strangers a head
     assert "anna reface run: ok" in capsys.readouterr().out
 
 

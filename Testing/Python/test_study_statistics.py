@@ -166,11 +166,11 @@ def test_seeds_of_one_subject_are_compared_with_strangers_across_the_seeds():
     random = np.random.default_rng(SEED)
     one, other = directions(random, 8, 64), directions(random, 8, 64)
     faces_of = lambda rows: {name: face(name, rows[i : i + 1]) for i, name in enumerate("abcdefgh")}  # noqa: E731
-    strangers = risk.seeds_less_strangers(faces_of(one), faces_of(other))
+    strangers = risk.same_less_strangers(faces_of(one), faces_of(other))
     assert strangers.n == 8 and strangers.low < 0 < strangers.high
-    same = risk.seeds_less_strangers(faces_of(one), faces_of(one))
+    same = risk.same_less_strangers(faces_of(one), faces_of(one))
     assert same.low > 0.5
-    assert risk.seeds_less_strangers({}, {}).n == 0
+    assert risk.same_less_strangers({}, {}).n == 0
 
 
 # ---- oracle and patches ----
@@ -216,8 +216,8 @@ def test_goals_are_judged_by_the_figures_and_not_judged_without():
         {"method": "original", "accepted": 1.0, "pair_cosine": 0.4},
     ]  # fmt: skip
     apart = stats.Paired(20, 0.04, -0.01, 0.09, 0.4, 0.1)
-    found = {goal.sentence: goal.holds for goal in goals.judge(rows, np.array([0.4]), apart, ("hmrf",))}
-    held = {sentence.split(",")[0].split(" (")[0]: holds for sentence, holds in found.items()}
+    found = goals.judge(rows, goals.Seeds(np.array([0.4]), apart, apart), ("hmrf",))
+    held = {goal.sentence.split(",")[0].split(" (")[0]: goal.holds for goal in found}
     assert held["reface"] is True  # the brain
     assert held["rank-1 not above the oracle's"] is True
     assert held["cosine to the own original at most the oracle's plus 0.03"] is True
@@ -226,3 +226,20 @@ def test_goals_are_judged_by_the_figures_and_not_judged_without():
     assert held["surface no nearer to the own face than the average face's"] is None
     assert held["detector accepts at least 95% of what it accepts of originals"] is False
     assert held["two seeds of one subject as unlike as two strangers' generated faces"] is True
+
+
+@pytest.mark.parametrize(
+    ("ours", "real", "holds"),
+    [
+        ((0.03, -0.01, 0.07), (0.05, 0.01, 0.09), True),
+        ((0.06, -0.01, 0.13), (0.05, 0.01, 0.09), False),  # more than what the head alone does
+        ((0.04, 0.01, 0.07), (0.05, 0.01, 0.09), False),  # more than chance could make it
+        ((0.03, -0.01, 0.07), (float("nan"),) * 3, None),
+    ],
+)
+def test_two_seeds_are_judged_beside_two_real_faces_in_one_head(ours, real, holds):
+    seeds = goals.Seeds(np.array([0.4]), *(stats.Paired(20, *each, 0.4, 0.1) for each in (ours, real)))
+    found = goals.judge([{"method": "reface", "pair_cosine": 0.38}], seeds, ())
+    held = {goal.sentence: goal.holds for goal in found}
+    assert held["two seeds of one subject as unlike as two strangers' generated faces (bare cosines)"] is False
+    assert next(value for key, value in held.items() if key.startswith("the same, as far as a head")) is holds

@@ -16,7 +16,7 @@ import numpy as np
 import risk
 import stats
 import table
-from methods import METHODS
+from methods import METHODS, ORACLES
 from summary import ALIKE, SEEDS, Row, Summary, rescan_changes
 from work import ORIGINAL, Study
 
@@ -24,7 +24,7 @@ import RefaceLib
 from RefaceLib import weights
 
 _FACES = (
-    "original", "oracle", "deface", "reface", "reface_seed1", "average_face", "average_face_pydeface",
+    "original", *ORACLES, "deface", "reface", "reface_seed1", "average_face", "average_face_pydeface",
     "niimath_deface", "quickshear", "radveil", "recover_deface", "recover_niimath", "recover_quickshear",
 )  # fmt: skip
 
@@ -63,10 +63,11 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
 def pair_groups(summary: Summary) -> dict[str, np.ndarray]:
     """Cosines of pairs of faces: of real people, of generated ones, of two seeds."""
     groups = {"real people": risk.pairwise(summary.probes.get(ORIGINAL, {}))}
-    for method in ("oracle", *SEEDS, "average_face", "average_face_pydeface"):
+    for method in (*ORACLES, *SEEDS, "average_face", "average_face_pydeface"):
         if summary.probes.get(method):
             groups[f"{method}, two subjects"] = risk.pairwise(summary.probes[method])
-    groups["two seeds, one subject"] = summary.seeds()
+    groups["two seeds, one subject"] = summary.same(SEEDS)
+    groups["two oracles, one subject"] = summary.same(ORACLES)
     groups["one subject, real and reface"] = risk.paired_similarity(
         summary.probes.get(ORIGINAL, {}), summary.probes.get("reface", {})
     )
@@ -93,7 +94,8 @@ def _head(summary: Summary) -> list[str]:
 
 
 def _goals(summary: Summary, methods: Sequence[Row]) -> list[str]:
-    found = goals.judge(methods, summary.seeds(), summary.seeds_less_strangers(), summary.study.options.segmenters)
+    seeds = goals.Seeds(summary.same(SEEDS), summary.same_less_strangers(SEEDS), summary.same_less_strangers(ORACLES))
+    found = goals.judge(methods, seeds, summary.study.options.segmenters)
     words = {True: "yes", False: "**no**", None: "not measured"}
     rows = [[goal.sentence, goal.figures, words[goal.holds]] for goal in found]
     return ["## What must hold", "", *_table(["goal", "figures", "holds"], rows), ""]
@@ -142,7 +144,7 @@ def _leakage(methods: Sequence[Row]) -> list[str]:
             continue
         rows.append([row["method"], *(text for key, digits in (("leak_cosine", 3), ("leak_mm", 2))
                                       for text in _paired(row, key, digits))])  # fmt: skip
-        for other in ("oracle", "average_face"):
+        for other in (*ORACLES, "average_face"):
             if f"mm_less_{other}" in row:
                 against.append(
                     [

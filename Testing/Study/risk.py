@@ -168,12 +168,14 @@ def paired_similarity(one: Mapping[str, Face], other: Mapping[str, Face], attack
     return np.diag(scores_of({n: one[n] for n in both}, {n: other[n] for n in both}, attacker))
 
 
-def seeds_less_strangers(
+def same_less_strangers(
     one: Mapping[str, Face], other: Mapping[str, Face], attacker: str = ATTACKERS[0]
 ) -> stats.Paired:
-    """How much more similar two seeds' faces of one subject are than those of two subjects, over the subjects.
+    """How much more similar two faces of one subject are than those of two subjects, over the subjects.
 
-    ``one`` and ``other`` are the faces of the two seeds by name. Strangers are compared across the seeds as well.
+    ``one`` and ``other`` are two faces of each subject by name, of two seeds, say; strangers are compared across the
+    seeds as well. Not below 0 but by chance, whatever makes the faces, as long as it makes each by itself: it is the
+    spread of the subjects' mean faces. Forehead and the shape of the head alone give them one.
     """
     both = [name for name in one if name in other]
     if len(both) < 2:

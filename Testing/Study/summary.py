@@ -12,6 +12,7 @@ import numpy as np
 import people
 import risk
 import stats
+from methods import ORACLES
 from morphometry import SEGMENTERS, TISSUES
 from work import ORIGINAL, PARTS, Study
 
@@ -68,15 +69,18 @@ class Summary:
     @cached_property
     def lookups(self) -> dict[tuple[str, str], risk.Lookup]:
         """By method and attacker; none where the gallery holds fewer than two heads."""
-        donors = {name: (self.study.record(name, "oracle", "run") or {}).get("donor") for name in self.study.names}
         found = {}
         for method, probes in self.probes.items():
             known = {name: face for name, face in probes.items() if name in self.gallery}
             if known and len(self.gallery) > 1:
-                wearing = donors if method == "oracle" else None
+                wearing = self._donors(method) if method in ORACLES else None
                 for attacker in ATTACKERS:
                     found[method, attacker] = risk.look_up(self.gallery, known, attacker, wearing)
         return found
+
+    def _donors(self, method: str) -> dict[str, str | None]:
+        """Whose face the heads wear under an oracle."""
+        return {name: (self.study.record(name, method, "run") or {}).get("donor") for name in self.study.names}
 
     @cached_property
     def leaks(self) -> dict[str, risk.Leak]:
@@ -193,7 +197,7 @@ class Summary:
                 row |= _risk_row(lookup)
         if leak := self.leaks.get(method):
             row |= _paired_row("leak_cosine", leak.similarity()) | _paired_row("leak_mm", leak.distance())
-            for other in ("oracle", *AVERAGE_FACES):
+            for other in (*ORACLES, *AVERAGE_FACES):
                 if other in self.leaks and other != method:
                     similarity, distance = leak.against(self.leaks[other])
                     row |= _paired_row(f"cosine_less_{other}", similarity) | _paired_row(f"mm_less_{other}", distance)
@@ -216,14 +220,13 @@ class Summary:
             row[key] = stats.median([each.get(key) for each in rows])
         return row
 
-    def seeds(self) -> np.ndarray:
-        """Cosines of two seeds' faces of one subject."""
-        one, other = (self.probes.get(method, {}) for method in SEEDS)
-        return risk.paired_similarity(one, other)
+    def same(self, methods: tuple[str, str]) -> np.ndarray:
+        """Cosines of two faces of one subject, by two methods."""
+        return risk.paired_similarity(*(self.probes.get(method, {}) for method in methods))
 
-    def seeds_less_strangers(self) -> stats.Paired:
-        """How much more alike two seeds of one subject are than two subjects."""
-        return risk.seeds_less_strangers(*(self.probes.get(method, {}) for method in SEEDS))
+    def same_less_strangers(self, methods: tuple[str, str]) -> stats.Paired:
+        """How much more alike two faces of one subject are than those of two subjects."""
+        return risk.same_less_strangers(*(self.probes.get(method, {}) for method in methods))
 
 
 def structures() -> list[str]:

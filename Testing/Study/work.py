@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +21,10 @@ import morphometry
 import people
 import realism
 from cells import Cell, Record, Task, file_hash, key_of, perform_all
-from methods import METHODS, OURS
+from methods import METHODS, ORACLE, ORACLES, OURS
 
 LONGEST = 3600  # seconds of one method
-ORIGINAL, DEFACE, ORACLE = "original", "deface", "oracle"
+ORIGINAL, DEFACE = "original", "deface"
 PARTS = ("run", "morphometry", "face", "look")
 
 
@@ -83,14 +84,15 @@ class Study:
     def run(self, jobs: int, say: Callable[[str, Record], None]) -> None:
         """Do all that is not done; ``say`` hears of every part as it ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        first = [name for name in self.methods if METHODS[name].source == ORIGINAL and name != ORACLE]
-        later = [name for name in self.methods if METHODS[name].source not in ("", ORIGINAL)] + [ORACLE]
+        first = [name for name in self.methods if METHODS[name].source == ORIGINAL and name not in ORACLES]
+        later = [name for name in self.methods if METHODS[name].source not in ("", ORIGINAL)]
+        later += [name for name in self.methods if name in ORACLES]
         generated = [name for name in self.methods if name != ORIGINAL]
         everybody = dict.fromkeys((*self.names, *self.gallery))
         waves = (
             lambda: [self._face(name, ORIGINAL) for name in everybody],
             lambda: [self._run(name, method) for name in self.names for method in first],
-            lambda: [self._run(name, method) for name in self.names for method in later if method in self.methods],
+            lambda: [self._run(name, method) for name in self.names for method in later],
             lambda: [self._morphometry(name, ORIGINAL) for name in self.names],
             lambda: [self._look(name, ORIGINAL) for name in self.names],
             lambda: [
@@ -114,8 +116,8 @@ class Study:
             return Task(self.cell(name, method), "run", key, _refuse, (reason,))
         cell, job = self.cell(name, method), self._job(name, method)
         made_of = [methods.RECIPE, method, file_hash(self.volume(name, source)), job.get("donor"), job["templates"]]
-        made_of += [self.fingerprint] if METHODS[method].kind == OURS or method == ORACLE else []
-        if method == ORACLE and not ("donor" in job and self.has_volume(name, DEFACE)):
+        made_of += [self.fingerprint] if METHODS[method].kind == OURS or method in ORACLES else []
+        if method in ORACLES and not ("donor" in job and self.has_volume(name, DEFACE)):
             reason = "There is nobody of like size, age and sex among the heads, or no mask."
             return Task(cell, "run", key_of(made_of), _refuse, (reason,))
         return Task(cell, "run", key_of(made_of), run_method, (cell.folder, job))
@@ -130,11 +132,19 @@ class Study:
             "mask_out": str(folder / "mask.nii.gz"),
             "templates": str(templates) if templates else None,
         }
-        if method == ORACLE:
-            donor = people.most_alike(self.people[name], list(self.people.values()), self.sizes, 1)
+        if method in ORACLES:
             job |= {"mask": str(self._mask(name)), "pose": str(self._npz(name))}
-            job |= {"donor": str(self.people[donor[0]].image), "donor_pose": str(self._npz(donor[0]))} if donor else {}
+            if donor := self._donor(name, method):
+                job |= {"donor": str(self.people[donor].image), "donor_pose": str(self._npz(donor))}
         return job
+
+    def _donor(self, name: str, method: str) -> str | None:
+        """Whose face a head gets: that of the person most alike, or of anybody else, chosen by the head's name."""
+        alike = people.most_alike(self.people[name], list(self.people.values()), self.sizes, 1)
+        if method == ORACLE:
+            return alike[0] if alike else None
+        others = sorted(set(self.sizes) - {name, *alike})
+        return others[zlib.crc32(name.encode()) % len(others)] if others else None
 
     @property
     def sizes(self) -> dict[str, float]:
