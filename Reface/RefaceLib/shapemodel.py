@@ -41,8 +41,10 @@ _BOUND = 3.5  # standard deviations: a little more than the largest codes of rea
 # components (every component is either symmetric or antisymmetric, as the model learned mirror images) are stretched
 # less, and so is the lopsided part of a detail: a face may be anybody's, but has two like halves.
 _STRETCHED, _SPREAD, _LOPSIDED = (0, 16), (1.0, 2.8), 1.4
-# Of details the broad part is stretched: lumps of a centimetre, stretched, are warts.
-_BROAD_MM, _BROAD_SPREAD, _LOPSIDED_DETAIL, _MOST_DETAIL = 5.0, 2.4, 0.7, 5.0
+# Of details the broad part is stretched in the same way: lumps of a centimetre, stretched, are warts, and the first
+# component, by which cheeks bulge more than by any other, makes balls of them.
+_BROAD_MM, _BROADENED, _BROAD_SPREAD = 5.0, (0, 4), (1.0, 2.6)
+_LOPSIDED_DETAIL, _MOST_DETAIL = 0.7, 5.0
 # Of its volume: the least of real heads' faces is 0.22 (median), the most 1.8, and 2.5 in the worst of fourteen.
 _FOLDED, _SWOLLEN = 0.15, 2.2
 _FARTHEST = 2.5  # standard deviations of a detail
@@ -125,10 +127,10 @@ class Detail:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """A random detail (96, 88, 88) in mm, at 2 mm."""
         chance = np.clip(rng.standard_normal(len(self.modes)), -_FARTHEST, _FARTHEST).astype(np.float32)
-        drawn = np.tensordot(chance, self.modes, axes=1)
-        both = (drawn + _mirrored(drawn)) / 2
-        broad = self._broad(both)
-        drawn = both + (_BROAD_SPREAD - 1) * broad + _LOPSIDED_DETAIL * (drawn - both)
+        more = np.interp(np.arange(len(chance)), _BROADENED, _BROAD_SPREAD).astype(np.float32) - 1
+        drawn, stretch = np.tensordot(np.stack([chance, more * chance]), self.modes, axes=1)
+        both, stretch = ((field + _mirrored(field)) / 2 for field in (drawn, stretch))
+        drawn = both + self._broad(stretch) + _LOPSIDED_DETAIL * (drawn - both)
         return to_raster(self.mean + _MOST_DETAIL * np.tanh(drawn / _MOST_DETAIL), SPACING, 2.0)
 
     def _broad(self, field: np.ndarray) -> np.ndarray:
