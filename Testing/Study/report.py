@@ -16,7 +16,7 @@ import numpy as np
 import risk
 import stats
 import table
-from methods import METHODS, ORACLES
+from methods import METHODS, ORACLE, ORACLES
 from summary import ALIKE, SEEDS, Row, Summary, rescan_changes
 from work import ORIGINAL, Study
 
@@ -144,7 +144,7 @@ def _leakage(methods: Sequence[Row]) -> list[str]:
             continue
         rows.append([row["method"], *(text for key, digits in (("leak_cosine", 3), ("leak_mm", 2))
                                       for text in _paired(row, key, digits))])  # fmt: skip
-        for other in (*ORACLES, "average_face"):
+        for other in (ORACLE, "average_face"):
             if f"mm_less_{other}" in row:
                 against.append(
                     [

@@ -12,7 +12,7 @@ import numpy as np
 import people
 import risk
 import stats
-from methods import ORACLES
+from methods import ORACLE, ORACLES
 from morphometry import SEGMENTERS, TISSUES
 from work import ORIGINAL, PARTS, Study
 
@@ -197,7 +197,7 @@ class Summary:
                 row |= _risk_row(lookup)
         if leak := self.leaks.get(method):
             row |= _paired_row("leak_cosine", leak.similarity()) | _paired_row("leak_mm", leak.distance())
-            for other in (*ORACLES, *AVERAGE_FACES):
+            for other in (ORACLE, *AVERAGE_FACES):
                 if other in self.leaks and other != method:
                     similarity, distance = leak.against(self.leaks[other])
                     row |= _paired_row(f"cosine_less_{other}", similarity) | _paired_row(f"mm_less_{other}", distance)
