@@ -17,6 +17,9 @@ _WEIGHT_FACE, _WEIGHT_BRAIN = 2.0, 1.0
 _STIFFNESS_MM = 40.0
 FILLED_ML = 20.0  # of one grey; a face has hundreds, saturated fat has less
 _GREY = 0.1  # of bright tissue: brighter is no air
+_SOFT, _INTACT = 0.2, 0.85  # of bright tissue: dimmer is the rim of skin; the share of such voxels along intact skin
+_ALONG_MM, _RIM_MM, _BEFORE_MM = 4.0, 3.0, 8.0  # along an edge; from its rim to tissue; air before intact skin
+_LEAST_SKIN_MM2 = 3000.0  # of a piece: what is left of a head has more, a sinus or a piece of bone in a cut less
 _DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
 
 
@@ -69,12 +72,51 @@ def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np
     zone &= (z < 30.0) & (z > -146.0) & (np.abs(x) < 112.0)
     here, guarded = (to_native(m, grid, values.shape, affine) for m in (zone, protected(parse, grid)))
     fill = fill_value(values, affine, ~guarded)
-    same = here & ((values == fill) | ~np.isfinite(values))
+    blank = (values == fill) | ~np.isfinite(values)
+    same = here & blank
     steps = max(1, int(round(2.0 / geometry.voxel_sizes(affine).min())))
     solid = ndimage.binary_closing(ndimage.binary_opening(same, iterations=1), iterations=steps)
     # What is exactly blank is no brain, however near; its rim may be, and is guarded.
     rim = ndimage.binary_dilation(solid, iterations=1) & ~solid & ~guarded
-    return ((solid & same) | (solid & ~guarded) | rim) & here
+    missing = ((solid & same) | (solid & ~guarded) | rim) & here
+    return missing & ~_before_intact_skin(values, affine, missing, blank)
+
+
+def _before_intact_skin(values: np.ndarray, affine: np.ndarray, missing: np.ndarray, blank: np.ndarray) -> np.ndarray:
+    """Where ``missing`` voxels are but the ``blank`` air before skin that is there, and the rim of that skin (bool).
+
+    In a scan whose air was blank before, that air is part of one region with what was taken away. Were it hidden, the
+    skin beside the cut would be hidden as well, and a new face would not meet it. Skin ends in dim voxels, a cut does
+    not: through bone and cavities it does in places, so the share of them along some millimetres tells.
+    """
+    out = np.zeros(missing.shape, dtype=bool)
+    if not missing.any():
+        return out
+    sizes = geometry.voxel_sizes(affine)
+    window = geometry.window_around(missing, int(np.ceil(2 * _BEFORE_MM / sizes.min())))
+    picture, blank = np.nan_to_num(values[window]), blank[window]
+    bright = np.percentile(picture[~blank], 99) if not blank.all() else 0.0
+    tissue = ~blank & (picture > _SOFT * bright)
+    edge = ~blank & ndimage.binary_dilation(ndimage.binary_opening(blank))
+    edge &= ndimage.binary_dilation(tissue, iterations=max(1, int(_RIM_MM / sizes.min())))
+    soft, all_of_it = (ndimage.gaussian_filter(a.astype(np.float32), _ALONG_MM / sizes) for a in (edge & ~tissue, edge))
+    intact = _large(edge & (soft > _INTACT * all_of_it), _LEAST_SKIN_MM2 / sizes.min() ** 2)
+    if not intact.any():
+        return out
+    to_skin, to_cut = (
+        ndimage.distance_transform_edt(~part, sampling=sizes) if part.any() else np.full(edge.shape, np.inf)
+        for part in (intact, edge & ~intact)
+    )
+    out[window] = (to_skin < _BEFORE_MM) & (to_skin < to_cut)
+    return out
+
+
+def _large(mask: np.ndarray, voxels: float) -> np.ndarray:
+    """The pieces of ``mask`` (bool), connected over corners too, of at least so many ``voxels``."""
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool))
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    return counts[labels] >= voxels
 
 
 def fill_value(values: np.ndarray, affine: np.ndarray, where: np.ndarray | None = None) -> float | None:

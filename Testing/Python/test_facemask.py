@@ -219,3 +219,20 @@ def test_a_grey_fill_is_found_beside_more_air_that_was_blanked_before(filled, fo
     values[:, 35:] = 0
     values[20 : 20 + filled, 2 : 2 + filled, 20 : 20 + filled] = 90
     assert facemask.fill_value(values, np.diag([2.0, 2.0, 2.0, 1.0])) == found
+
+
+@pytest.mark.parametrize(("noise", "kept"), [(0.0, True), (0.02, False)])
+def test_blank_air_before_intact_skin_is_not_missing(noise, kept):
+    """Beside the cut, in a scan whose air was blank before; and never where the cut goes through bone."""
+    x, y, z = (axis * 2.0 - 79.0 for axis in np.indices((80, 80, 80)))
+    head = 70.0 - np.sqrt(x**2 + y**2 + z**2)
+    values = np.where(head > 2, 1.0, np.where(head > 0, 0.1, noise * np.random.default_rng(0).random(head.shape)))
+    values[(np.abs(x) < 12) & (np.abs(z + 20) < 12) & (head > 2)] = 0.1  # bone
+    cut = (y > 30) & (z < 10)
+    values[cut] = 0.0
+    blank = values == 0
+    missing = blank & (z < 40) & (y > 0)
+    found = facemask._before_intact_skin(values, np.diag([2.0, 2.0, 2.0, 1.0]), missing, blank)
+    before = blank & (head < -2) & (head > -6) & (z > 25) & (z < 40) & (y > 0)
+    assert found.any() == kept and found[before].all()
+    assert not found[cut & (head > 4) & (y > 32) & (z < 6)].any()
