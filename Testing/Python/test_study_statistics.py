@@ -166,11 +166,22 @@ def test_seeds_of_one_subject_are_compared_with_strangers_across_the_seeds():
     random = np.random.default_rng(SEED)
     one, other = directions(random, 8, 64), directions(random, 8, 64)
     faces_of = lambda rows: {name: face(name, rows[i : i + 1]) for i, name in enumerate("abcdefgh")}  # noqa: E731
-    strangers = risk.same_less_strangers(faces_of(one), faces_of(other))
+    strangers = risk.same_less_strangers([faces_of(one), faces_of(other)])
     assert strangers.n == 8 and strangers.low < 0 < strangers.high
-    same = risk.same_less_strangers(faces_of(one), faces_of(one))
+    same = risk.same_less_strangers([faces_of(one), faces_of(one)])
     assert same.low > 0.5
-    assert risk.same_less_strangers({}, {}).n == 0
+    assert risk.same_less_strangers([{}, {}]).n == 0 and risk.same_less_strangers([faces_of(one)]).n == 0
+
+
+def test_all_pairs_of_seeds_count():
+    random = np.random.default_rng(SEED)
+    one, other = directions(random, 8, 64), directions(random, 8, 64)
+    faces_of = lambda rows: {name: face(name, rows[i : i + 1]) for i, name in enumerate("abcdefgh")}  # noqa: E731
+    alike, apart = faces_of(one), faces_of(other)
+    third = risk.same_less_strangers([alike, alike, apart])
+    pairs = [risk.same_less_strangers(pair).value for pair in ([alike, alike], [alike, apart], [alike, apart])]
+    assert third.value == pytest.approx(np.mean(pairs))
+    assert risk.same_less_strangers([alike, alike, {}]).value == pytest.approx(pairs[0])  # a seed that nobody has
 
 
 # ---- oracle and patches ----

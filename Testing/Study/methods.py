@@ -218,6 +218,8 @@ METHODS = {
         Method("deface", "our face removal", OURS, _ours("deface")),
         Method("reface", "our new face", OURS, _ours("reface")),
         Method("reface_seed1", "our new face, of another seed", OURS, _ours("reface", 1)),
+        Method("reface_seed2", "of a third one", OURS, _ours("reface", 2)),
+        Method("reface_seed3", "of a fourth one", OURS, _ours("reface", 3)),
         Method("niimath_deface", "niimath -deface with pydeface's template and mask", PEER, _niimath_deface),
         Method("quickshear", "QuickShear with deepbet's brain mask", PEER, _quickshear),
         Method("radveil", "RadVeil, face and ears, adaptive", PEER, _radveil),

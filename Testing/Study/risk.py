@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import stats
@@ -168,19 +169,20 @@ def paired_similarity(one: Mapping[str, Face], other: Mapping[str, Face], attack
     return np.diag(scores_of({n: one[n] for n in both}, {n: other[n] for n in both}, attacker))
 
 
-def same_less_strangers(
-    one: Mapping[str, Face], other: Mapping[str, Face], attacker: str = ATTACKERS[0]
-) -> stats.Paired:
-    """How much more similar two faces of one subject are than those of two subjects, over the subjects.
+def same_less_strangers(groups: Sequence[Mapping[str, Face]], attacker: str = ATTACKERS[0]) -> stats.Paired:
+    """How much more similar the faces of one subject are than those of two subjects, over the subjects.
 
-    ``one`` and ``other`` are two faces of each subject by name, of two seeds, say; strangers are compared across the
-    seeds as well. Not below 0 but by chance, whatever makes the faces, as long as it makes each by itself: it is the
-    spread of the subjects' mean faces. Forehead and the shape of the head alone give them one.
+    ``groups`` hold a face of each subject by name, a group a seed, say; strangers are compared across the seeds as
+    well, and all pairs of groups count. Not below 0 but by chance, whatever makes the faces, as long as it makes each
+    by itself: it is the spread of the subjects' mean faces. Forehead and the shape of the head alone give them one.
     """
-    both = [name for name in one if name in other]
-    if len(both) < 2:
+    groups = [group for group in groups if group]  # a seed that was not run
+    names = [name for name in groups[0] if all(name in group for group in groups)] if groups else []
+    if len(names) < 2 or len(groups) < 2:
         return stats.paired([])
-    scores = scores_of({n: one[n] for n in both}, {n: other[n] for n in both}, attacker)
-    same = np.diag(scores)
-    strangers = np.where(np.eye(len(both), dtype=bool), np.nan, scores)
-    return stats.paired(same - (np.nanmean(strangers, axis=0) + np.nanmean(strangers, axis=1)) / 2)
+    found = []
+    for one, other in combinations(groups, 2):
+        scores = scores_of({n: one[n] for n in names}, {n: other[n] for n in names}, attacker)
+        strangers = np.where(np.eye(len(names), dtype=bool), np.nan, scores)
+        found.append(np.diag(scores) - (np.nanmean(strangers, axis=0) + np.nanmean(strangers, axis=1)) / 2)
+    return stats.paired(np.mean(found, axis=0))

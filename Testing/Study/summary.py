@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import faces
@@ -22,7 +23,7 @@ ALIKE = 5  # others of like size, age and sex, for leakage
 DIRECTIONS = 16  # principal directions of the embeddings that a Frechet distance compares
 NEAR_FRONT = 16.0  # degrees of yaw and pitch of the views that it uses
 AVERAGE_FACES = ("average_face", "average_face_pydeface")
-SEEDS = ("reface", "reface_seed1")
+SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")
 
 Row = dict[str, Any]
 
@@ -220,13 +221,14 @@ class Summary:
             row[key] = stats.median([each.get(key) for each in rows])
         return row
 
-    def same(self, methods: tuple[str, str]) -> np.ndarray:
-        """Cosines of two faces of one subject, by two methods."""
-        return risk.paired_similarity(*(self.probes.get(method, {}) for method in methods))
+    def same(self, methods: Sequence[str]) -> np.ndarray:
+        """Cosines of two faces of one subject, by any two of the methods."""
+        groups = [self.probes.get(method, {}) for method in methods]
+        return np.concatenate([risk.paired_similarity(one, other) for one, other in combinations(groups, 2)])
 
-    def same_less_strangers(self, methods: tuple[str, str]) -> stats.Paired:
+    def same_less_strangers(self, methods: Sequence[str]) -> stats.Paired:
         """How much more alike two faces of one subject are than those of two subjects."""
-        return risk.same_less_strangers(*(self.probes.get(method, {}) for method in methods))
+        return risk.same_less_strangers([self.probes.get(method, {}) for method in methods])
 
 
 def structures() -> list[str]:
