@@ -179,7 +179,7 @@ def test_a_study_writes_its_report_and_a_method_that_fails_is_a_row_of_it(heads,
     assert len(rows) == len(NAMES) * len(by_method)
     assert {row["status"] for row in rows if row["method"] == "quickshear"} == {"failed"}
     donors = {row["head"]: {each.get("donor") for each in rows if each["head"] == row["head"]} - {""} for row in rows}
-    assert all(len(found) == 2 and name not in found for name, found in donors.items())  # two strangers a head
+    assert all(len(found) == 2 and name not in found for name, found in donors.items())  # both of the others
     assert "anna reface run: ok" in capsys.readouterr().out
 
 
@@ -195,6 +195,14 @@ def test_a_study_goes_on_where_it_was_and_does_nothing_twice(heads, tmp_path, ca
     before = len(calls)
     study.main(command)
     assert calls[before:] == [("anna", "reface", "run")]  # the same volume again: all else holds
+
+
+def test_a_part_that_was_killed_while_it_was_done_again_is_not_done(tmp_path):
+    """Its old record would count again once the code is what it was, but its volume is gone."""
+    cell = cells.Cell(tmp_path)
+    cell.write("run", {"key": "old", "status": "ok"})
+    cell.begin("run", "new")
+    assert not cell.done("run", "old") and not cell.succeeded("run")
 
 
 def test_what_failed_is_tried_again_only_when_asked(heads, tmp_path, calls, monkeypatch):

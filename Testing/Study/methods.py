@@ -28,8 +28,9 @@ RECIPE = 2  # to be raised when a method is called in another way
 Job = dict[str, Any]  # source, out, mask_out, templates; for the oracle also mask, pose, donor, donor_pose (paths)
 NOISE = 0.01  # of the tissue's median, in "renoised"
 OURS, PEER, YARDSTICK = "ours", "peer", "yardstick"
-ORACLE, ORACLE_ANYBODY = "oracle", "oracle_anybody"
-ORACLES = (ORACLE, ORACLE_ANYBODY)
+ORACLE = "oracle"
+ANYBODY = ("oracle_anybody", "oracle_anybody2", "oracle_anybody3")
+ORACLES = (ORACLE, *ANYBODY)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,9 @@ METHODS = {
         Method("original", "the head as it was scanned", YARDSTICK, lambda job: {}, source=""),
         Method("renoised", "the original with noise of 1 % of its tissue", YARDSTICK, _renoised),
         Method(ORACLE, "the real face of somebody else of like size, age and sex in our mask", YARDSTICK, _oracle),
-        Method(ORACLE_ANYBODY, "the same, of somebody whose size, age and sex are no matter", YARDSTICK, _oracle),
+        Method(ANYBODY[0], "the same, of somebody whose size, age and sex are no matter", YARDSTICK, _oracle),
+        Method(ANYBODY[1], "of a second one", YARDSTICK, _oracle),
+        Method(ANYBODY[2], "of a third one", YARDSTICK, _oracle),
         Method("deface", "our face removal", OURS, _ours("deface")),
         Method("reface", "our new face", OURS, _ours("reface")),
         Method("reface_seed1", "our new face, of another seed", OURS, _ours("reface", 1)),

@@ -67,7 +67,7 @@ def pair_groups(summary: Summary) -> dict[str, np.ndarray]:
         if summary.probes.get(method):
             groups[f"{method}, two subjects"] = risk.pairwise(summary.probes[method])
     groups["two seeds, one subject"] = summary.same(SEEDS)
-    groups["two oracles, one subject"] = summary.same(ORACLES)
+    groups["two oracles, one head"] = summary.same(ORACLES)
     groups["one subject, real and reface"] = risk.paired_similarity(
         summary.probes.get(ORIGINAL, {}), summary.probes.get("reface", {})
     )

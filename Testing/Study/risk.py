@@ -169,8 +169,8 @@ def paired_similarity(one: Mapping[str, Face], other: Mapping[str, Face], attack
     return np.diag(scores_of({n: one[n] for n in both}, {n: other[n] for n in both}, attacker))
 
 
-def same_less_strangers(groups: Sequence[Mapping[str, Face]], attacker: str = ATTACKERS[0]) -> stats.Paired:
-    """How much more similar the faces of one subject are than those of two subjects, over the subjects.
+def same_less_strangers(groups: Sequence[Mapping[str, Face]], attacker: str = ATTACKERS[0]) -> dict[str, float]:
+    """How much more similar the faces of one subject are than those of two subjects, by subject.
 
     ``groups`` hold a face of each subject by name, a group a seed, say; strangers are compared across the seeds as
     well, and all pairs of groups count. Not below 0 but by chance, whatever makes the faces, as long as it makes each
@@ -179,10 +179,10 @@ def same_less_strangers(groups: Sequence[Mapping[str, Face]], attacker: str = AT
     groups = [group for group in groups if group]  # a seed that was not run
     names = [name for name in groups[0] if all(name in group for group in groups)] if groups else []
     if len(names) < 2 or len(groups) < 2:
-        return stats.paired([])
+        return {}
     found = []
     for one, other in combinations(groups, 2):
         scores = scores_of({n: one[n] for n in names}, {n: other[n] for n in names}, attacker)
         strangers = np.where(np.eye(len(names), dtype=bool), np.nan, scores)
         found.append(np.diag(scores) - (np.nanmean(strangers, axis=0) + np.nanmean(strangers, axis=1)) / 2)
-    return stats.paired(np.mean(found, axis=0))
+    return dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))

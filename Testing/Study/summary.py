@@ -226,8 +226,8 @@ class Summary:
         groups = [self.probes.get(method, {}) for method in methods]
         return np.concatenate([risk.paired_similarity(one, other) for one, other in combinations(groups, 2)])
 
-    def same_less_strangers(self, methods: Sequence[str]) -> stats.Paired:
-        """How much more alike two faces of one subject are than those of two subjects."""
+    def same_less_strangers(self, methods: Sequence[str]) -> dict[str, float]:
+        """How much more alike the faces of one subject are than those of two subjects, by subject."""
         return risk.same_less_strangers([self.probes.get(method, {}) for method in methods])
 
 
