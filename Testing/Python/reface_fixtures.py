@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -11,8 +10,18 @@ from phantom import make_phantom
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
-from reface_window import CHILD_PATH, application, reface_module  # noqa: E402  (needs slicer)
+from reface_window import application, reface_module  # noqa: E402  (needs slicer)
 from RefaceLib import refacejob  # noqa: E402
+from windows import let_children_run, opened, scene_fixture, temporary_fixture  # noqa: E402
+
+__all__ = [
+    "app_fixture",
+    "head_fixture",
+    "reface_fixture",
+    "scene_fixture",
+    "temporary_fixture",
+    "widget_fixture",
+]  # what tests import by a star: all fixtures
 
 SIZE = 48
 
@@ -23,18 +32,12 @@ def reface_fixture():
         yield module
 
 
-@pytest.fixture(name="scene")
-def scene_fixture():
-    return slicer.vtkMRMLScene()
-
-
 @pytest.fixture(name="app")
 def app_fixture(reface, scene, monkeypatch):
     """The application; children are reface_child, and compare faces by the number in REFACE_JUDGE."""
     monkeypatch.setattr(refacejob, "FACES_MODULE", "reface_child")
     monkeypatch.setattr(refacejob, "face_judge", fake_judge)
-    monkeypatch.setenv("PYTHONPATH", CHILD_PATH)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    let_children_run(monkeypatch)
     with application(scene, reface) as made:
         yield made
 
@@ -68,11 +71,7 @@ def head_fixture(scene):
 
 @pytest.fixture(name="widget")
 def widget_fixture(reface, app):
-    made = reface.RefaceWidget()
-    made.parent = mock.MagicMock(isEntered=True)
-    made.setup()
-    yield made
-    made.cleanup()
+    yield from opened(reface.RefaceWidget())
 
 
 def voxels(node):

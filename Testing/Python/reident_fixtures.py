@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
@@ -11,7 +9,17 @@ from reident_child import calibrate  # noqa: E402
 from reident_nodes import DEFACED, VIEWS, node_of  # noqa: E402
 from reident_window import application  # noqa: E402
 from slicer_stubs import reident_module  # noqa: E402
-from windows import CHILD_PATH  # noqa: E402
+from windows import let_children_run, opened, scene_fixture, temporary_fixture  # noqa: E402
+
+__all__ = [
+    "app_fixture",
+    "defaced_fixture",
+    "head_fixture",
+    "module_fixture",
+    "scene_fixture",
+    "temporary_fixture",
+    "widget_fixture",
+]  # what tests import by a star: all fixtures
 
 
 @pytest.fixture(scope="module", name="module")
@@ -20,18 +28,12 @@ def module_fixture():
         yield made
 
 
-@pytest.fixture(name="scene")
-def scene_fixture():
-    return slicer.vtkMRMLScene()
-
-
 @pytest.fixture(name="app")
 def app_fixture(module, scene, monkeypatch, tmp_path):
     """The application; children are reident_child, and nobody has accepted a licence yet."""
     calibrate(monkeypatch)
     monkeypatch.setattr("ReidentRiskLib.job.MODULE", "reident_child")
-    monkeypatch.setenv("PYTHONPATH", CHILD_PATH)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    let_children_run(monkeypatch)
     monkeypatch.setenv("REIDENT_RISK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("REIDENT_RISK_ACCEPT_LICENCE", raising=False)
     with application(scene, module) as made:
@@ -50,11 +52,7 @@ def defaced_fixture(scene):
 
 @pytest.fixture(name="widget")
 def widget_fixture(module, app):
-    made = module.ReidentRiskWidget()
-    made.parent = mock.MagicMock(isEntered=True)
-    made.setup()
-    yield made
-    made.cleanup()
+    yield from opened(module.ReidentRiskWidget())
 
 
 def choose(widget, reference, *probes):

@@ -21,21 +21,13 @@ from RefaceLib.errors import CancelledError, InputError, OutputError, RefaceErro
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
-from reface_fixtures import (  # noqa: E402, F401
-    SIZE,
-    app_fixture,
-    head_fixture,
-    node_of,
-    reface_fixture,
-    scene_fixture,
-    voxels,
-    widget_fixture,
-)
+from reface_fixtures import *  # noqa: E402, F403
+from reface_fixtures import SIZE, node_of, voxels  # noqa: E402
 from reface_window import REFACE_PY  # noqa: E402  (needs slicer)
 from RefaceLib import mrml, refacejob, results  # noqa: E402
 from RefaceLib.parameters import Device, Mode  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
-from windows import temporary_fixture, wait  # noqa: E402, F401
+from windows import wait  # noqa: E402
 
 THIRD = SIZE // 3
 

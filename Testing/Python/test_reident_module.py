@@ -16,26 +16,15 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from RefaceLib.errors import InputError, RefaceError  # noqa: E402
 from RefaceLib.parameters import Device  # noqa: E402
-from reident_fixtures import (  # noqa: E402, F401
-    app_fixture,
-    choose,
-    defaced_fixture,
-    head_fixture,
-    module_fixture,
-    scene_fixture,
-    widget_fixture,
-)
+from reident_fixtures import *  # noqa: E402, F403
+from reident_fixtures import choose  # noqa: E402
 from reident_nodes import node_of, volume_node  # noqa: E402
 from reident_window import application  # noqa: E402
 from ReidentRiskLib import results, risk  # noqa: E402
 from ReidentRiskLib.parameters import Model, Views  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
 from slicer_stubs import REPOSITORY  # noqa: E402
-from windows import (  # noqa: E402, F401
-    CHILD_PATH,  # noqa: E402
-    temporary_fixture,
-    wait,
-)
+from windows import wait  # noqa: E402
 
 MODULE_PY = REPOSITORY / "ReidentRisk" / "ReidentRisk.py"
 

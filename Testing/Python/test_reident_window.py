@@ -11,24 +11,13 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from RefaceLib.errors import RefaceError  # noqa: E402
 from reident_commands import put  # noqa: E402
-from reident_fixtures import (  # noqa: E402, F401
-    app_fixture,
-    choose,
-    defaced_fixture,
-    head_fixture,
-    module_fixture,
-    scene_fixture,
-    widget_fixture,
-)
+from reident_fixtures import *  # noqa: E402, F403
+from reident_fixtures import choose  # noqa: E402
 from reident_nodes import moved, node_of, points_node  # noqa: E402
 from ReidentRiskLib import faceviews, results  # noqa: E402
 from ReidentRiskLib.landmarks import FIVE  # noqa: E402
 from ReidentRiskLib.parameters import Model  # noqa: E402
-from windows import (  # noqa: E402, F401
-    CHILD_PATH,  # noqa: E402
-    temporary_fixture,
-    wait,
-)
+from windows import wait  # noqa: E402
 
 # ---- what can be chosen ----
 

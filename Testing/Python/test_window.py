@@ -11,18 +11,9 @@ from RefaceLib.errors import RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
-from reface_fixtures import (  # noqa: E402, F401
-    SIZE,
-    app_fixture,
-    head_fixture,
-    node_of,
-    reface_fixture,
-    scene_fixture,
-    voxels,
-    widget_fixture,
-)
+from reface_fixtures import *  # noqa: E402, F403
 from RefaceLib import refacejob  # noqa: E402
-from windows import temporary_fixture, wait  # noqa: E402, F401
+from windows import wait  # noqa: E402
 
 
 def test_the_window_says_why_it_cannot_apply(widget, head):

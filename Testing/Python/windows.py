@@ -67,6 +67,11 @@ def window_application(
         yield types.SimpleNamespace(shown=shown, logic=logic, ensured=ensured, ui=ui)
 
 
+@pytest.fixture(name="scene")
+def scene_fixture() -> slicer.vtkMRMLScene:
+    return slicer.vtkMRMLScene()
+
+
 @pytest.fixture(autouse=True, name="temporary")
 def temporary_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that temporary folders are made in: empty again after every test."""
@@ -75,6 +80,20 @@ def temporary_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     assert list(folder.iterdir()) == []
+
+
+def let_children_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes find the stand-ins of the tests, and take one thread each."""
+    monkeypatch.setenv("PYTHONPATH", CHILD_PATH)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def opened(widget: Any) -> Iterator[Any]:
+    """The window as it is when its module has been entered; cleaned up in the end."""
+    widget.parent = mock.MagicMock(isEntered=True)
+    widget.setup()
+    yield widget
+    widget.cleanup()
 
 
 def wait(widget: Any, seconds: float = 60.0) -> None:

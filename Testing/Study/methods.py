@@ -31,6 +31,7 @@ OURS, PEER, YARDSTICK = "ours", "peer", "yardstick"
 ORACLE = "oracle"
 ANYBODY = ("oracle_anybody", "oracle_anybody2", "oracle_anybody3")
 ORACLES = (ORACLE, *ANYBODY)
+SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")
 
 
 @dataclass(frozen=True)
@@ -215,14 +216,15 @@ METHODS = {
         Method("original", "the head as it was scanned", YARDSTICK, lambda job: {}, source=""),
         Method("renoised", "the original with noise of 1 % of its tissue", YARDSTICK, _renoised),
         Method(ORACLE, "the real face of somebody else of like size, age and sex in our mask", YARDSTICK, _oracle),
-        Method(ANYBODY[0], "the same, of somebody whose size, age and sex are no matter", YARDSTICK, _oracle),
-        Method(ANYBODY[1], "of a second one", YARDSTICK, _oracle),
-        Method(ANYBODY[2], "of a third one", YARDSTICK, _oracle),
+        *(
+            Method(name, "the same, of somebody whose size, age and sex are no matter", YARDSTICK, _oracle)
+            for name in ANYBODY
+        ),
         Method("deface", "our face removal", OURS, _ours("deface")),
-        Method("reface", "our new face", OURS, _ours("reface")),
-        Method("reface_seed1", "our new face, of another seed", OURS, _ours("reface", 1)),
-        Method("reface_seed2", "of a third one", OURS, _ours("reface", 2)),
-        Method("reface_seed3", "of a fourth one", OURS, _ours("reface", 3)),
+        *(
+            Method(name, f"our new face, seed {draw + 1} of {len(SEEDS)}", OURS, _ours("reface", draw))
+            for draw, name in enumerate(SEEDS)
+        ),
         Method("niimath_deface", "niimath -deface with pydeface's template and mask", PEER, _niimath_deface),
         Method("quickshear", "QuickShear with deepbet's brain mask", PEER, _quickshear),
         Method("radveil", "RadVeil, face and ears, adaptive", PEER, _radveil),

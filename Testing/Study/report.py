@@ -16,8 +16,8 @@ import numpy as np
 import risk
 import stats
 import table
-from methods import METHODS, ORACLE, ORACLES
-from summary import ALIKE, SEEDS, Row, Summary, rescan_changes
+from methods import METHODS, ORACLE, ORACLES, SEEDS
+from summary import ALIKE, Row, Summary, rescan_changes
 from work import ORIGINAL, Study
 
 import RefaceLib

@@ -23,7 +23,6 @@ ALIKE = 5  # others of like size, age and sex, for leakage
 DIRECTIONS = 16  # principal directions of the embeddings that a Frechet distance compares
 NEAR_FRONT = 16.0  # degrees of yaw and pitch of the views that it uses
 AVERAGE_FACES = ("average_face", "average_face_pydeface")
-SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")
 
 Row = dict[str, Any]
 

@@ -119,7 +119,7 @@ class Study:
         made_of = [methods.RECIPE, method, file_hash(self.volume(name, source)), job.get("donor"), job["templates"]]
         made_of += [self.fingerprint] if METHODS[method].kind == OURS or method in ORACLES else []
         if method in ORACLES and not ("donor" in job and self.has_volume(name, DEFACE)):
-            reason = "There is nobody of like size, age and sex among the heads, or no mask."
+            reason = "There is nobody among the heads whose face could be taken, or no mask."
             return Task(cell, "run", key_of(made_of), _refuse, (reason,))
         return Task(cell, "run", key_of(made_of), run_method, (cell.folder, job))
 
@@ -141,10 +141,11 @@ class Study:
 
     def _donor(self, name: str, method: str) -> str | None:
         """Whose face a head gets: that of the person most alike, or of anybody else, chosen by the head's name."""
-        alike = people.most_alike(self.people[name], list(self.people.values()), self.sizes, 1)
+        sizes = self.sizes  # from the disk, every time
+        alike = people.most_alike(self.people[name], list(self.people.values()), sizes, 1)
         if method == ORACLE:
             return alike[0] if alike else None
-        others = sorted(set(self.sizes) - {name, *alike})
+        others = sorted(set(sizes) - {name, *alike})
         place = zlib.crc32(name.encode()) + _STRIDE * ANYBODY.index(method)
         return others[place % len(others)] if others else None
 
