@@ -21,13 +21,15 @@ from RefaceLib.weights import Models
 
 _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
 _SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
-_SKIN_MM = (1.0, 3.0)  # depths between which the scan's contrast and its tissue at the mask's edge set in
+_SKIN_MM = (1.0, 3.0)  # depths between which the scan's tissue at the mask's edge sets in
+_TONE_MM, _TONE_SMOOTH = (3.0, 8.0), 1.5  # and its contrast; mm over which its correction is smoothed
 _REST_MM, _REST_SHARE = (1.5, 0.8), 0.05  # how far what is left is carried on; the weight where it has faded
 _FLESH = 0.3  # of white matter: brighter is soft tissue
 _FACTORS = (0.8, 1.3)
+_INNER_MM = (4.0, 10.0)  # depths between which cavities stop to count as outside
 # The generator knows where the skin is, and paints it soft, over some five millimetres: by these factors, at depths
 # under the drawn skin (mm), the mean of what it paints in heads of 1 and 2 mm becomes an edge of a millimetre.
-_DEPTHS, _SHARPENING = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0), (0.0, 0.03, 0.36, 1.1, 1.45, 1.28, 1.09, 1.0)
+_DEPTHS, _SHARPENING = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0), (0.0, 0.03, 0.36, 1.05, 1.18, 1.06, 1.02, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +66,19 @@ def paint(
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, coarse_world) > 0.5
     inner = geometry.resample(brain.astype(np.float32), affine, coarse_world) > 0.5
     shown = _shown(visible, hidden, view, head, inner)
-    code, shape, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
+    told, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
+    shape = _under_the_skin(told, models.atlas)
     visible, hidden, view = (a[:, int(canonical.BEHIND) :] for a in (visible, hidden, view))
     if cancelled and cancelled():
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = shapemodel.to_raster(shape, 2.0, 1.0)
     picture *= np.interp(depth, _DEPTHS, _SHARPENING).astype(np.float32)
-    under = np.interp(depth, _SKIN_MM, (0, 1)).astype(np.float32)
-    picture = _match_tone(picture, shape, under, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
+    deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_TONE_MM, _SKIN_MM))
+    picture = _match_tone(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
     picture = _continued(picture, visible, hidden, view, under)
-    return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, code, scale)
+    return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, told.code, scale)
 
 
 def _shown(
@@ -87,16 +90,17 @@ def _shown(
 
 
 def _match_tone(
-    picture: np.ndarray, shape: np.ndarray, under: np.ndarray, painted: np.ndarray, shown: np.ndarray
+    picture: np.ndarray, shape: np.ndarray, deep: np.ndarray, painted: np.ndarray, shown: np.ndarray
 ) -> np.ndarray:
     """The tissue under the skin in this scan's contrast; the skin, whose brightness places the surface, as it is.
 
-    ``shape`` (mm under the skin) and ``painted`` (bool) at 2 mm, ``picture`` and ``under`` (see _continued) at 1 mm.
+    ``shape`` (mm under the skin) and ``painted`` (bool) at 2 mm, ``picture`` and ``deep`` (0 in the skin to 1 under
+    it) at 1 mm. The correction is smooth: fat becomes brighter than muscle, but no line in it stands out more.
     """
-    face = painted & (shape > _SKIN_MM[1])
+    face = painted & (shape > _TONE_MM[0])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
-    matched = tone.match(picture, _halve(picture)[face], shown)
-    return picture + (matched - picture) * under
+    more = tone.match(picture, _halve(picture)[face], shown) - picture
+    return np.maximum(picture + ndimage.gaussian_filter(more, _TONE_SMOOTH) * deep, 0)
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
@@ -106,8 +110,8 @@ def _halve(field: np.ndarray) -> np.ndarray:
 
 def _paint_coarse(
     visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The code, and shape (mm) and picture (96, 88, 88) at 2 mm. What is given goes on behind the box."""
+) -> tuple[shapemodel.Told, np.ndarray]:
+    """What the generator was told, and its picture (96, 88, 88) at 2 mm. What is given goes on behind the box."""
     import torch
 
     mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
@@ -122,8 +126,16 @@ def _paint_coarse(
     with torch.inference_mode(), precision(models.device):
         tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]
         picture = models.coarse(*tensors, torch.from_numpy(told.code)[None].to(models.device))
-    painted = np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
-    return told.code, told.shape, painted
+    return told, np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
+
+
+def _under_the_skin(told: shapemodel.Told, atlas: shapemodel.Atlas) -> np.ndarray:
+    """Depth under the skin (96, 88, 88) in mm: of nostrils and lips as well, but not of sinuses, teeth and jaw.
+
+    The drawn shape counts what is dark in the mean head as outside; deep in a head, that is no edge of the skin.
+    """
+    solid = shapemodel.bend(atlas.solid, told.field)
+    return told.shape + (solid - told.shape) * np.interp(solid, _INNER_MM, (0, 1)).astype(np.float32)
 
 
 def _paint_fine(

@@ -18,7 +18,6 @@ _NOISE_GAIN = 0.70
 _SHARP_VOXELS = 0.7  # of the Gaussian that a painting is sharpened against: detail of the size of a voxel
 _SHARP_NOISE = 0.75  # of white noise's variance is such detail
 _SHARPEST, _PASSES = 2.0, 2  # at once, and how often
-_OVERSHOOT = 0.1  # of the range of a voxel and its neighbours: an edge that is steeper needs no rings
 _FEWEST_EDGES = 500  # voxels
 
 
@@ -39,7 +38,7 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
     A network paints softer than a scanner measures, and brain extraction answers to that: a head whose face is blurred
     loses brain. By unsharp masking (of detail the size of a voxel), with the amount that gives edges inside the mask
     the root mean square of those of the visible head, less what noise adds to it. No voxel leaves the range of its
-    neighbours by more than _OVERSHOOT, so that edges become steep and get no rings.
+    neighbours, so that edges become steep and get no rings.
     """
     window = geometry.window_around(around.mask, 16)
     mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
@@ -64,10 +63,8 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
 
 
 def _within_neighbours(a: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """``a``, nowhere much beyond the values that stood ``before`` at a voxel and its 26 neighbours."""
-    low, high = _of_neighbours(before, np.minimum), _of_neighbours(before, np.maximum)
-    more = _OVERSHOOT * (high - low)
-    return np.clip(a, low - more, high + more)
+    """``a``, nowhere beyond the values that stood ``before`` at a voxel and its 26 neighbours."""
+    return np.clip(a, _of_neighbours(before, np.minimum), _of_neighbours(before, np.maximum))
 
 
 def _of_neighbours(a: np.ndarray, extreme: np.ufunc) -> np.ndarray:
