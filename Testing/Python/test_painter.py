@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib import canonical, painter
+from RefaceLib import canonical, painter, shapemodel
 
 SHAPE = canonical.box(1.0).shape
 
@@ -50,3 +50,65 @@ def test_what_lies_outside_the_field_of_view_has_no_say(front):
     view[:, 120:] = True  # nothing of what is seen is in view
     painted = np.full(SHAPE, 0.5)
     assert np.array_equal(_continued(np.full(SHAPE, 0.9), painted, front, view), painted.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def told():
+    """What is told of a head of one flat skin with a cavity deep in it and a nostril, and its atlas."""
+    grid = canonical.box(2.0)
+    y = np.indices(grid.shape)[1] * 2.0
+    head = y < 120.0
+    head[40:56, 30:38, 40:56] = False  # its wall is 44 mm under the skin
+    head[10:12, 54:60, 40:42] = False  # a nostril, four millimetres wide
+    depth = shapemodel.signed_distance(head, 2.0)
+    coarse = canonical.box(shapemodel.FIELD_SPACING).shape
+    atlas = shapemodel.Atlas(
+        head.astype(np.float32), depth, np.zeros((3, *coarse), np.float32), np.zeros((1, 3, *coarse), np.float32)
+    )
+    code = np.zeros(1, np.float32)
+    field = atlas.field(code)
+    picture, shape = atlas.bend(field)
+    return shapemodel.Told(code, shape, picture, field), atlas
+
+
+def test_a_cavity_deep_in_a_head_is_no_edge_of_its_skin(told):
+    told, atlas = told
+    shape = painter._under_the_skin(told, atlas)
+    assert told.shape[48, 34, 48] < -4 and shape[40:56, 30:38, 40:56].min() > 10
+
+
+def test_the_skin_and_nostrils_are_edges_as_before(told):
+    told, atlas = told
+    shape = painter._under_the_skin(told, atlas)
+    near_air = np.s_[:, 59:]
+    np.testing.assert_allclose(shape[near_air], told.shape[near_air], atol=1e-4)
+    assert (shape[10:12, 58:60, 40:42] < 0).all()
+
+
+def test_contrast_comes_to_what_lies_under_the_skin_alone():
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(0.3, 0.7, SHAPE).astype(np.float32)
+    shown = np.clip(rng.normal(1.0, 0.2, 20_000), 0.2, 2).astype(np.float32)
+    small = tuple(n // 2 for n in SHAPE)
+    shape, painted = np.full(small, 16.0), np.ones(small, bool)
+    deep = np.zeros(SHAPE, np.float32)
+    deep[..., :88] = 1.0
+    matched = painter._match_tone(picture, shape, deep, painted, shown)
+    assert np.array_equal(matched[..., 88:], picture[..., 88:])
+    assert np.median(matched[..., :88]) > np.median(picture) + 0.2
+
+
+def test_a_correction_of_contrast_makes_no_line_stand_out_more():
+    """A line of two millimetres in even tissue keeps its height, where wide tissue is pulled apart."""
+    rng = np.random.default_rng(0)
+    picture = np.full(SHAPE, 0.4, np.float32)
+    picture[..., 88:] = 0.6
+    picture[:, 60:62, :88] = 0.6
+    shown = np.clip(rng.choice([0.3, 1.1], 20_000) + rng.normal(0, 0.02, 20_000), 0.2, 2).astype(np.float32)
+    small = tuple(n // 2 for n in SHAPE)
+    matched = painter._match_tone(
+        picture, np.full(small, 16.0), np.ones(SHAPE, np.float32), np.ones(small, bool), shown
+    )
+    wide = matched[50, 100, 150] - matched[50, 100, 20]
+    line = matched[50, 60, 20] - matched[50, 100, 20]
+    assert wide > 0.4 and line < 0.75 * wide
