@@ -27,6 +27,8 @@ _REST_MM, _REST_SHARE = (1.5, 0.8), 0.05  # how far what is left is carried on; 
 _FLESH = 0.3  # of white matter: brighter is soft tissue
 _FACTORS = (0.8, 1.3)
 _INNER_MM = (4.0, 10.0)  # depths between which cavities stop to count as outside
+# No skin is dimmer than this at these depths (mm): thin lids and wings of noses would have pits.
+_SKIN_DEPTHS, _DIMMEST_SKIN = (-0.5, 0.5, 3.0, 4.5), (0.0, 0.4, 0.4, 0.0)
 # The generator knows where the skin is, and paints it soft, over some five millimetres: by these factors, at depths
 # under the drawn skin (mm), the mean of what it paints in heads of 1 and 2 mm becomes an edge of a millimetre.
 _DEPTHS, _SHARPENING = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0), (0.0, 0.03, 0.36, 1.05, 1.18, 1.06, 1.02, 1.0)
@@ -73,12 +75,21 @@ def paint(
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = shapemodel.to_raster(shape, 2.0, 1.0)
-    picture *= np.interp(depth, _DEPTHS, _SHARPENING).astype(np.float32)
+    picture = _with_skin(picture, depth)
     deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_TONE_MM, _SKIN_MM))
     picture = _match_tone(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
     picture = _continued(picture, visible, hidden, view, under)
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, told.code, scale)
+
+
+def _with_skin(picture: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """``picture`` with a skin of a millimetre's edge and without pits where ``depth`` (mm) is 0, and no mist outside."""
+    steep, least = (
+        np.interp(depth, places, values).astype(np.float32)
+        for places, values in ((_DEPTHS, _SHARPENING), (_SKIN_DEPTHS, _DIMMEST_SKIN))
+    )
+    return np.maximum(picture * steep, least)
 
 
 def _shown(

@@ -112,3 +112,12 @@ def test_a_correction_of_contrast_makes_no_line_stand_out_more():
     wide = matched[50, 100, 150] - matched[50, 100, 20]
     line = matched[50, 60, 20] - matched[50, 100, 20]
     assert wide > 0.4 and line < 0.75 * wide
+
+
+def test_a_skin_has_no_pits_and_no_mist_before_it():
+    depth = np.linspace(-10, 10, 201, dtype=np.float32)
+    skin = (depth > 0.5) & (depth < 3.0)
+    painted = painter._with_skin(np.where(skin, 0.1, 0.3).astype(np.float32), depth)
+    assert painted[skin].min() >= 0.39  # a thin lid that was painted dim
+    assert (painted[depth < -3] == 0).all()
+    np.testing.assert_allclose(painted[depth > 5], 0.3)
