@@ -79,3 +79,11 @@ def in_face(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Whether canonical points are in the two blocks that hold the ears, and the air beside them."""
     return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y < 24.0) & (z > -72.0) & (z < 8.0)
+
+
+_LOBES = 14.0  # mm under the ears' blocks
+
+
+def under_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether canonical points are right under the ears' blocks, where long lobes end."""
+    return in_ears(x, y, z + _LOBES) & ~in_ears(x, y, z)

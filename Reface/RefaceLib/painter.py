@@ -84,7 +84,7 @@ def paint(
 
 
 def _with_skin(picture: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """``picture`` with a skin of a millimetre's edge and without pits where ``depth`` (mm) is 0, and no mist outside."""
+    """``picture`` with a skin that is steep and has no pits where ``depth`` (mm) is 0, and no mist outside of it."""
     steep, least = (
         np.interp(depth, places, values).astype(np.float32)
         for places, values in ((_DEPTHS, _SHARPENING), (_SKIN_DEPTHS, _DIMMEST_SKIN))
