@@ -84,6 +84,6 @@ def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 _LOBES = 14.0  # mm under the ears' blocks
 
 
-def under_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Whether canonical points are right under the ears' blocks, where long lobes end."""
-    return in_ears(x, y, z + _LOBES) & ~in_ears(x, y, z)
+def under_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray, gap: float = 0.0) -> np.ndarray:
+    """Whether canonical points are under the ears' blocks, where long lobes end, by ``gap`` (mm) at least."""
+    return in_ears(x, y, z + _LOBES) & ~in_ears(x, y, z + gap)

@@ -20,7 +20,7 @@ _GREY = 0.1  # of bright tissue: brighter is no air
 _SOFT, _INTACT = 0.2, 0.85  # of bright tissue: dimmer is the rim of skin; the share of such voxels along intact skin
 _ALONG_MM, _RIM_MM, _BEFORE_MM = 4.0, 3.0, 8.0  # along an edge; from its rim to tissue; air before intact skin
 _LEAST_SKIN_MM2 = 3000.0  # of a piece: what is left of a head has more, a sinus or a piece of bone in a cut less
-_THIN_MM = 6.0  # the radius of a ball that is thicker than an ear's lobe
+_THIN_MM, _HANGING_MM = 6.0, 5.0  # the radius of a ball that is thicker than a lobe; below the ears' blocks
 _DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
 
 
@@ -57,20 +57,22 @@ def face_mask(parse: HeadParse, shape: tuple[int, int, int], affine: np.ndarray,
     x, y, z = canonical_coordinates(grid, frame)
     mask = canonical.in_face(x, y, z)
     if ears:
-        blocks = canonical.in_ears(x, y, z)
-        mask |= blocks | _lobes(parse, grid, blocks, canonical.under_ears(x, y, z))
+        mask |= canonical.in_ears(x, y, z) | _lobes(parse, grid, (x, y, z))
     return to_native(mask & ~protected(parse, grid), grid, shape, affine)
 
 
-def _lobes(parse: HeadParse, grid: geometry.Grid, blocks: np.ndarray, under: np.ndarray) -> np.ndarray:
-    """The lobes that hang out of the ears' ``blocks`` and end ``under`` them, with the air around (bool, on ``grid``).
+def _lobes(parse: HeadParse, grid: geometry.Grid, places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    """The lobes that hang out of the ears' blocks, with the air around them (bool, on ``grid``).
 
-    Left behind they stand out as fins. What is thin hangs: no ball of _THIN_MM goes into it, as it does into a jaw.
+    Left behind they stand out as fins. ``places`` are canonical x, y, z. What is thin hangs: no ball of _THIN_MM goes
+    into it, as it does into a jaw, but for the corners where the blocks end, which do not reach down to _HANGING_MM.
     """
-    head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, grid) > 0.5
-    rest = head & ~blocks
+    blocks, under = canonical.in_ears(*places), canonical.under_ears(*places)
+    rest = (geometry.resample(parse.head.astype(np.float32), parse.grid.affine, grid) > 0.5) & ~blocks
     thin = rest & under & ~ndimage.binary_opening(rest, geometry.ball(_THIN_MM, grid.affine))
-    return ndimage.binary_dilation(ndimage.binary_propagation(blocks, mask=blocks | thin) & thin) & under
+    hanging = ndimage.binary_propagation(thin & canonical.under_ears(*places, gap=_HANGING_MM), mask=thin)
+    hanging &= ndimage.binary_propagation(blocks, mask=blocks | thin)
+    return ndimage.binary_dilation(hanging) & under
 
 
 def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np.ndarray:

@@ -75,6 +75,34 @@ def test_ears_are_taken_only_when_asked_for(mask):
         assert at(mask, (side, -10.0, -35.0)) and not at(without, (side, -10.0, -35.0))
 
 
+def with_a_head(*parts):
+    """The parse of a head that is also in ``parts``: pairs of corners (R, A, S mm)."""
+    parse = moved()
+    places = geometry.apply_affine(GRID.affine, np.moveaxis(np.indices(GRID.shape), 0, -1))
+    head = parse.brain.copy()
+    for low, high in parts:
+        head |= ((places >= low) & (places <= high)).all(axis=-1)
+    return HeadParse(parse.grid, parse.brain, head, parse.points, parse.certainty)
+
+
+JAW, LOBE = ((-66, -60, -130), (66, 60, -40)), ((69, -14, -82), (73, -4, -50))
+
+
+def test_a_lobe_that_hangs_out_of_the_ears_block_goes_with_the_ear(mask):
+    found = face(with_a_head(JAW, LOBE), ears=True)
+    assert at(found, (71, -9, -80)) and not at(mask, (71, -9, -80))
+    assert at(found, (74.5, -9, -78))  # and the air beside it
+    assert not at(found, (-71, -9, -80))  # there hangs none
+    assert not at(face(with_a_head(JAW, LOBE), ears=False), (71, -9, -80))
+
+
+def test_no_jaw_and_nothing_apart_from_the_ear_is_taken_for_a_lobe(mask):
+    wide = ((-84, -60, -130), (84, 60, -40))
+    apart = ((69, -14, -84), (73, -4, -77))
+    assert np.array_equal(face(with_a_head(wide), ears=True), mask)
+    assert np.array_equal(face(with_a_head(JAW, apart), ears=True), mask)
+
+
 def test_the_canonical_head_is_its_own_mirror_image():
     swap = [LANDMARKS.index(n.replace("left", "?").replace("right", "left").replace("?", "right")) for n in LANDMARKS]
     assert np.array_equal(POINTS[swap], POINTS * [-1, 1, 1])
