@@ -17,7 +17,7 @@ _TISSUE = 0.25  # of white matter: brighter is tissue
 _NOISE_GAIN = 0.70
 _SHARP_VOXELS = 0.7  # of the Gaussian that a painting is sharpened against: detail of the size of a voxel
 _SHARP_NOISE = 0.75  # of white noise's variance is such detail
-_SHARPEST, _PASSES = 2.0, 2  # at once, and how often
+_SHARPEST, _PASSES = 3.0, 3  # at once, and how often: where the range of its neighbours ends, a voxel gets less
 _FEWEST_EDGES = 500  # voxels
 
 
