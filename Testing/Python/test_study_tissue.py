@@ -66,6 +66,14 @@ def test_the_table_tells_medians_over_heads(head):
     assert [float(x) for x in quantiles.split("|")[2:-1]] == [0.25] * len(tissue.QUANTILES)
 
 
+def test_the_table_is_empty_where_nothing_is_known(head):
+    picture, solid = head
+    nothing = tissue.tissue_of(picture, solid, np.zeros(SHAPE, bool), AFFINE)
+    some = tissue.tissue_of(picture, solid, np.ones(SHAPE, bool), AFFINE)
+    assert tissue.table([(nothing, nothing)])[2].split("|")[2].strip() == ""
+    assert "nan" not in "".join(tissue.table([(nothing, some), (some, some)]))
+
+
 def test_heads_that_are_held_out_are_left_out_and_unknown_ones_named(tmp_path):
     import nibabel as nib
 

@@ -130,9 +130,15 @@ def table(found: Sequence[tuple[Tissue, Tissue]]) -> list[str]:
         true, painted = (np.array([getattr(pair[side], name) for pair in found]) for side in (0, 1))
         rows = (("true", true), ("painted", painted), ("painted less true", painted - true))
         lines += [f"| {name} | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
-        lines += [f"| {what} | {' | '.join(f'{x:.2f}' for x in np.nanmedian(a, axis=0))} |" for what, a in rows]
+        lines += [f"| {what} | {' | '.join(_median(column) for column in a.T)} |" for what, a in rows]
         lines.append("")
     return lines
+
+
+def _median(column: np.ndarray) -> str:
+    """The median of what are numbers; nothing where none is, as of a scale that the voxels cannot show."""
+    numbers = column[np.isfinite(column)]
+    return f"{np.median(numbers):.2f}" if numbers.size else ""
 
 
 def main(given: list[str] | None = None) -> int:
