@@ -30,7 +30,7 @@ _INNER_MM = (4.0, 10.0)  # depths between which cavities stop to count as outsid
 # No skin is dimmer than this at these depths (mm): thin lids and wings of noses would have pits.
 _SKIN_DEPTHS, _DIMMEST_SKIN = (-0.5, 0.5, 3.0, 4.5), (0.0, 0.4, 0.4, 0.0)
 # The generator knows where the skin is, and paints it soft, over some five millimetres: by these factors, at depths
-# under the drawn skin (mm), the mean of what it paints in heads of 1 and 2 mm becomes an edge of a millimetre.
+# under the drawn skin (mm), what it paints gets an edge of a millimetre and, in the end, the brightness of true skin.
 _DEPTHS, _SHARPENING = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0), (0.0, 0.03, 0.36, 1.05, 1.18, 1.06, 1.02, 1.0)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import library  # noqa: F401  isort: skip  (puts RefaceLib on the path)
 
 import argparse
+import multiprocessing
 import os
 import sys
 import zlib
@@ -24,6 +25,7 @@ from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 
+import check_heads
 import measures
 import numpy as np
 from scipy import ndimage
@@ -86,9 +88,6 @@ def contrast(picture: np.ndarray, where: np.ndarray, sizes: np.ndarray) -> np.nd
 
 def of_head(path: Path, models: Path | None) -> tuple[float, Tissue, Tissue]:
     """Spacing (mm) of a head, its true tissue in the mask, and the painted."""
-    import torch
-
-    torch.set_num_threads(1)
     volume = read_volume(path)
     options = pipeline.RefaceOptions(seed=zlib.crc32(path.name.encode()), ears=False, device="cpu")
     result = pipeline.reface_volume(volume, options, models=pipeline.load_models("cpu", models))
@@ -153,7 +152,8 @@ def main(given: list[str] | None = None) -> int:
     if not paths:
         print(f"No heads <id>_T1w.nii.gz were found below {options.heads}.", file=sys.stderr)
         return 2
-    with ProcessPoolExecutor(options.jobs) as pool:
+    fresh = multiprocessing.get_context("spawn")  # a forked PyTorch may hang
+    with ProcessPoolExecutor(options.jobs, mp_context=fresh, initializer=check_heads.one_thread) as pool:
         measured = list(pool.map(partial(of_head, models=options.models), paths))
     for title, fine in (("finer than 1.5 mm", True), ("1.5 mm and coarser", False)):
         group = [(true, painted) for spacing, true, painted in measured if (spacing < FINE_MM) == fine]
