@@ -67,18 +67,26 @@ def head_box(spacing: float) -> Grid:
 _BACK_Z = (-146.0, -132.0, -118.0, -105.0, -90.0, -60.0, -45.0, -24.0, -10.0, 2.0, 16.0)
 _BACK_Y = (72.0, 58.0, 47.0, 42.0, 40.0, 42.0, 46.0, 50.0, 58.0, 72.0, 80.0)
 _TOP, _BOTTOM, _SIDE = 16.0, -146.0, 88.0
+_BEFORE_EARS, _EYES = 24.0, -20.0  # y, z
 
 
 def in_face(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Whether canonical points are face: eyes, brow, nose, cheeks, mouth, teeth, chin, and all air before them."""
-    back = np.interp(z, _BACK_Z, _BACK_Y).astype(np.float32)
-    back = back - 0.6 * np.maximum(np.abs(x) - 35.0, 0.0)
-    return (y > back) & (z < _TOP) & (z > _BOTTOM) & (np.abs(x) < _SIDE)
+    return (y > _back(x, z)) & (z < _TOP) & (z > _BOTTOM) & (np.abs(x) < _SIDE)
+
+
+def _back(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The y behind which there is no face."""
+    return np.interp(z, _BACK_Z, _BACK_Y).astype(np.float32) - 0.6 * np.maximum(np.abs(x) - 35.0, 0.0)
 
 
 def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Whether canonical points are in the two blocks that hold the ears, and the air beside them."""
-    return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y < 24.0) & (z > -72.0) & (z < 8.0)
+    """Whether canonical points are in the two blocks that hold the ears, and the air beside them.
+
+    Up to the height of the eyes they reach to the face: a sliver of skin between two masks would stand out.
+    """
+    front = np.where(z < _EYES, np.maximum(_back(x, z), _BEFORE_EARS), _BEFORE_EARS)
+    return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y <= front) & (z > -72.0) & (z < 8.0)
 
 
 _LOBES = 14.0  # mm under the ears' blocks
