@@ -78,8 +78,7 @@ def paint(
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = shapemodel.to_raster(shape, 2.0, 1.0)
-    picture = _match_skin(picture * _at(depth, _DEPTHS, _SHARPENING), depth, visible, hidden, view)
-    picture = np.maximum(picture, _at(depth, _SKIN_DEPTHS, _DIMMEST_SKIN))
+    picture = _with_skin(picture, depth, visible, hidden, view)
     deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_TONE_MM, _SKIN_MM))
     picture = _match_tone(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
@@ -87,9 +86,15 @@ def paint(
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, told.code, scale)
 
 
-def _at(depth: np.ndarray, places: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
-    """The curve through ``values`` at ``places`` (mm), at every ``depth`` (mm); float32."""
-    return np.interp(depth, places, values).astype(np.float32)
+def _with_skin(
+    picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray
+) -> np.ndarray:
+    """``picture`` with this scan's skin, steep and without pits where ``depth`` (mm) is 0, no mist before it."""
+    steep, least = (
+        np.interp(depth, places, values).astype(np.float32)
+        for places, values in ((_DEPTHS, _SHARPENING), (_SKIN_DEPTHS, _DIMMEST_SKIN))
+    )
+    return np.maximum(_match_skin(picture * steep, depth, visible, hidden, view), least)
 
 
 def _match_skin(
@@ -98,7 +103,7 @@ def _match_skin(
     """Skin and the fat under it as bright, depth by depth, as this scan's around the mask.
 
     Fat is dim in one scan and dazzling in another, and the network paints that of the scans it has seen. All at 1 mm,
-    ``depth`` in mm. What is to be seen behind _FINE_FROM tells of the ears and their scalp, what is before it of the face.
+    ``depth`` in mm. What is to be seen behind _FINE_FROM tells of ears and their scalp, what is before it of the face.
     """
     y = (canonical.BOX_CORNER[1] + 0.5 + np.arange(picture.shape[1]))[None, :, None]
     face = np.interp(y, (_FINE_FROM, _FINE_FROM + 15.0), (0, 1)).astype(np.float32)

@@ -75,6 +75,17 @@ def test_ears_are_taken_only_when_asked_for(mask):
         assert at(mask, (side, -10.0, -35.0)) and not at(without, (side, -10.0, -35.0))
 
 
+def test_no_sliver_of_skin_is_left_between_the_face_and_the_ears():
+    """Up to the eyes, every line from an ear's block to the face is in one of both."""
+    y = np.arange(0.0, 70.0, 0.5)
+    for x in (66.0, 75.0, 86.0, -75.0):
+        for z in (-70.0, -45.0, -30.0, -21.0):
+            masked = canonical.in_face(x, y, z) | canonical.in_ears(np.full_like(y, x), y, np.full_like(y, z))
+            assert masked.all(), (x, z)
+    above = canonical.in_face(75.0, y, 0.0) | canonical.in_ears(np.full_like(y, 75.0), y, np.zeros_like(y))
+    assert not above[(y > 25) & (y < 40)].any()  # the temple keeps its skin
+
+
 def with_a_head(*parts):
     """The parse of a head that is also in ``parts``: pairs of corners (R, A, S mm)."""
     parse = moved()

@@ -114,10 +114,54 @@ def test_a_correction_of_contrast_makes_no_line_stand_out_more():
     assert wide > 0.4 and line < 0.75 * wide
 
 
-def test_a_skin_has_no_pits_and_no_mist_before_it():
-    depth = np.linspace(-10, 10, 201, dtype=np.float32)
+def _depth():
+    """Depth (mm) under a flat skin, the same all along y."""
+    return np.broadcast_to(90.0 - np.arange(SHAPE[2], dtype=np.float32), SHAPE)
+
+
+def test_a_skin_has_no_pits_and_no_mist_before_it(front):
+    depth = _depth()
     skin = (depth > 0.5) & (depth < 3.0)
-    painted = painter._with_skin(np.where(skin, 0.1, 0.3).astype(np.float32), depth)
+    nothing = np.zeros(SHAPE, bool)
+    picture = np.where(skin, 0.1, 0.3).astype(np.float32)
+    painted = painter._with_skin(picture, depth, picture, front, nothing)
     assert painted[skin].min() >= 0.39  # a thin lid that was painted dim
     assert (painted[depth < -3] == 0).all()
     np.testing.assert_allclose(painted[depth > 5], 0.3)
+
+
+def _hidden_at(place):
+    """A block of the face ("face") or of the ears' region ("ears") that is hidden."""
+    low = int({"face": 40.0, "ears": -30.0}[place] - canonical.BOX_CORNER[1])
+    hidden = np.zeros(SHAPE, bool)
+    hidden[60:130, low : low + 30] = True
+    return hidden
+
+
+@pytest.mark.parametrize("place", ["face", "ears"])
+def test_skin_and_fat_become_as_bright_as_the_scans_at_every_depth(place):
+    depth, hidden = _depth(), _hidden_at(place)
+    scan = np.interp(depth, (0, 1, 3, 5, 8), (0.5, 0.8, 1.3, 0.9, 0.6)).astype(np.float32)
+    painted = np.where(depth > 0, 0.6, 0).astype(np.float32)
+    matched = painter._match_skin(painted, depth, np.where(hidden, 0, scan), hidden, np.ones(SHAPE, bool))
+    column = matched[95, hidden[95].any(axis=1).argmax() + 15]
+    for under in (1, 2, 3, 4):
+        assert column[90 - under] == pytest.approx(scan[0, 0, 90 - under], rel=0.08)
+    assert (matched[depth <= 0] == 0).all()
+
+
+def test_skin_that_fits_stays_as_it_is():
+    depth, hidden = _depth(), _hidden_at("face")
+    scan = np.interp(depth, (0, 1, 3, 8), (0.3, 0.5, 0.7, 0.6)).astype(np.float32)
+    matched = painter._match_skin(scan, depth, np.where(hidden, 0, scan), hidden, np.ones(SHAPE, bool))
+    np.testing.assert_allclose(matched, scan, rtol=1e-3)
+
+
+@pytest.mark.parametrize("place", ["face", "ears"])
+def test_where_too_little_skin_is_to_be_seen_its_brightness_stays(place):
+    depth, hidden = _depth(), _hidden_at(place)
+    painted = np.where(depth > 0, 0.6, 0).astype(np.float32)
+    view = hidden.copy()
+    view[95, :, 85:90] = True
+    matched = painter._match_skin(painted, depth, np.full(SHAPE, 1.3, np.float32) * ~hidden, hidden, view)
+    assert np.array_equal(matched, painted)
