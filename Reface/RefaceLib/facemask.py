@@ -18,7 +18,8 @@ _STIFFNESS_MM = 40.0
 FILLED_ML = 20.0  # of one grey; a face has hundreds, saturated fat has less
 _GREY = 0.1  # of bright tissue: brighter is no air
 _SOFT, _INTACT = 0.2, 0.85  # of bright tissue: dimmer is the rim of skin; the share of such voxels along intact skin
-_ALONG_MM, _RIM_MM, _BEFORE_MM = 4.0, 3.0, 8.0  # along an edge; from its rim to tissue; air before intact skin
+_ALONG_MM, _BESIDE_MM = 4.0, 8.0  # along an edge; and along skin up to a cut
+_RIM_MM, _BEFORE_MM = 3.0, 8.0  # from the rim of skin to tissue; air before intact skin
 _LEAST_SKIN_MM2 = 3000.0  # of a piece: what is left of a head has more, a sinus or a piece of bone in a cut less
 _THIN_MM, _HANGING_MM = 6.0, 5.0  # the radius of a ball that is thicker than a lobe; below the ears' blocks
 _DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
@@ -118,6 +119,9 @@ def _before_intact_skin(values: np.ndarray, affine: np.ndarray, missing: np.ndar
     intact = _large(edge & (soft > _INTACT * all_of_it), _LEAST_SKIN_MM2 / sizes.min() ** 2)
     if not intact.any():
         return out
+    # Beside a cut the share is that of both; the rim of skin goes on up to it, and is dim, where the cut is bright.
+    steps = int(np.ceil(_BESIDE_MM / sizes.min()))
+    intact = ndimage.binary_dilation(intact, np.ones((3, 3, 3)), iterations=steps, mask=(edge & ~tissue) | intact)
     to_skin, to_cut = (
         ndimage.distance_transform_edt(~part, sampling=sizes) if part.any() else np.full(edge.shape, np.inf)
         for part in (intact, edge & ~intact)

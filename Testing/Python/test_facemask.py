@@ -274,4 +274,7 @@ def test_blank_air_before_intact_skin_is_not_missing(noise, kept):
     found = facemask._before_intact_skin(values, np.diag([2.0, 2.0, 2.0, 1.0]), missing, blank)
     before = blank & (head < -2) & (head > -6) & (z > 25) & (z < 40) & (y > 0)
     assert found.any() == kept and found[before].all()
+    # Up to the cut, or the skin there would be hidden, and a groove run along it.
+    beside = blank & (head < -1) & (head > -4) & (z > 14) & (z < 22) & (y > 30) & (np.abs(x) < 30)
+    assert beside.any() == kept and found[beside].all()
     assert not found[cut & (head > 4) & (y > 32) & (z < 6)].any()
