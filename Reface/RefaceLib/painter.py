@@ -23,9 +23,7 @@ _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth
 _SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
 _SKIN_MM = (1.0, 3.0)  # depths between which the scan's tissue at the mask's edge sets in
 _TONE_MM, _TONE_SMOOTH = (3.0, 8.0), 1.5  # and its contrast; mm over which its correction is smoothed
-# Depths (mm) at which skin is compared; not in its first half millimetre, which is the blur of the scan.
-_FACE_MM, _SCALP_MM = (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-_AROUND_MM, _GAIN, _LEAST = 20.0, (0.8, 2.5), 200  # from the mask; least and most; voxels that tell
+_AROUND_MM = 20.0  # from the mask: so near, visible skin tells of the hidden one
 _REST_MM, _REST_SHARE = (1.5, 0.8), 0.05  # how far what is left is carried on; the weight where it has faded
 _FLESH = 0.3  # of white matter: brighter is soft tissue
 _FACTORS = (0.8, 1.3)
@@ -100,39 +98,15 @@ def _with_skin(
 def _match_skin(
     picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray
 ) -> np.ndarray:
-    """Skin and the fat under it as bright, depth by depth, as this scan's around the mask.
+    """Skin and the fat under it as bright, depth by depth, as this scan's around the mask; all at 1 mm.
 
-    Fat is dim in one scan and dazzling in another, and the network paints that of the scans it has seen. All at 1 mm,
-    ``depth`` in mm. What is to be seen behind _FINE_FROM tells of ears and their scalp, what is before it of the face.
+    What is to be seen behind _FINE_FROM tells of ears and their scalp, what is before it of the face.
     """
     y = (canonical.BOX_CORNER[1] + 0.5 + np.arange(picture.shape[1]))[None, :, None]
     face = np.interp(y, (_FINE_FROM, _FINE_FROM + 15.0), (0, 1)).astype(np.float32)
     away = ndimage.distance_transform_edt(_halve(hidden.astype(np.float32)) == 0, sampling=2.0).astype(np.float32)
     near = view & ~hidden & (shapemodel.to_raster(away, 2.0, 1.0) < _AROUND_MM)
-    gain = np.ones_like(picture)
-    for share, knots in ((face, _FACE_MM), (1 - face, _SCALP_MM)):
-        like = (depth > knots[0] - 0.5) & (depth < knots[-1] + 0.5) & (share > 0.5)
-        shown, painted = (
-            _profile(depth[where], values[where], knots)
-            for values, where in ((visible, like & near), (picture, like & hidden & view))
-        )
-        if shown is not None and painted is not None:
-            ratio = np.clip(shown / np.maximum(painted, 0.1), *_GAIN)
-            gain += share * (np.interp(depth, knots, ratio).astype(np.float32) - 1)
-    return picture * gain
-
-
-def _profile(depth: np.ndarray, values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray | None:
-    """Mean ``values`` (N,) at the depths ``knots``, of voxels (N,) that count for the two next to theirs; None where
-    there are too few."""
-    place = np.interp(depth, knots, np.arange(len(knots)))
-    low = np.minimum(place.astype(int), len(knots) - 2)
-    upper = place - low
-    counts, sums = (
-        np.bincount(low, (1 - upper) * of, len(knots)) + np.bincount(low + 1, upper * of, len(knots))
-        for of in (np.ones_like(values), values)
-    )
-    return sums / counts if counts.min() >= _LEAST else None
+    return tone.match_skin(picture, depth, visible, near, hidden & view, face)
 
 
 def _shown(

@@ -22,6 +22,9 @@ _QUANTILES = (10, 25, 50, 75, 90, 97)
 # one: between the medians of ten training heads (2 mm) and of seven heads of other scanners (1 mm).
 _OFFSETS = np.array([-0.03, 0.01, 0.03, 0.06, 0.1, 0.1], np.float32)
 _SLOPES = (0.5, 2.5)  # least and most: noise and edges must bear it
+# Depths (mm) at which skin is compared; not in its first half millimetre, which is the blur of the scan.
+_FACE_MM, _SCALP_MM = (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+_GAIN, _TELLING = (0.8, 2.5), 200  # least and most; voxels of 1 mm
 
 
 def flesh(
@@ -56,3 +59,43 @@ def match(picture: np.ndarray, painted: np.ndarray, shown: np.ndarray) -> np.nda
     matched = np.interp(picture, knots, levels)
     matched = np.where(picture > knots[-1], picture * (levels[-1] / knots[-1]), matched)
     return np.maximum(matched, np.minimum(picture, _MUSCLE)).astype(np.float32)
+
+
+def match_skin(
+    picture: np.ndarray,
+    depth: np.ndarray,
+    visible: np.ndarray,
+    shown: np.ndarray,
+    painted: np.ndarray,
+    face: np.ndarray,
+) -> np.ndarray:
+    """``picture`` (X, Y, Z) with skin, and the fat under it, as bright at every ``depth`` (mm) as that of this scan.
+
+    ``visible`` is the scan (1 is white matter) where skin is ``shown`` (bool) near what is ``painted`` (bool);
+    ``face`` is 1 in the face and 0 at the ears, whose scalp is compared with scalp. Fat is dim in one scan and dazzling
+    in another. Where there is too little skin to tell, nothing changes.
+    """
+    gain = np.ones_like(picture)
+    for share, knots in ((face, _FACE_MM), (1 - face, _SCALP_MM)):
+        like = (depth > knots[0] - 0.5) & (depth < knots[-1] + 0.5) & (share > 0.5)
+        there, here = (
+            _profile(depth[where], values[where], knots)
+            for values, where in ((visible, like & shown), (picture, like & painted))
+        )
+        if there is not None and here is not None:
+            ratio = np.clip(there / np.maximum(here, 0.1), *_GAIN)
+            gain += share * (np.interp(depth, knots, ratio).astype(np.float32) - 1)
+    return picture * gain
+
+
+def _profile(depth: np.ndarray, values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray | None:
+    """Mean ``values`` (N,) at the depths ``knots``, of voxels (N,) that count for the two next to theirs; None where
+    there are too few."""
+    place = np.interp(depth, knots, np.arange(len(knots)))
+    low = np.minimum(place.astype(int), len(knots) - 2)
+    upper = place - low
+    counts, sums = (
+        np.bincount(low, (1 - upper) * of, len(knots)) + np.bincount(low + 1, upper * of, len(knots))
+        for of in (np.ones_like(values), values)
+    )
+    return sums / counts if counts.min() >= _TELLING else None
