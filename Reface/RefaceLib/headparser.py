@@ -134,9 +134,12 @@ def _check_plausible(parse: HeadParse) -> None:
         raise HeadNotFoundError("No head was found in the volume: the landmarks of the brain cannot be made out.")
 
 
-def brain_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+def brain_frame(
+    points: np.ndarray, certainty: np.ndarray, canonical_points: np.ndarray = canonical.BRAIN_POINTS
+) -> np.ndarray:
     """The similarity (4 x 4) from canonical to RAS mm by the landmarks of the brain alone (points (17, 3) RAS mm).
 
+    ``canonical_points`` (11, 3) mm: canonical.DEFACED_BRAIN_POINTS where a parser saw a head without its face.
     Only the brain has a say, so that the frame of a generated face knows nothing of the face that was. Raises
     HeadNotFoundError where the landmarks are uncertain or the size is not a head's.
     """
@@ -144,7 +147,7 @@ def brain_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
     seen = certainty > 0
     if np.median(certainty) < _NEEDED_CERTAINTY or seen.sum() < 4:
         raise HeadNotFoundError("No head was found in the volume: the landmarks of the brain cannot be made out.")
-    frame = geometry.fit_similarity(canonical.BRAIN_POINTS[seen], points[seen], certainty[seen])
+    frame = geometry.fit_similarity(canonical_points[seen], points[seen], certainty[seen])
     scale = np.cbrt(np.linalg.det(frame[:3, :3]))
     if not _SCALES[0] < scale < _SCALES[1]:
         raise HeadNotFoundError("No head was found in the volume: what looks like one has not the size of a head.")

@@ -55,7 +55,7 @@ def paint(
     ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` and ``brain``
     (I, J, K) bool, ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
     """
-    frame = brain_frame(parse.points, parse.certainty)
+    frame = brain_frame(parse.points, parse.certainty, canonical.DEFACED_BRAIN_POINTS)
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, brain & ~mask)
