@@ -18,6 +18,7 @@ _NOISE_GAIN = 0.70
 _SHARP_VOXELS = 0.7  # of the Gaussian that a painting is sharpened against: detail of the size of a voxel
 _SHARP_NOISE = 0.75  # of white noise's variance is such detail
 _SHARPEST, _PASSES = 3.0, 3  # at once, and how often: where the range of its neighbours ends, a voxel gets less
+_AIR = 1e-3  # of white matter: darker is painted air
 _FEWEST_EDGES = 500  # voxels
 
 
@@ -53,12 +54,14 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
         return face
     noise = _SHARP_NOISE * _noise_variance(_energy(composed)[_scalp(head & ~mask & tissue, brain)])
     target = float((_detail(composed)[outside] ** 2).mean()) - noise
-    nearer = geometry.window_around(mask, 3)  # as far as a voxel's detail reaches
-    composed, mask, inside = (a[nearer] for a in (composed, mask, inside))
+    # Most of a mask is air, which has no detail. Views: what changes in the window changes in the whole.
+    painted = mask & (np.abs(composed) > _AIR * (scale.white - scale.black))
+    nearer = geometry.window_around(painted, 6)  # as far as the detail of a voxel's detail reaches
+    near, there, inside = (a[nearer] for a in (composed, mask, inside))
     for _ in range(_PASSES):
-        detail = _detail(composed)
+        detail = _detail(near)
         amount = _amount(detail[inside], _detail(detail)[inside], target)
-        composed[mask] = _within_neighbours(composed + amount * detail, composed)[mask]
+        near[there] = _within_neighbours(near + amount * detail, near)[there]
     return np.maximum(composed[mask], 0) + scale.black
 
 
@@ -143,6 +146,8 @@ def _tissue_noise(
     energy = _energy(piece)
     target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
     sd = float(np.sqrt(max(target - present, 0.0)))
+    window = geometry.window_around(painted, 2)
+    inside = ndimage.binary_erosion(painted[window], iterations=2)
     # Texture and noise together are less quiet than the sum of both: looks at the result correct the level.
     for _ in range(3):
         if not sd:
