@@ -75,6 +75,26 @@ def test_details_are_what_codes_leave_of_the_skin(phantom_boxes, face_model, mon
     assert 1.2 < left[3.0] - left[0.0] < 3.0
 
 
+def test_drawn_faces_are_on_average_as_full_as_true_ones(phantom_boxes, face_model, monkeypatch):
+    """Of details whose mean lies 3 mm too deep all over, what the cheeks of drawn faces lack is given back."""
+    monkeypatch.setattr(atlas, "ProcessPoolExecutor", NoPool)
+    monkeypatch.setattr(atlas, "_DETAIL_HEADS", 1)
+    model, made = face_model
+    detail = atlas.detail_of(phantom_boxes, model, made, size=2)
+    lean = dataclasses.replace(detail, mean=detail.mean - 3.0 * detail.modes.any(axis=0))
+    x, y, z = atlas._places(2.0)
+    cheeks = (np.abs(made.solid) < 3) & (y > 45) & (z > -100) & (z < -30) & (np.abs(x) > 20)
+
+    def lacking(face_model):
+        found = [atlas._lacking(box, model, face_model, seed=i) for i, box in enumerate(phantom_boxes)]
+        return np.mean([depth[cheeks & known].mean() for depth, known in found])
+
+    thin = dataclasses.replace(made, detail=lean)
+    full = atlas.balanced(phantom_boxes, model, thin)
+    assert lacking(thin) > 1.5 and abs(lacking(full)) < 0.5
+    assert np.array_equal(full.detail.modes, lean.modes)
+
+
 def test_components_give_back_data_of_low_rank_though_some_of_it_is_unknown():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 300)) + 5
