@@ -37,6 +37,13 @@ def test_a_brighter_painting_has_brighter_quantiles_and_more_contrast(head):
     np.testing.assert_allclose(other.contrast, 1.5 * one.contrast, rtol=1e-4)
 
 
+def test_the_size_is_that_of_the_head_in_the_region(head):
+    picture, solid = head
+    half = np.zeros(SHAPE, bool)
+    half[30:] = True
+    assert tissue.tissue_of(picture, solid, half, np.diag([2, 2, 2, 1])).size[0] == pytest.approx(20 * 40 * 40 * 8e-3)
+
+
 def test_a_blurred_painting_lacks_fine_contrast(head):
     picture, solid = head
     one, other = (

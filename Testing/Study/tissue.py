@@ -1,4 +1,4 @@
-"""Compares painted tissue with true tissue: how bright at which depth, how varied, and in how fine detail.
+"""Compares painted tissue with true tissue: how much, how bright at which depth, how varied, in how fine detail.
 
     python Testing/Study/tissue.py HEADS [--ids ID ...] [--limit N] [--models FOLDER] [--jobs N]
 
@@ -46,11 +46,13 @@ _FEWEST = 200  # voxels
 @dataclass(frozen=True, eq=False)
 class Tissue:
     """Of one face, in units of white matter: mean ``profile`` (len(DEPTHS) - 1,) by depth, ``quantiles`` from DEEP_MM
-    on, and there the ``contrast`` (len(SCALES),), root mean square of the detail of each scale. NaN: too few voxels."""
+    on, and there the ``contrast`` (len(SCALES),), root mean square of the detail of each scale. NaN: too few voxels.
+    And its ``size`` (1,): the solid head in the region, ml."""
 
     profile: np.ndarray
     quantiles: np.ndarray
     contrast: np.ndarray
+    size: np.ndarray
 
 
 def tissue_of(picture: np.ndarray, solid: np.ndarray, region: np.ndarray, affine: np.ndarray) -> Tissue:
@@ -62,10 +64,11 @@ def tissue_of(picture: np.ndarray, solid: np.ndarray, region: np.ndarray, affine
         for low, high in zip(DEPTHS[:-1], DEPTHS[1:], strict=True)
         for at in [region & solid & (depth >= low) & (depth < high)]
     ]
+    size, profile = np.array([(region & solid).sum() * np.prod(sizes) / 1000]), np.array(profile)
     deep = region & solid & (depth >= DEEP_MM)
     if deep.sum() < _FEWEST:
-        return Tissue(np.array(profile), np.full(len(QUANTILES), np.nan), np.full(len(SCALES), np.nan))
-    return Tissue(np.array(profile), np.percentile(picture[deep], QUANTILES), contrast(picture, deep, sizes))
+        return Tissue(profile, np.full(len(QUANTILES), np.nan), np.full(len(SCALES), np.nan), size)
+    return Tissue(profile, np.percentile(picture[deep], QUANTILES), contrast(picture, deep, sizes), size)
 
 
 def contrast(picture: np.ndarray, where: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -125,6 +128,7 @@ def table(found: Sequence[tuple[Tissue, Tissue]]) -> list[str]:
         ("profile", [f"{low:g}-{high:g} mm" for low, high in zip(DEPTHS[:-1], DEPTHS[1:], strict=True)]),
         ("quantiles", [f"{q} %" for q in QUANTILES]),
         ("contrast", [f"to {scale} mm" for scale in SCALES]),
+        ("size", ["ml"]),
     ):
         true, painted = (np.array([getattr(pair[side], name) for pair in found]) for side in (0, 1))
         rows = (("true", true), ("painted", painted), ("painted less true", painted - true))
