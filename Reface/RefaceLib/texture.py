@@ -146,14 +146,14 @@ def _tissue_noise(
     energy = _energy(piece)
     target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
     sd = float(np.sqrt(max(target - present, 0.0)))
-    window = geometry.window_around(painted, 2)
-    inside = ndimage.binary_erosion(painted[window], iterations=2)
+    nearer = geometry.window_around(painted[window], 2)
+    piece, inside = piece[nearer], inside[nearer]  # a view: it shows what is put into the whole
     # Texture and noise together are less quiet than the sum of both: looks at the result correct the level.
     for _ in range(3):
         if not sd:
             break
         composed[around.mask] = noisy(sd)
-        reached = _noise_variance(_energy(composed[window])[inside])
+        reached = _noise_variance(_energy(piece)[inside])
         if reached <= 1.1 * target:
             break
         sd *= 0.9 * float(np.sqrt(target / reached))

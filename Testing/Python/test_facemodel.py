@@ -86,7 +86,7 @@ def test_drawn_faces_are_on_average_as_full_as_true_ones(phantom_boxes, face_mod
     cheeks = (np.abs(made.solid) < 3) & (y > 45) & (z > -100) & (z < -30) & (np.abs(x) > 20)
 
     def lacking(face_model):
-        found = [atlas._lacking(box, model, face_model, seed=i) for i, box in enumerate(phantom_boxes)]
+        found = [atlas._left_out(box, model, face_model, seed=i) for i, box in enumerate(phantom_boxes)]
         return np.mean([depth[cheeks & known].mean() for depth, known in found])
 
     thin = dataclasses.replace(made, detail=lean)

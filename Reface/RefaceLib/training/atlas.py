@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from RefaceLib import canonical, shapemodel
-from RefaceLib.shapemodel import Atlas, Detail, ShapeModel, Told, bend
+from RefaceLib.shapemodel import Atlas, Detail, ShapeModel, bend
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.faces import from_to
 
@@ -150,23 +150,19 @@ def detail_of(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1, 
     return Detail(shapemodel.to_raster(mean, 2.0, shapemodel.SPACING) * near, modes * near)
 
 
-def _left_out(box: Box, model: ShapeModel, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+def _left_out(box: Box, model: ShapeModel, atlas: Atlas, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """How far outwards (X, Y, Z; mm) of the face of its own code a head's skin lies, at places of the atlas.
 
-    And where the field of view lets us know (bool). Skin that a face is fitted to in use, outside its mask, has no say.
+    With a ``seed``, outwards of a face drawn for it. And where we know (bool): in the field of view, and for a drawn
+    face in its mask. Skin that a face is fitted to in use, outside its mask, has no say in a head's own.
     """
-    distance, rng = box.distance.astype(np.float32), np.random.default_rng(0)
+    distance, rng = box.distance.astype(np.float32), np.random.default_rng(seed or 0)
     mask = subject_mask(box, rng, ears=True, jitter=0.0)
-    told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=True)
-    return _outside_of(told, box, atlas, np.abs(distance) < _to_the_edge(box))
-
-
-def _outside_of(told: Told, box: Box, atlas: Atlas, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far outwards (X, Y, Z; mm) of the face ``told`` a head's skin lies, at places of the atlas.
-
-    And where that is ``sure`` (bool; in the box, and what comes back in the atlas).
-    """
-    left = np.where(sure & (np.abs(told.shape) < shapemodel.LONGEST), box.distance.astype(np.float32) - told.shape, 0)
+    told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=seed is None)
+    sure = np.abs(distance) < _to_the_edge(box)
+    if seed is not None:
+        sure &= mask
+    left = np.where(sure & (np.abs(told.shape) < shapemodel.LONGEST), distance - told.shape, 0)
     left = np.clip(left, -shapemodel.LONGEST, shapemodel.LONGEST).astype(np.float32)
     left, known = bend(np.stack([left, sure]), from_to(told.field, np.zeros_like(told.field)))
     skin = (np.abs(atlas.solid) < _DETAIL_MM - 1.0).astype(np.float32)
@@ -187,7 +183,7 @@ def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -
     skin = canonical.in_face(x, y, z) & ~canonical.in_ears(x, y, z) & (np.abs(atlas.solid) < _DETAIL_MM - 1.0)
     for _ in range(_BALANCINGS):
         with ProcessPoolExecutor(jobs) as pool:
-            found = pool.map(_lacking, boxes, [model] * len(boxes), [atlas] * len(boxes), seeds, chunksize=4)
+            found = pool.map(_left_out, boxes, [model] * len(boxes), [atlas] * len(boxes), seeds, chunksize=4)
             total, count = np.zeros_like(atlas.depth), np.zeros_like(atlas.depth)
             for lacking, known in found:
                 total += np.where(known, lacking, 0)
@@ -199,17 +195,6 @@ def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -
         mean = atlas.detail.mean + shapemodel.to_raster(more, 2.0, shapemodel.SPACING) * atlas.detail.modes.any(axis=0)
         atlas = replace(atlas, detail=replace(atlas.detail, mean=mean.astype(np.float32)))
     return atlas
-
-
-def _lacking(box: Box, model: ShapeModel, atlas: Atlas, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """How far outwards (X, Y, Z; mm) of a face drawn for it a head's skin lies, at places of the atlas.
-
-    And which of them are in the mask and the field of view (bool).
-    """
-    distance, rng = box.distance.astype(np.float32), np.random.default_rng(seed)
-    mask = subject_mask(box, rng, ears=True, jitter=0.0)
-    told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=False)
-    return _outside_of(told, box, atlas, mask & (np.abs(distance) < _to_the_edge(box)))
 
 
 def _row(box: Box, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
