@@ -1,0 +1,77 @@
+"""Where the head parser sees the landmarks of a brain whose face is gone: how canonical.DEFACED_BRAIN_POINTS was found.
+
+    python -m RefaceLib.training.defaced DATA
+
+prints them, to be written there for another parser or another mask. Every head of DATA with brain labels and known face
+landmarks, but those of validation.txt and excluded.txt, is defaced and parsed again; where its brain truly lies is
+known from the labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from RefaceLib import facemask, geometry, weights
+from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
+from RefaceLib.errors import InputError, RefaceError
+from RefaceLib.headparser import brain_frame, parse_head
+from RefaceLib.training import heads
+
+
+def seen_defaced(name: str, image_path: Path, label_path: Path, face: np.ndarray) -> np.ndarray:
+    """Canonical mm (11, 3) of the landmarks that the shipped parser sees in the brain of one head without its face.
+
+    ``face`` (6, 3) are its face landmarks, RAS mm; they and the labels tell where the canonical head lies.
+    """
+    values, affine = heads.load(image_path)
+    sample = heads.labelled_sample(name, image_path, label_path, face)
+    grid = geometry.ras_grid(values.shape, affine, 2.0, multiple=16)
+    points = geometry.apply_affine(grid.affine, sample.points)
+    frame = brain_frame(points, np.isfinite(points).all(axis=1).astype(float))
+    models = weights.load_models("cpu")
+    whole = parse_head(values, affine, models.finder, models.parser, "cpu")
+    values[facemask.face_mask(whole, values.shape, affine, ears=True)] = 0
+    rest = parse_head(values, affine, models.finder, models.parser, "cpu")
+    return geometry.apply_affine(np.linalg.inv(frame), rest.points[len(FACE_LANDMARKS) :])
+
+
+def mean_of(seen: np.ndarray) -> np.ndarray:
+    """The mean (11, 3) of landmarks ``seen`` in heads (N, 11, 3) and in their mirror images."""
+    start = len(FACE_LANDMARKS)
+    mean, swap = seen.mean(axis=0), np.array(heads.SWAP[start:]) - start
+    return (mean + mean[swap] * [-1, 1, 1]) / 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m RefaceLib.training.defaced", description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of <id>_T1w.nii.gz and <id>_dlmuse.nii.gz")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    arguments = parser.parse_args(argv)
+    landmarks, labelled = heads.read_landmarks(), heads.labelled_heads(arguments.data)
+    unused = heads.validation_ids() | heads.excluded_ids()
+    names = [name for name in labelled if name in landmarks and name not in unused]
+    try:
+        if not names:
+            raise InputError(f"The folder {arguments.data} holds no head with brain labels that has known landmarks.")
+        columns = zip(*((name, *labelled[name], landmarks[name]) for name in names), strict=True)
+        with ProcessPoolExecutor(max(arguments.jobs, 1)) as pool:
+            mean = mean_of(np.array(list(pool.map(seen_defaced, *columns))))
+    except RefaceError as error:
+        print(f"defaced: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(names)} heads; canonical mm:")
+    for name, point in zip(BRAIN_LANDMARKS, mean, strict=True):
+        print(f"{name:22}" + "".join(f"{value:8.1f}" for value in point))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
