@@ -17,8 +17,20 @@ from scipy import ndimage
 from phantom import brain_mask, make_phantom
 from RefaceLib import canonical, geometry, headparser, networks, shapemodel
 from RefaceLib.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
+from RefaceLib.headparser import HeadParse
 from RefaceLib.shapemodel import Atlas
-from RefaceLib.training import atlas, boxes, discriminator, fineloop, ganloop, heads, parserdata, parserloop, state
+from RefaceLib.training import (
+    atlas,
+    boxes,
+    defaced,
+    discriminator,
+    fineloop,
+    ganloop,
+    heads,
+    parserdata,
+    parserloop,
+    state,
+)
 from RefaceLib.training import train as training
 from RefaceLib.training.faces import from_to, random_face
 from RefaceLib.training.heads import SWAP, ParserSample
@@ -152,6 +164,51 @@ def test_the_shared_heads_are_split_as_the_lists_say(shared_data):
     assert (
         not {path.name.removesuffix("_T1w.nii.gz") for path in heads.fine_heads(shared_data)} & heads.validation_ids()
     )
+
+
+class _Inline:
+    """An executor that runs everything here, where the parser can be replaced."""
+
+    def __init__(self, jobs):
+        self.map = map
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+def test_where_a_defaced_brain_is_seen_is_found_in_canonical_places(data, monkeypatch, capsys):
+    """In the head as its labels place it, whatever the parser sees in the whole head; of a trained head alone."""
+    shifts, given = [np.zeros(3), np.array([3.4, -1.7, 0.85])], []
+
+    def parse(values, affine, *_):
+        given.append((values == 0).mean())
+        points = 0.85 * np.concatenate([FACE_POINTS, BRAIN_POINTS])
+        points = points + shifts[len(given) > 2] * (len(given) % 2 == 0)
+        grid = geometry.ras_grid(values.shape, affine, 2.0)
+        nothing = np.zeros(grid.shape, bool)
+        return HeadParse(grid, nothing, nothing, points, np.ones(len(LANDMARKS)))
+
+    monkeypatch.setattr(defaced, "parse_head", parse)
+    monkeypatch.setattr(defaced, "ProcessPoolExecutor", _Inline)
+    found = []
+    for _ in shifts:
+        assert defaced.main([str(data)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("1 heads") and len(lines) == 1 + len(canonical.BRAIN_LANDMARKS)
+        found.append({line.split()[0]: np.array(line.split()[1:], float) for line in lines[1:]})
+    assert given[1] > given[0] + 0.05  # the second parse is that of a head without its face
+    for name, place in found[0].items():
+        assert np.abs(place - BRAIN_POINTS[canonical.BRAIN_LANDMARKS.index(name)]).max() < 4  # labels of 5 mm
+        # 2 mm farther back and 1 mm up at the mean adult's size; to the right in one mirror, to the left in the other.
+        assert np.allclose(found[1][name] - place, [0, -2, 1], atol=0.35)
+
+
+def test_without_labelled_heads_no_defaced_brain_is_seen(tmp_path, capsys):
+    assert defaced.main([str(tmp_path)]) == 2
+    assert "no head with brain labels" in capsys.readouterr().err
 
 
 def _labelled_sample() -> ParserSample:
