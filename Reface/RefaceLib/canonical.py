@@ -23,7 +23,7 @@ _HALF = {  # x of the right one, y, z; the left one is its mirror image
     "temporal_pole": (36.2, 30.5, -23.7),
 }  # fmt: skip
 _MIDDLE = {"nose_tip": (0.0, 115.2, -55.5), "chin": (0.0, 96.5, -113.0), "brain_stem": (0.0, -10.0, -34.3)}
-# Where the head parser sees them in heads whose face is gone: the means of 129 heads with labelled brains (see
+# Where the head parser sees them in heads whose face is gone: the means of 134 heads with labelled brains (see
 # training.defaced). By less than 3 mm another place, but a face that hangs on them would lie a millimetre too deep.
 _HALF_DEFACED = {
     "thalamus": (10.2, -6.1, 1.3), "cerebellum": (23.0, -38.5, -42.9), "frontal_pole": (12.3, 74.3, 11.3),
