@@ -77,7 +77,7 @@ def paint(
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = shapemodel.to_raster(shape, 2.0, 1.0)
     picture = _with_skin(picture, depth, visible, hidden, view)
-    deep, under = (tone.interpolated(depth, ends, (0, 1)) for ends in (_TONE_MM, _SKIN_MM))
+    deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_TONE_MM, _SKIN_MM))
     picture = _match_tone(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
     picture = _match_edges(picture, visible, hidden, view)
     picture = _continued(picture, visible, hidden, view, under)
@@ -88,8 +88,10 @@ def _with_skin(
     picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray
 ) -> np.ndarray:
     """``picture`` with this scan's skin, steep and without pits where ``depth`` (mm) is 0, no mist before it."""
-    steep = tone.interpolated(depth, _DEPTHS, _SHARPENING)
-    least = tone.interpolated(depth, _SKIN_DEPTHS, _DIMMEST_SKIN)
+    steep, least = (
+        np.interp(depth, places, values).astype(np.float32)
+        for places, values in ((_DEPTHS, _SHARPENING), (_SKIN_DEPTHS, _DIMMEST_SKIN))
+    )
     return np.maximum(_match_skin(picture * steep, depth, visible, hidden, view), least)
 
 

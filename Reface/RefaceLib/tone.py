@@ -7,8 +7,6 @@ the face is asked: a coil makes what it lies on bright, and the back of a head t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import ndimage
 
@@ -86,16 +84,8 @@ def match_skin(
         )
         if there is not None and here is not None:
             ratio = np.clip(there / np.maximum(here, 0.1), *_GAIN)
-            gain += share * (interpolated(depth, knots, ratio) - 1)
+            gain += share * (np.interp(depth, knots, ratio).astype(np.float32) - 1)
     return picture * gain
-
-
-def interpolated(depth: np.ndarray, knots: tuple[float, ...], values: Sequence[float]) -> np.ndarray:
-    """numpy.interp in float32, quick where most of ``depth`` (X, Y, Z) lies beyond the ``knots``."""
-    out = np.where(depth > knots[0], np.float32(values[-1]), np.float32(values[0]))
-    between = (depth > knots[0]) & (depth < knots[-1])
-    out[between] = np.interp(depth[between], knots, values)
-    return out
 
 
 def _profile(depth: np.ndarray, values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray | None:

@@ -70,11 +70,3 @@ def test_a_face_s_tissue_is_near_air_and_near_the_face_and_away_from_the_brain()
     assert whole[5, 30, 30] and not whole[30, 30, 33]  # 58 mm from the air
     assert not _flesh(visible, head, brain, view=np.zeros_like(head)).any()
     assert not _flesh(visible, head, brain, hidden=np.ones_like(head)).any()
-
-
-def test_interpolation_between_knots_is_that_of_numpy():
-    depth = np.linspace(-8, 9, 400, dtype=np.float32).reshape(4, 10, 10)
-    for knots, values in (((-3.0, 0.0, 1.5, 4.0), (0.0, 0.4, 1.2, 1.0)), ((1.0, 2.0), (0.9, 1.4))):
-        found = tone.interpolated(depth, knots, values)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, np.interp(depth, knots, values), atol=1e-6)
