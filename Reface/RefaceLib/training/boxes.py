@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -51,14 +52,10 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     return Box(name, spacing, packed, distance, brain, guard, view, points)
 
 
-def labelled_box(name: str, image_path, label_path, face: np.ndarray, spacing: float = 2.0) -> Box:
+def labelled_box(name: str, image_path: Path, label_path: Path, face: np.ndarray, spacing: float = 2.0) -> Box:
     """The box of a head with DLMUSE labels and known face landmarks (RAS mm)."""
-    sample = heads.labelled_sample(name, image_path, label_path, face)
     values, affine = heads.load(image_path)
-    image_grid = geometry.ras_grid(values.shape, affine, 2.0, multiple=16)
-    points = geometry.apply_affine(image_grid.affine, sample.points)
-    certainty = np.where(np.isfinite(points).all(axis=1), 1.0, 0.0)
-    parse = HeadParse(image_grid, sample.brain, sample.head, points, certainty)
+    parse = heads.labelled_parse(image_path, label_path, face)
     return make_box(name, values, affine, parse, spacing)
 
 

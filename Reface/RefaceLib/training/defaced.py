@@ -25,16 +25,14 @@ from RefaceLib.headparser import brain_frame, parse_head
 from RefaceLib.training import heads
 
 
-def seen_defaced(name: str, image_path: Path, label_path: Path, face: np.ndarray) -> np.ndarray:
+def seen_defaced(image_path: Path, label_path: Path, face: np.ndarray) -> np.ndarray:
     """Canonical mm (11, 3) of the landmarks that the shipped parser sees in the brain of one head without its face.
 
     ``face`` (6, 3) are its face landmarks, RAS mm; they and the labels tell where the canonical head lies.
     """
     values, affine = heads.load(image_path)
-    sample = heads.labelled_sample(name, image_path, label_path, face)
-    grid = geometry.ras_grid(values.shape, affine, 2.0, multiple=16)
-    points = geometry.apply_affine(grid.affine, sample.points)
-    frame = brain_frame(points, np.isfinite(points).all(axis=1).astype(float))
+    truth = heads.labelled_parse(image_path, label_path, face)
+    frame = brain_frame(truth.points, truth.certainty)
     models = weights.load_models("cpu")
     whole = parse_head(values, affine, models.finder, models.parser, "cpu")
     values[facemask.face_mask(whole, values.shape, affine, ears=True)] = 0
@@ -61,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not names:
             raise InputError(f"The folder {arguments.data} holds no head with brain labels that has known landmarks.")
-        columns = zip(*((name, *labelled[name], landmarks[name]) for name in names), strict=True)
+        columns = zip(*((*labelled[name], landmarks[name]) for name in names), strict=True)
         with ProcessPoolExecutor(max(arguments.jobs, 1)) as pool:
             mean = mean_of(np.array(list(pool.map(seen_defaced, *columns))))
     except RefaceError as error:
