@@ -226,12 +226,13 @@ def test_goals_are_judged_by_the_figures_and_not_judged_without():
         {"method": "oracle", "rank1_forced": 0.2, "rank1_forced_high": 0.4, "cosine_forced": 0.38},
         {"method": "original", "accepted": 1.0, "pair_cosine": 0.4},
     ]  # fmt: skip
-    found = goals.judge(rows, goals.Seeds(np.array([0.4]), {}, {}), ("hmrf",))
+    found = goals.judge(rows, goals.Seeds(np.array([0.4]), {}, {}, {"a": -0.05, "b": 0.03, "c": -0.01}), ("hmrf",))
     held = {goal.sentence.split(",")[0].split(" (")[0]: goal.holds for goal in found}
     assert held["reface"] is True  # the brain
     assert held["rank-1 not above the oracle's"] is True
     assert held["cosine to the own original at most the oracle's plus 0.03"] is True
     assert held["cosine to the own original below the average face's"] is False
+    assert held["the same in the mean of all seeds"] is True  # by a hundredth
     assert held["surface no nearer to the own face than the oracle's"] is False
     assert held["surface no nearer to the own face than the average face's"] is None
     assert held["detector accepts at least 95% of what it accepts of originals"] is False
@@ -244,7 +245,8 @@ def test_two_seeds_are_judged_beside_real_faces_in_one_head(more, holds):
     names = [f"{i}" for i in range(20)]
     real = dict(zip(names, np.random.default_rng(SEED).normal(0.06, 0.01, 20), strict=True))
     ours = {} if more is None else {name: real[name] + more + 0.01 * (-1) ** int(name) for name in names}
-    seeds = goals.Seeds(np.array([0.42]), ours, real)
+    seeds = goals.Seeds(np.array([0.42]), ours, real, {})
     held = {goal.sentence: goal.holds for goal in goals.judge([{"method": "reface", "pair_cosine": 0.38}], seeds, ())}
     assert held["two seeds of one subject as unlike as two strangers' generated faces (bare cosines)"] is False
     assert next(value for key, value in held.items() if key.startswith("two seeds no more alike")) is holds
+    assert held["the same in the mean of all seeds (the difference)"] is None  # nobody has both

@@ -94,7 +94,12 @@ def _head(summary: Summary) -> list[str]:
 
 
 def _goals(summary: Summary, methods: Sequence[Row]) -> list[str]:
-    seeds = goals.Seeds(summary.same(SEEDS), summary.same_less_strangers(SEEDS), summary.same_less_strangers(ORACLES))
+    seeds = goals.Seeds(
+        cosines=summary.same(SEEDS),
+        apart=summary.same_less_strangers(SEEDS),
+        oracles=summary.same_less_strangers(ORACLES),
+        less_average=summary.less_average(SEEDS),
+    )
     found = goals.judge(methods, seeds, summary.study.options.segmenters)
     words = {True: "yes", False: "**no**", None: "not measured"}
     rows = [[goal.sentence, goal.figures, words[goal.holds]] for goal in found]

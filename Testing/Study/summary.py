@@ -229,6 +229,19 @@ class Summary:
         """How much more alike the faces of one subject are than those of two subjects, by subject."""
         return risk.same_less_strangers([self.probes.get(method, {}) for method in methods])
 
+    def less_average(self, methods: Sequence[str]) -> dict[str, float]:
+        """How much more alike the own original the faces of the methods are in the mean than an average face's, by
+        subject."""
+        average = next((own for name in AVERAGE_FACES if (own := self._own(name))), {})
+        ours = [own for method in methods if (own := self._own(method))]
+        everywhere = [name for name in average if ours and all(name in own for own in ours)]
+        return {name: float(np.mean([own[name] for own in ours])) - average[name] for name in everywhere}
+
+    def _own(self, method: str) -> dict[str, float]:
+        """Cosines of a method's faces to their own originals, by subject."""
+        lookup = self.lookups.get((method, ATTACKERS[0]))
+        return dict(zip(lookup.probes, lookup.own, strict=True)) if lookup else {}
+
 
 def structures() -> list[str]:
     """What volumes are compared: brain, and the tissues of each segmenter."""
