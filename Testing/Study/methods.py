@@ -31,6 +31,7 @@ OURS, PEER, YARDSTICK = "ours", "peer", "yardstick"
 ORACLE = "oracle"
 ANYBODY = ("oracle_anybody", "oracle_anybody2", "oracle_anybody3")
 ORACLES = (ORACLE, *ANYBODY)
+AVERAGE_FACES = ("average_face", "average_face_pydeface")
 SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")
 
 

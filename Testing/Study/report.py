@@ -98,7 +98,7 @@ def _goals(summary: Summary, methods: Sequence[Row]) -> list[str]:
         cosines=summary.same(SEEDS),
         apart=summary.same_less_strangers(SEEDS),
         oracles=summary.same_less_strangers(ORACLES),
-        less_average=summary.less_average(SEEDS),
+        less_average=summary.less_average(SEEDS, goals.average_face(methods).get("method", "")),
     )
     found = goals.judge(methods, seeds, summary.study.options.segmenters)
     words = {True: "yes", False: "**no**", None: "not measured"}

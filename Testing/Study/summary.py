@@ -13,7 +13,7 @@ import numpy as np
 import people
 import risk
 import stats
-from methods import ORACLE, ORACLES
+from methods import AVERAGE_FACES, ORACLE, ORACLES
 from morphometry import SEGMENTERS, TISSUES
 from work import ORIGINAL, PARTS, Study
 
@@ -22,7 +22,6 @@ from ReidentRiskLib.risk import ATTACKERS
 ALIKE = 5  # others of like size, age and sex, for leakage
 DIRECTIONS = 16  # principal directions of the embeddings that a Frechet distance compares
 NEAR_FRONT = 16.0  # degrees of yaw and pitch of the views that it uses
-AVERAGE_FACES = ("average_face", "average_face_pydeface")
 
 Row = dict[str, Any]
 
@@ -229,18 +228,17 @@ class Summary:
         """How much more alike the faces of one subject are than those of two subjects, by subject."""
         return risk.same_less_strangers([self.probes.get(method, {}) for method in methods])
 
-    def less_average(self, methods: Sequence[str]) -> dict[str, float]:
-        """How much more alike the own original the faces of the methods are in the mean than an average face's, by
-        subject."""
-        average = next((own for name in AVERAGE_FACES if (own := self._own(name))), {})
-        ours = [own for method in methods if (own := self._own(method))]
-        everywhere = [name for name in average if ours and all(name in own for own in ours)]
-        return {name: float(np.mean([own[name] for own in ours])) - average[name] for name in everywhere}
-
-    def _own(self, method: str) -> dict[str, float]:
-        """Cosines of a method's faces to their own originals, by subject."""
-        lookup = self.lookups.get((method, ATTACKERS[0]))
-        return dict(zip(lookup.probes, lookup.own, strict=True)) if lookup else {}
+    def less_average(self, methods: Sequence[str], average: str) -> dict[str, float]:
+        """How much more alike the own original the faces of the methods are, in the mean, than those of the method
+        ``average``, by subject; of the methods that were measured."""
+        key = f"cosine_{ATTACKERS[0]}"
+        own = {(row["head"], row["method"]): row[key] for row in self.per_head() if key in row}
+        measured = [method for method in methods if any(each == method for _, each in own)]
+        return {
+            head: float(np.mean([own[head, method] for method in measured])) - cosine
+            for (head, each), cosine in own.items()
+            if each == average and measured and all((head, method) in own for method in measured)
+        }
 
 
 def structures() -> list[str]:
