@@ -32,7 +32,9 @@ from .formats import (
 from .outputs import OutputSet
 
 MAX_NON_FINITE = 0.1  # the largest share of NaN and Inf voxels that check_values lets pass
+MAX_EQUAL = 0.65  # and of neighbours of one value: at most 0.2 in heads (0.3 in means of many), at least 0.75 in labels
 _CHUNK = 1 << 23  # bytes (or voxels) that are handled at once, so that large volumes need no second copy
+_SOME = 100_000  # voxels tell which value is the most common
 _MAX_DEFLATE = 1032  # gzip cannot compress more than about this many times
 _GZIP_LEVEL = 4  # half the time of the usual 6 to 9, files a few per cent larger
 
@@ -195,7 +197,8 @@ def _read_data(stream: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype) -
 def check_values(volume: Volume) -> tuple[str, ...]:
     """Warnings about the values of ``volume``; InputError when they cannot be an image.
 
-    That is when all are zero, all are the same, or more than MAX_NON_FINITE of them are NaN or Inf.
+    That is when all are zero, all are the same, more than MAX_NON_FINITE of them are NaN or Inf, or most are as their
+    neighbours are, as in a segmentation.
     """
     low, high, bad = math.inf, -math.inf, 0
     for part in _parts(volume.stored.shape):
@@ -213,9 +216,28 @@ def check_values(volume: Volume) -> tuple[str, ...]:
         raise InputError(f"{volume.name} holds only zeros: give the image of a head.")
     if low == high:
         raise InputError(f"{volume.name} holds the same value in every voxel: give the image of a head.")
+    if _equal_neighbours(volume.stored) > MAX_EQUAL:
+        raise InputError(f"{volume.name} holds labels (regions of one value), not an image: give the image of a head.")
     if bad == 1:
         return ("1 voxel is not finite; it stays as it is.",)
     return (f"{bad} voxels are not finite; they stay as they are.",) if bad else ()
+
+
+def _equal_neighbours(stored: np.ndarray) -> float:
+    """Of all pairs of neighbouring voxels that are not background, the share in which both are the same.
+
+    Background is the most common value: 0 as a rule, but what a blank voxel is stored as depends on the scaling.
+    """
+    some, counts = np.unique(np.ravel(stored, order="K")[:: max(1, stored.size // _SOME)], return_counts=True)
+    background = some[counts.argmax()]
+    equal = pairs = 0
+    for part in _parts(stored.shape):
+        for axis in range(stored.ndim):
+            block = np.moveaxis(stored[part], axis, 0)
+            both = (block[1:] != background) & (block[:-1] != background)
+            pairs += np.count_nonzero(both)
+            equal += np.count_nonzero((block[1:] == block[:-1]) & both)
+    return equal / max(pairs, 1)
 
 
 # ---- writing ----
