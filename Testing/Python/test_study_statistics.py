@@ -227,13 +227,15 @@ def test_goals_are_judged_by_the_figures_and_not_judged_without():
         {"method": "oracle", "rank1_forced": 0.2, "rank1_forced_high": 0.4, "cosine_forced": 0.38},
         {"method": "original", "accepted": 1.0, "pair_cosine": 0.4},
     ]  # fmt: skip
-    found = goals.judge(rows, goals.Seeds(np.array([0.4]), {}, {}, {"a": -0.05, "b": 0.03, "c": -0.01}), ("hmrf",))
+    less_average, less_strangers = {"a": -0.05, "b": 0.03, "c": -0.01}, {"a": 0.05, "b": 0.06, "c": 0.07}
+    found = goals.judge(rows, goals.Seeds(np.array([0.4]), {}, {}, less_average, less_strangers), ("hmrf",))
     held = {goal.sentence.split(",")[0].split(" (")[0]: goal.holds for goal in found}
     assert held["reface"] is True  # the brain
     assert held["rank-1 not above the oracle's"] is True
     assert held["cosine to the own original at most the oracle's plus 0.03"] is True
     assert held["cosine to the own original below the average face's"] is False
     assert held["mean cosine of all seeds to the own original below the average face's"] is True  # by a hundredth
+    assert held["mean cosine of all seeds to the own original not above that of strangers' faces in the head"] is False
     assert held["surface no nearer to the own face than the oracle's"] is False
     assert held["surface no nearer to the own face than the average face's"] is None
     assert held["detector accepts at least 95% of what it accepts of originals"] is False
@@ -246,7 +248,7 @@ def test_two_seeds_are_judged_beside_real_faces_in_one_head(more, holds):
     names = [f"{i}" for i in range(20)]
     real = dict(zip(names, np.random.default_rng(SEED).normal(0.06, 0.01, 20), strict=True))
     ours = {} if more is None else {name: real[name] + more + 0.01 * (-1) ** int(name) for name in names}
-    seeds = goals.Seeds(np.array([0.42]), ours, real, {})
+    seeds = goals.Seeds(np.array([0.42]), ours, real, {}, {})
     held = {goal.sentence: goal.holds for goal in goals.judge([{"method": "reface", "pair_cosine": 0.38}], seeds, ())}
     assert held["two seeds of one subject as unlike as two strangers' generated faces (bare cosines)"] is False
     assert next(value for key, value in held.items() if key.startswith("two seeds no more alike")) is holds
@@ -255,14 +257,18 @@ def test_two_seeds_are_judged_beside_real_faces_in_one_head(more, holds):
     )  # nobody has both
 
 
-def test_the_own_cosine_of_all_seeds_is_compared_with_the_average_face_s_by_subject():
-    """By the seeds that were measured; subjects that lack one of them, or the average face, are left out."""
-    cosines = {"a": (0.3, 0.5, 0.35), "b": (0.4, None, 0.3), "c": (0.2, 0.4, None)}
+def test_the_own_cosine_of_all_seeds_is_compared_with_that_of_other_faces_by_subject():
+    """By the methods that were measured; subjects that lack one of them are left out."""
+    cosines = {"a": (0.3, 0.5, 0.35, 0.45), "b": (0.4, None, 0.3, 0.3), "c": (0.2, 0.4, None, 0.1)}
+    methods = ("reface", "reface_seed1", "average_face", "oracle_anybody")
     rows = [
         {"head": head, "method": method, **({} if cosine is None else {"cosine_forced": cosine})}
         for head, each in cosines.items()
-        for method, cosine in zip(("reface", "reface_seed1", "average_face"), each, strict=True)
+        for method, cosine in zip(methods, each, strict=True)
     ]
-    found = summary.Summary(None, rows).less_average(("reface", "reface_seed1", "reface_seed2"), "average_face")
-    assert found == pytest.approx({"a": 0.05})
-    assert summary.Summary(None, rows).less_average(("reface_seed2",), "average_face") == {}
+    found = summary.Summary(None, rows)
+    seeds = ("reface", "reface_seed1", "reface_seed2")
+    assert found.own_less(seeds, ["average_face"]) == pytest.approx({"a": 0.05})
+    assert found.own_less(seeds, ["oracle_anybody"]) == pytest.approx({"a": -0.05, "c": 0.2})
+    assert found.own_less(seeds, ["average_face", "oracle_anybody"]) == pytest.approx({"a": 0.0})
+    assert found.own_less(("reface_seed2",), ["average_face"]) == found.own_less(seeds, [""]) == {}

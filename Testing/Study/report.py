@@ -16,7 +16,7 @@ import numpy as np
 import risk
 import stats
 import table
-from methods import METHODS, ORACLE, ORACLES, SEEDS
+from methods import ANYBODY, METHODS, ORACLE, ORACLES, SEEDS
 from summary import ALIKE, Row, Summary, rescan_changes
 from work import ORIGINAL, Study
 
@@ -98,7 +98,8 @@ def _goals(summary: Summary, methods: Sequence[Row]) -> list[str]:
         cosines=summary.same(SEEDS),
         apart=summary.same_less_strangers(SEEDS),
         oracles=summary.same_less_strangers(ORACLES),
-        less_average=summary.less_average(SEEDS, goals.average_face(methods).get("method", "")),
+        less_average=summary.own_less(SEEDS, [goals.average_face(methods).get("method", "")]),
+        less_strangers=summary.own_less(SEEDS, ANYBODY),
     )
     found = goals.judge(methods, seeds, summary.study.options.segmenters)
     words = {True: "yes", False: "**no**", None: "not measured"}

@@ -228,16 +228,22 @@ class Summary:
         """How much more alike the faces of one subject are than those of two subjects, by subject."""
         return risk.same_less_strangers([self.probes.get(method, {}) for method in methods])
 
-    def less_average(self, methods: Sequence[str], average: str) -> dict[str, float]:
-        """How much more alike the own original the faces of the methods are, in the mean, than those of the method
-        ``average``, by subject; of the methods that were measured."""
+    def own_less(self, methods: Sequence[str], others: Sequence[str]) -> dict[str, float]:
+        """How much more alike the own original the faces of ``methods`` are than those of ``others``, by subject: the
+        difference of the mean cosines, of those that were measured."""
+        ours, theirs = self._own(methods), self._own(others)
+        return {head: ours[head] - theirs[head] for head in ours if head in theirs}
+
+    def _own(self, methods: Sequence[str]) -> dict[str, float]:
+        """Mean cosine to the own original, by subject, of subjects that have a face of every measured method."""
         key = f"cosine_{ATTACKERS[0]}"
         own = {(row["head"], row["method"]): row[key] for row in self.per_head() if key in row}
         measured = [method for method in methods if any(each == method for _, each in own)]
+        heads = dict.fromkeys(head for head, each in own if each in measured)
         return {
-            head: float(np.mean([own[head, method] for method in measured])) - cosine
-            for (head, each), cosine in own.items()
-            if each == average and measured and all((head, method) in own for method in measured)
+            head: float(np.mean([own[head, method] for method in measured]))
+            for head in heads
+            if all((head, method) in own for method in measured)
         }
 
 
