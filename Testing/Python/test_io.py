@@ -321,10 +321,10 @@ def test_values_that_are_no_image_are_refused(head, fill, word):
 def test_a_segmentation_is_refused_and_a_coarse_image_that_was_enlarged_is_not(monkeypatch):
     monkeypatch.setattr(io, "_CHUNK", 4000)  # several parts
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.repeat(np.repeat(rng.integers(0, 4, (5, 5, 5), np.uint8), 6, 0), 6, 1), 6, 2)
+    labels = np.kron(rng.integers(0, 4, (5, 5, 5), np.uint8), np.ones((6, 6, 6), np.uint8))
     with pytest.raises(InputError, match="holds labels"):
         check_values(Volume(labels, np.eye(4)))
-    enlarged = np.repeat(np.repeat(np.repeat(rng.integers(0, 99, (15, 15, 15), np.uint8), 2, 0), 2, 1), 2, 2)
+    enlarged = np.kron(rng.integers(0, 99, (15, 15, 15), np.uint8), np.ones((2, 2, 2), np.uint8))
     assert check_values(Volume(enlarged, np.eye(4))) == ()
     enlarged[:20] = 200  # blank is not stored as 0
     assert check_values(Volume(enlarged, np.eye(4))) == ()

@@ -237,14 +237,11 @@ class Summary:
     def _own(self, methods: Sequence[str]) -> dict[str, float]:
         """Mean cosine to the own original, by subject, of subjects that have a face of every measured method."""
         key = f"cosine_{ATTACKERS[0]}"
-        own = {(row["head"], row["method"]): row[key] for row in self.per_head() if key in row}
-        measured = [method for method in methods if any(each == method for _, each in own)]
-        heads = dict.fromkeys(head for head, each in own if each in measured)
-        return {
-            head: float(np.mean([own[head, method] for method in measured]))
-            for head in heads
-            if all((head, method) in own for method in measured)
-        }
+        rows = [row for row in self.per_head() if key in row]
+        owns = [{row["head"]: row[key] for row in rows if row["method"] == method} for method in methods]
+        measured = [own for own in owns if own]
+        everywhere = [head for head in measured[0] if all(head in own for own in measured)] if measured else []
+        return {head: float(np.mean([own[head] for own in measured])) for head in everywhere}
 
 
 def structures() -> list[str]:
