@@ -1,6 +1,5 @@
 """The Slicer module Reface: wiring only. The work is in RefaceLib; see refacejob, results and slicerui there."""
 
-import random
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from RefaceLib import export, faceviews, mrml, refacejob, results, sampledata, slicerui
+from RefaceLib.chance import new_seed
 from RefaceLib.errors import CancelledError, RefaceError
 from RefaceLib.parameters import Device, Mode
 
@@ -194,7 +194,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.toolTip = problem or _("Make the new face.")
 
     def onNewFaceButton(self):
-        self._parameterNode.seed = random.randint(0, MAX_SEED)
+        self._parameterNode.seed = new_seed(MAX_SEED)
 
     # ---- the run ----
 

@@ -6,7 +6,6 @@ The exit code is 0 when every promise held; runner.py tells the others. An error
 from __future__ import annotations
 
 import argparse
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +84,9 @@ def parse(arguments: Sequence[str]) -> Command:
     name = options.pop("command")
     if options.get("seed", 0) is None:
         # One fixed default would give all subjects of a data set much the same face.
-        options["seed"] = secrets.randbelow(MAX_SEED + 1)
+        from RefaceLib.chance import new_seed
+
+        options["seed"] = new_seed(MAX_SEED)
     if name == "image":
         options["apply_to"] = tuple((other, output) for other, output in options["apply_to"])
         return ImageCommand(**options)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import canonical, geometry, shapemodel, tone
+from RefaceLib.chance import Chance
 from RefaceLib.errors import CancelledError
 from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.inference import precision
@@ -147,8 +148,7 @@ def _paint_coarse(
     # What is hidden counts as head: the walls of the cut are no skin, and near them nothing is asked.
     whole = shapemodel.to_the_skin(head | mask, np.where(mask, 1, small), 2.0)
     distance = shapemodel.signed_distance(whole, 2.0)
-    rng = np.random.default_rng(seed)
-    told = shapemodel.condition(models.shape, models.atlas, rng, distance, mask, seen, own=False)
+    told = shapemodel.condition(models.shape, models.atlas, Chance(seed), distance, mask, seen, own=False)
     small, mask, seen = (a[:, -told.shape.shape[1] :] for a in (small, mask, seen))
     inputs = [small * ~mask, mask, told.shape / shapemodel.CLIP, told.atlas, seen]
     with torch.inference_mode(), precision(models.device):

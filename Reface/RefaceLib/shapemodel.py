@@ -18,6 +18,9 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import canonical, geometry
+from RefaceLib.chance import Chance
+
+Random = np.random.Generator | Chance
 
 SKIN = 0.27  # of the brightest tissue nearby: where a head ends
 _RIND = 6.0  # mm: so far is nearby, and no head mask is farther from the skin
@@ -82,7 +85,7 @@ class ShapeModel:
         return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
 
     def draw(
-        self, rng: np.random.Generator, distance: np.ndarray, known: np.ndarray,
+        self, rng: Random, distance: np.ndarray, known: np.ndarray,
         natural: Callable[[np.ndarray], bool] = lambda code: True,
     ) -> np.ndarray:  # fmt: skip
         """A random code (K,) of the posterior given the visible skin (``known`` voxels of ``distance``).
@@ -124,7 +127,7 @@ class Detail:
     mean: np.ndarray
     modes: np.ndarray
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: Random) -> np.ndarray:
         """A random detail (96, 88, 88) in mm, at 2 mm."""
         chance = np.clip(rng.standard_normal(len(self.modes)), -_FARTHEST, _FARTHEST).astype(np.float32)
         more = np.interp(np.arange(len(chance)), _BROADENED, _BROAD_SPREAD).astype(np.float32) - 1
@@ -311,7 +314,7 @@ class Told:
 
 
 def condition(
-    model: ShapeModel, atlas: Atlas, rng: np.random.Generator, distance: np.ndarray, mask: np.ndarray,
+    model: ShapeModel, atlas: Atlas, rng: Random, distance: np.ndarray, mask: np.ndarray,
     view: np.ndarray, *, own: bool,
 ) -> Told:  # fmt: skip
     """The face that the generator is told to paint on a head of signed ``distance`` (2 mm).
@@ -338,7 +341,7 @@ def condition(
     return _moved(atlas, code, told.field, drawn, error)
 
 
-def _drawn_detail(atlas: Atlas, rng: np.random.Generator, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _drawn_detail(atlas: Atlas, rng: Random, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A random detail and its share at every voxel of the box (see Atlas.detailed), none where skin is seen.
 
     It sets in slowly behind the edge of the ``mask`` (2 mm): there the visible skin tells the shape, and a skin that

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from RefaceLib import canonical, shapemodel
+from RefaceLib.chance import Chance
 from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
 HIDDEN, SEEN = 0, 1  # modes
@@ -133,6 +134,16 @@ def test_the_same_seed_draws_the_same_code(model):
     seen = _place(shapemodel.SPACING)[1] < 40
     draw = [model.draw(np.random.default_rng(s), model.mean, seen) for s in (3, 3, 4)]
     assert np.array_equal(draw[0], draw[1]) and not np.allclose(draw[0], draw[2])
+
+
+def test_seeds_that_follow_each_other_draw_faces_apart(model):
+    many = ShapeModel(model.mean, np.zeros((40, *model.mean.shape), np.float32))
+    nothing = np.zeros(model.mean.shape, bool)
+    codes = np.array([many.draw(Chance(seed), model.mean, nothing) for seed in range(80)])
+    alike = np.corrcoef(codes)
+    block = np.arange(80) // 4
+    same = (block[:, None] == block) & ~np.eye(80, dtype=bool)
+    assert alike[same].mean() < -0.25 and abs(alike[block[:, None] != block].mean()) < 0.05
 
 
 def test_the_distance_is_positive_inside_and_clipped():

@@ -51,16 +51,18 @@ class Method:
 
 
 def _ours(mode: str, draw: int = 0) -> Callable[[Job], dict[str, Any]]:
-    """``draw`` counts the faces of a head. Every head has seeds of its own: with one for all, all faces are alike."""
+    """``draw`` counts the faces of a head, whose seeds follow each other. Every head has its own: with one for all, all
+    faces are alike."""
 
     def run(job: Job) -> dict[str, Any]:
         from RefaceLib import pipeline
+        from RefaceLib.chance import BLOCK
         from RefaceLib.io import read_volume, write_mask, write_volume
 
         volume = read_volume(Path(job["source"]))
         models = pipeline.load_models("cpu")
         head = Path(job["out"]).parents[1].name
-        seed = zlib.crc32(f"{head} {draw}".encode())
+        seed = zlib.crc32(head.encode()) // BLOCK * BLOCK + draw
         start = time.perf_counter()
         result = pipeline.reface_volume(
             volume, pipeline.RefaceOptions(mode=mode, seed=seed, device="cpu"), models=models
