@@ -43,8 +43,8 @@ from RefaceLib.training import heads
 
 # What a face is made by; a result of other code or weights is measured anew.
 CODE = (
-    "blend", "canonical", "facemask", "geometry", "headparser", "inference", "intensity", "networks", "painter",
-    "pipeline", "shapemodel", "texture", "tone",
+    "blend", "canonical", "chance", "facemask", "geometry", "headparser", "inference", "intensity", "networks",
+    "painter", "pipeline", "shapemodel", "texture", "tone",
 )  # fmt: skip
 SPACING = 2.0  # mm, for the Dice of the brain
 
