@@ -30,12 +30,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class Seeds:
-    """``cosines`` of two seeds of one subject; how much more alike these are than two subjects, by subject (``apart``);
-    the same of real strangers' faces in one head (``oracles``); and how much more alike the own original the faces of
+    """``cosines`` of two seeds of one subject, drawn apart, and of two of different ``blocks``, which are not (see
+    RefaceLib.chance); how much more alike the first are than two subjects, by subject (``apart``); the same of real strangers' faces in one head (``oracles``); and how much more alike the own original the faces of
     all seeds are in the mean than the average face (``less_average``) and than the faces of real strangers in the same
     head (``less_strangers``), by subject."""
 
     cosines: np.ndarray
+    blocks: np.ndarray
     apart: Mapping[str, float]
     oracles: Mapping[str, float]
     less_average: Mapping[str, float]
@@ -134,7 +135,7 @@ def _leakage(reface: Row) -> list[Goal]:
 
 def _faces(reface: Row, original: Row, seeds: Seeds) -> list[Goal]:
     pairs, real = _get(reface, "pair_cosine"), _get(original, "pair_cosine")
-    same = float(seeds.cosines.mean()) if len(seeds.cosines) else float("nan")
+    same, blocks = (float(each.mean()) if len(each) else float("nan") for each in (seeds.cosines, seeds.blocks))
     apart, oracles = (paired(list(each.values())) for each in (seeds.apart, seeds.oracles))
     less = seeds.less_oracles()
     ours, theirs = _get(reface, "accepted"), _get(original, "accepted")
@@ -145,8 +146,9 @@ def _faces(reface: Row, original: Row, seeds: Seeds) -> list[Goal]:
             _less(abs(pairs - real), DIVERSITY_MARGIN),
         ),
         Goal(
-            "two seeds of one subject as unlike as two strangers' generated faces (bare cosines)",
-            f"{same:.2f}; {pairs:.2f}",
+            "two seeds of one subject, of four that follow each other, as unlike as two strangers' generated faces (bare"
+            " cosines)",
+            f"{same:.2f}; {pairs:.2f}; not judged: seeds that do not {blocks:.2f}",
             _less(same, pairs),
         ),
         Goal(

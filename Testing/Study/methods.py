@@ -32,7 +32,8 @@ ORACLE = "oracle"
 ANYBODY = ("oracle_anybody", "oracle_anybody2", "oracle_anybody3")
 ORACLES = (ORACLE, *ANYBODY)
 AVERAGE_FACES = ("average_face", "average_face_pydeface")
-SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")
+SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")  # a block: RefaceLib.chance
+OTHER_BLOCK = "reface_other_block"
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,7 @@ METHODS = {
             Method(name, f"our new face, seed {draw + 1} of {len(SEEDS)}", OURS, _ours("reface", draw))
             for draw, name in enumerate(SEEDS)
         ),
+        Method(OTHER_BLOCK, "the same, a seed of another four", OURS, _ours("reface", len(SEEDS))),
         Method("niimath_deface", "niimath -deface with pydeface's template and mask", PEER, _niimath_deface),
         Method("quickshear", "QuickShear with deepbet's brain mask", PEER, _quickshear),
         Method("radveil", "RadVeil, face and ears, adaptive", PEER, _radveil),

@@ -16,7 +16,7 @@ import numpy as np
 import risk
 import stats
 import table
-from methods import ANYBODY, METHODS, ORACLE, ORACLES, SEEDS
+from methods import ANYBODY, METHODS, ORACLE, ORACLES, OTHER_BLOCK, SEEDS
 from summary import ALIKE, Row, Summary, rescan_changes
 from work import ORIGINAL, Study
 
@@ -67,6 +67,7 @@ def pair_groups(summary: Summary) -> dict[str, np.ndarray]:
         if summary.probes.get(method):
             groups[f"{method}, two subjects"] = risk.pairwise(summary.probes[method])
     groups["two seeds, one subject"] = summary.same(SEEDS)
+    groups["seeds of two blocks, one subject"] = summary.across(SEEDS, OTHER_BLOCK)
     groups["two oracles, one head"] = summary.same(ORACLES)
     groups["one subject, real and reface"] = risk.paired_similarity(
         summary.probes.get(ORIGINAL, {}), summary.probes.get("reface", {})
@@ -96,6 +97,7 @@ def _head(summary: Summary) -> list[str]:
 def _goals(summary: Summary, methods: Sequence[Row]) -> list[str]:
     seeds = goals.Seeds(
         cosines=summary.same(SEEDS),
+        blocks=summary.across(SEEDS, OTHER_BLOCK),
         apart=summary.same_less_strangers(SEEDS),
         oracles=summary.same_less_strangers(ORACLES),
         less_average=summary.own_less(SEEDS, [goals.average_face(methods).get("method", "")]),

@@ -224,6 +224,11 @@ class Summary:
         groups = [self.probes.get(method, {}) for method in methods]
         return np.concatenate([risk.paired_similarity(one, other) for one, other in combinations(groups, 2)])
 
+    def across(self, methods: Sequence[str], other: str) -> np.ndarray:
+        """Cosines of two faces of one subject, by any of the methods and by the ``other``."""
+        groups = [self.probes.get(method, {}) for method in methods]
+        return np.concatenate([risk.paired_similarity(one, self.probes.get(other, {})) for one in groups])
+
     def same_less_strangers(self, methods: Sequence[str]) -> dict[str, float]:
         """How much more alike the faces of one subject are than those of two subjects, by subject."""
         return risk.same_less_strangers([self.probes.get(method, {}) for method in methods])
