@@ -51,7 +51,9 @@ _LOPSIDED_DETAIL, _MOST_DETAIL = 0.7, 5.0
 # Of its volume: the least of real heads' faces is 0.22 (median), the most 1.8, and 2.5 in the worst of fourteen.
 _FOLDED, _SWOLLEN = 0.15, 2.2
 _FARTHEST = 2.5  # standard deviations of a detail
-_SETS_IN = 15.0  # mm behind the mask's edge, from which on a detail is there in full
+# mm behind the mask's edge, from which on a detail, and what else is chance, is there in full
+_DETAIL_SETS_IN, _CHANCE_SETS_IN = 15.0, 25.0
+_SETTING_IN_SMOOTH = 3.0  # mm
 
 
 def _mirrored(field: np.ndarray) -> np.ndarray:
@@ -82,6 +84,11 @@ class ShapeModel:
     def project(self, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
         """The code (K,) that explains the ``known`` voxels (bool) of a signed distance best, with a small prior."""
         mean, _ = self._posterior(distance, known, sd=_OWN_SD)
+        return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
+
+    def likeliest(self, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The code (K,) about which ``draw`` has its chance."""
+        mean, _ = self._posterior(distance, known, sd=_OBSERVATION_SD)
         return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
 
     def draw(
@@ -331,8 +338,11 @@ def condition(
         code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
         field = atlas.field(code)
     else:
-        code = model.draw(rng, small[box], (sure & (away < RING))[box], atlas.is_smooth)
-        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
+        seen = (sure & (away < RING))[box]
+        code = model.draw(rng, small[box], seen, atlas.is_smooth)
+        behind = ndimage.distance_transform_edt(mask, sampling=2.0)[:, -atlas.depth.shape[1] :].astype(np.float32)
+        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, behind))
+        field = _set_in(atlas.field(model.likeliest(small[box], seen)), field, behind)
     told = meet(atlas, code, field, small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
@@ -341,17 +351,25 @@ def condition(
     return _moved(atlas, code, told.field, drawn, error)
 
 
-def _drawn_detail(atlas: Atlas, rng: Random, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _drawn_detail(atlas: Atlas, rng: Random, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A random detail and its share at every voxel of the box (see Atlas.detailed), none where skin is seen.
 
-    It sets in slowly behind the edge of the ``mask`` (2 mm): there the visible skin tells the shape, and a skin that
-    must come back to it within some millimetres has pits.
+    It sets in slowly ``behind`` the edge of the mask (mm, 0 outside of it): there the visible skin tells the shape, and
+    a skin that must come back to it within some millimetres has pits.
     """
     if atlas.detail is None:
         return None
-    behind = mask.shape[1] - atlas.depth.shape[1]
-    inside = ndimage.distance_transform_edt(mask, sampling=2.0)[:, behind:]
-    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
+    return atlas.detail.draw(rng), np.clip(behind / _DETAIL_SETS_IN, 0, 1)
+
+
+def _set_in(likeliest: np.ndarray, drawn: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """Displacements (3, 96, 88, 88): the ``likeliest`` ones at the mask's edge, those ``drawn`` in the face.
+
+    ``behind`` is how far behind the edge (mm). A face that is chance right up to the edge is wider or narrower than its
+    head, and drops to it before the ears like a wing.
+    """
+    share = np.clip(behind / _CHANCE_SETS_IN, 0, 1)
+    return likeliest + ndimage.gaussian_filter(share, _SETTING_IN_SMOOTH / 2.0) * (drawn - likeliest)
 
 
 def _within_the_box(

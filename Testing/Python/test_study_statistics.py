@@ -228,7 +228,9 @@ def test_goals_are_judged_by_the_figures_and_not_judged_without():
         {"method": "original", "accepted": 1.0, "pair_cosine": 0.4},
     ]  # fmt: skip
     less_average, less_strangers = {"a": -0.05, "b": 0.03, "c": -0.01}, {"a": 0.05, "b": 0.06, "c": 0.07}
-    found = goals.judge(rows, goals.Seeds(np.array([0.4]), np.array([0.6]), {}, {}, less_average, less_strangers), ("hmrf",))
+    found = goals.judge(
+        rows, goals.Seeds(np.array([0.4]), np.array([0.6]), {}, {}, less_average, less_strangers), ("hmrf",)
+    )
     held = {goal.sentence.split(",")[0].split(" (")[0]: goal.holds for goal in found}
     assert held["reface"] is True  # the brain
     assert held["rank-1 not above the oracle's"] is True

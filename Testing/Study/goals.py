@@ -31,9 +31,10 @@ class Goal:
 @dataclass(frozen=True)
 class Seeds:
     """``cosines`` of two seeds of one subject, drawn apart, and of two of different ``blocks``, which are not (see
-    RefaceLib.chance); how much more alike the first are than two subjects, by subject (``apart``); the same of real strangers' faces in one head (``oracles``); and how much more alike the own original the faces of
-    all seeds are in the mean than the average face (``less_average``) and than the faces of real strangers in the same
-    head (``less_strangers``), by subject."""
+    RefaceLib.chance); how much more alike the first are than two subjects, by subject (``apart``); the same of real
+    strangers' faces in one head (``oracles``); and how much more alike the own original the faces of all seeds are in
+    the mean than the average face (``less_average``) and than the faces of real strangers in the same head
+    (``less_strangers``), by subject."""
 
     cosines: np.ndarray
     blocks: np.ndarray
@@ -146,8 +147,8 @@ def _faces(reface: Row, original: Row, seeds: Seeds) -> list[Goal]:
             _less(abs(pairs - real), DIVERSITY_MARGIN),
         ),
         Goal(
-            "two seeds of one subject, of four that follow each other, as unlike as two strangers' generated faces (bare"
-            " cosines)",
+            "two seeds of one subject, of four that follow each other, as unlike as two strangers' generated faces"
+            " (bare cosines)",
             f"{same:.2f}; {pairs:.2f}; not judged: seeds that do not {blocks:.2f}",
             _less(same, pairs),
         ),
