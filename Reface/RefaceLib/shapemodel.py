@@ -51,9 +51,8 @@ _LOPSIDED_DETAIL, _MOST_DETAIL = 0.7, 5.0
 # Of its volume: the least of real heads' faces is 0.22 (median), the most 1.8, and 2.5 in the worst of fourteen.
 _FOLDED, _SWOLLEN = 0.15, 2.2
 _FARTHEST = 2.5  # standard deviations of a detail
-# mm behind the mask's edge, from which on a detail, and what else is chance, is there in full
-_DETAIL_SETS_IN, _CHANCE_SETS_IN = 15.0, 25.0
-_SETTING_IN_SMOOTH = 3.0  # mm
+_SETS_IN = 15.0  # mm behind the mask's edge, from which on a detail is there in full
+_SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: there the rest of chance sets in
 
 
 def _mirrored(field: np.ndarray) -> np.ndarray:
@@ -340,9 +339,8 @@ def condition(
     else:
         seen = (sure & (away < RING))[box]
         code = model.draw(rng, small[box], seen, atlas.is_smooth)
-        behind = ndimage.distance_transform_edt(mask, sampling=2.0)[:, -atlas.depth.shape[1] :].astype(np.float32)
-        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, behind))
-        field = _set_in(atlas.field(model.likeliest(small[box], seen)), field, behind)
+        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
+        field = _set_in(atlas.field(model.likeliest(small[box], seen)), field)
     told = meet(atlas, code, field, small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
@@ -351,25 +349,27 @@ def condition(
     return _moved(atlas, code, told.field, drawn, error)
 
 
-def _drawn_detail(atlas: Atlas, rng: Random, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _drawn_detail(atlas: Atlas, rng: Random, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A random detail and its share at every voxel of the box (see Atlas.detailed), none where skin is seen.
 
-    It sets in slowly ``behind`` the edge of the mask (mm, 0 outside of it): there the visible skin tells the shape, and
-    a skin that must come back to it within some millimetres has pits.
+    It sets in slowly behind the edge of the ``mask`` (2 mm): there the visible skin tells the shape, and a skin that
+    must come back to it within some millimetres has pits.
     """
     if atlas.detail is None:
         return None
-    return atlas.detail.draw(rng), np.clip(behind / _DETAIL_SETS_IN, 0, 1)
+    behind = mask.shape[1] - atlas.depth.shape[1]
+    inside = ndimage.distance_transform_edt(mask, sampling=2.0)[:, behind:]
+    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
 
 
-def _set_in(likeliest: np.ndarray, drawn: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """Displacements (3, 96, 88, 88): the ``likeliest`` ones at the mask's edge, those ``drawn`` in the face.
+def _set_in(likeliest: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Displacements (3, 96, 88, 88): the ``likeliest`` ones at the ears and behind them, those ``drawn`` in the face.
 
-    ``behind`` is how far behind the edge (mm). A face that is chance right up to the edge is wider or narrower than its
-    head, and drops to it before the ears like a wing.
+    Where the face is chance up to its end it is wider than the head, and drops to it before the ears like a wing, or
+    narrower, with pits there.
     """
-    share = np.clip(behind / _CHANCE_SETS_IN, 0, 1)
-    return likeliest + ndimage.gaussian_filter(share, _SETTING_IN_SMOOTH / 2.0) * (drawn - likeliest)
+    y = canonical.BOX_CORNER[1] + 2.0 * (np.arange(drawn.shape[2]) + 0.5)
+    return likeliest + np.interp(y, _SIDES, (0, 1)).astype(np.float32)[:, None] * (drawn - likeliest)
 
 
 def _within_the_box(
