@@ -22,7 +22,7 @@ class Chance:
         self._generators = [np.random.default_rng(number) for number in range(first, seed + 1)]
 
     def standard_normal(self, size: int) -> np.ndarray:
-        """The next ``size`` numbers; float64. Each of a block is drawn given those before it; their sum is 0."""
+        """The next ``size`` numbers; float64. Each of a block is drawn given those before it; all four sum to 0."""
         total = np.zeros(size)
         for before, generator in enumerate(self._generators):
             spread = np.sqrt(1 - before / ((BLOCK - 1) * (BLOCK - before)))
