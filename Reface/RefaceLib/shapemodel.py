@@ -80,14 +80,12 @@ class ShapeModel:
         """The signed distance (X, Y, Z) of a code (K,)."""
         return self.mean + np.tensordot(code.astype(np.float32), self.modes, axes=1)
 
-    def project(self, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """The code (K,) that explains the ``known`` voxels (bool) of a signed distance best, with a small prior."""
-        mean, _ = self._posterior(distance, known, sd=_OWN_SD)
-        return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
+    def project(self, distance: np.ndarray, known: np.ndarray, sd: float = _OWN_SD) -> np.ndarray:
+        """The code (K,) that explains the ``known`` voxels (bool) of a signed distance best, with a small prior.
 
-    def likeliest(self, distance: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """The code (K,) about which ``draw`` has its chance."""
-        mean, _ = self._posterior(distance, known, sd=_OBSERVATION_SD)
+        The larger the ``sd`` (mm a voxel), the less the voxels have a say.
+        """
+        mean, _ = self._posterior(distance, known, sd)
         return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
 
     def draw(
@@ -340,7 +338,7 @@ def condition(
         seen = (sure & (away < RING))[box]
         code = model.draw(rng, small[box], seen, atlas.is_smooth)
         code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
-        field = _set_in(atlas.field(model.likeliest(small[box], seen)), field)
+        field = _set_in(atlas.field(model.project(small[box], seen, _OBSERVATION_SD)), field)
     told = meet(atlas, code, field, small, sure)
     # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
     sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)

@@ -342,11 +342,11 @@ def test_chance_sets_in_from_the_ears_to_the_cheeks():
     assert np.allclose(field[:, (y > 18) & (y < 22)].mean(), 5, atol=0.1)
 
 
-def test_the_likeliest_code_is_the_middle_of_the_drawn_ones(model):
+def test_faces_are_drawn_about_the_code_that_explains_what_is_seen_with_the_same_say(model):
     seen = _place(shapemodel.SPACING)[1] < 40
     target = model.shape(np.array([1.5, 1.5, 0]))
     codes = [model.draw(np.random.default_rng(n), target, seen) for n in range(200)]
-    assert np.allclose(model.likeliest(target, seen), np.mean(codes, axis=0), atol=0.25)
+    assert np.allclose(model.project(target, seen, shapemodel._OBSERVATION_SD), np.mean(codes, axis=0), atol=0.25)
 
 
 def test_a_detail_is_chance_within_bounds():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -221,13 +221,16 @@ class Summary:
 
     def same(self, methods: Sequence[str]) -> np.ndarray:
         """Cosines of two faces of one subject, by any two of the methods."""
-        groups = [self.probes.get(method, {}) for method in methods]
-        return np.concatenate([risk.paired_similarity(one, other) for one, other in combinations(groups, 2)])
+        return self._cosines(combinations(methods, 2))
 
     def across(self, methods: Sequence[str], other: str) -> np.ndarray:
         """Cosines of two faces of one subject, by any of the methods and by the ``other``."""
-        groups = [self.probes.get(method, {}) for method in methods]
-        return np.concatenate([risk.paired_similarity(one, self.probes.get(other, {})) for one in groups])
+        return self._cosines((method, other) for method in methods)
+
+    def _cosines(self, pairs: Iterable[tuple[str, str]]) -> np.ndarray:
+        """Cosines of the two faces of one subject, by each of the ``pairs`` of methods."""
+        probes = [(self.probes.get(one, {}), self.probes.get(other, {})) for one, other in pairs]
+        return np.concatenate([risk.paired_similarity(*each) for each in probes])
 
     def same_less_strangers(self, methods: Sequence[str]) -> dict[str, float]:
         """How much more alike the faces of one subject are than those of two subjects, by subject."""
