@@ -50,6 +50,22 @@ def test_a_soft_face_becomes_as_sharp_as_the_scan_less_its_noise(noise):
     assert np.array_equal(after[~mask], before[~mask]) and after[mask].min() >= 0
 
 
+def _striped():
+    """The ball as a network may paint it: soft, with a texture some voxels wide that the scan does not have."""
+    stripes = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((60, 60, 60)), 1.0)
+    return np.clip(_ball(0.7) + 90.0 * stripes * (_ball() > 20), 0, None).astype(np.float32)
+
+
+def test_every_scale_of_detail_becomes_as_strong_as_in_the_scan():
+    """Bringing the finest detail back must not make what is coarser stronger than it should be."""
+    before, after, mask = _sharpened(_striped())
+    edges = ndimage.binary_dilation(_ball() > 25) & ~ndimage.binary_erosion(_ball() > 25)
+    inside = edges & ndimage.binary_erosion(mask, iterations=2)
+    true, soft, sharp = (texture._strength(texture._details(a), inside) for a in (_ball(), before, after))
+    assert soft[0] < 0.6 * true[0]
+    assert sharp == pytest.approx(true, rel=0.25)
+
+
 def test_a_face_that_is_sharp_is_left_as_it_is():
     before, after, mask = _sharpened(_ball())
     assert np.abs(after - before).max() < 1.5
@@ -72,6 +88,15 @@ def test_a_blur_is_sharpened_without_rings():
 def test_the_extremes_of_neighbours_are_those_of_scipy(extreme, truth):
     a = np.random.default_rng(0).random((5, 6, 7)).astype(np.float32)
     assert np.array_equal(texture._of_neighbours(a, extreme), truth(a, 3))
+
+
+@pytest.mark.parametrize("shape", [(21, 9, 8), (3, 20, 2)])
+def test_detail_does_not_depend_on_the_number_of_threads(shape, monkeypatch):
+    a = np.random.default_rng(0).random(shape).astype(np.float32)
+    monkeypatch.setattr(texture.os, "cpu_count", lambda: 1)
+    alone = texture._details(a)
+    monkeypatch.setattr(texture.os, "cpu_count", lambda: 4)
+    assert all(np.array_equal(*pair) for pair in zip(alone, texture._details(a), strict=True))
 
 
 def test_where_there_is_little_to_compare_with_nothing_is_sharpened():
