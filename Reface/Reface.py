@@ -18,7 +18,7 @@ from slicer.util import VTKObservationMixin
 
 from RefaceLib import export, faceviews, mrml, refacejob, results, sampledata, slicerui
 from RefaceLib.chance import new_seed
-from RefaceLib.errors import CancelledError, RefaceError
+from RefaceLib.common.errors import CancelledError, RefaceError
 from RefaceLib.parameters import Device, Mode
 
 MAX_SEED, MAX_CANDIDATES = refacejob.MAX_SEED, refacejob.MAX_CANDIDATES
@@ -323,7 +323,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param onProgress: called with a fraction 0..1 and the name of the stage
         :param onDone: called with a RefaceLib.results.RefaceResultNodes once everything is in the scene
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then
-        :raises RefaceLib.errors.RefaceError: with one sentence for the user
+        :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
@@ -343,7 +343,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param cancelled: called now and then; the run stops with CancelledError once it returns True
         :param options: those of createJob()
         :return: RefaceLib.results.RefaceResultNodes
-        :raises RefaceLib.errors.RefaceError: with one sentence for the user
+        :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         ends = []
         job = self.createJob(

@@ -18,7 +18,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from RefaceLib import slicerui
-from RefaceLib.errors import CancelledError, RefaceError
+from RefaceLib.common.errors import CancelledError, RefaceError
 from RefaceLib.mrml import active_volume
 from RefaceLib.parameters import Device
 from ReidentRiskLib import consent, faceviews, job, models, results
@@ -369,7 +369,7 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
 
         :param options: further fields of ReidentRiskLib.job.Request
         :return: ReidentRiskLib.results.Result, its nodes in the scene of the volumes, which are never changed
-        :raises RefaceLib.errors.RefaceError: with one sentence for the user
+        :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         run = self.makeRun(job.Request(referenceVolume, list(probeVolumes), **options), onProgress=progress)
         outcome = run.wait()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib import geometry
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
     from RefaceLib.io import Volume
@@ -39,7 +39,7 @@ def run_benchmark(size: int, device: str, head: Path | None) -> list[str]:
     The first run pays for what is loaded late, so the second one counts.
     """
     from RefaceLib import pipeline
-    from RefaceLib.demo import demo_head
+    from RefaceLib.common.demo import demo_head
     from RefaceLib.io import read_volume
 
     if not 96 <= size <= 512:

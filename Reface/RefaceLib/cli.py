@@ -12,7 +12,7 @@ from pathlib import Path
 
 from RefaceLib import __version__
 from RefaceLib.commands import PROGRAM, BenchmarkCommand, DemoCommand, ImageCommand, TrainCommand
-from RefaceLib.runner import Parser, add_device, add_running, run_command
+from RefaceLib.common.shell import Parser, add_device, add_running, run_command
 
 MODES = ("reface", "deface", "recover")  # as in pipeline, which --help need not load
 MAX_SEED = 2**32 - 1

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.console import Reporter, part, reporter, tell_done, tell_warnings
-from RefaceLib.errors import InputError, PromiseError
+from RefaceLib.common.console import Reporter, part, reporter, tell_done, tell_warnings
+from RefaceLib.common.errors import InputError, PromiseError
 
 if TYPE_CHECKING:
+    from RefaceLib.common.files import OutputSet
     from RefaceLib.io import Volume
-    from RefaceLib.outputs import OutputSet
     from RefaceLib.pipeline import RefaceResult
 
 PROGRAM = "reface"
@@ -74,8 +74,8 @@ class ImageCommand:
 
     def check(self) -> None:
         """Everything that can go wrong with the names, before any work."""
-        from RefaceLib.filechecks import check_exists, check_names, check_own_report
-        from RefaceLib.outputs import IMAGE_EXTENSIONS, check_writable
+        from RefaceLib.common.files import check_exists, check_names, check_own_report, check_writable
+        from RefaceLib.common.imagenames import IMAGE_EXTENSIONS
 
         inputs = [self.input, *(other for other, _ in self.apply_to)]
         for path in inputs:
@@ -114,8 +114,8 @@ class ImageCommand:
     def _write(
         self, volume: Volume, result: RefaceResult, times: tuple[float, float], progress: Reporter
     ) -> dict[str, Any]:
+        from RefaceLib.common.files import OutputSet
         from RefaceLib.io import write_mask, write_volume
-        from RefaceLib.outputs import OutputSet
         from RefaceLib.report import build_report, write_report
 
         started, read = times
@@ -191,8 +191,8 @@ class DemoCommand:
     stopped = "stopped; nothing was written"
 
     def run(self) -> int:
-        from RefaceLib.demo import demo_head
-        from RefaceLib.outputs import made_folder
+        from RefaceLib.common.demo import demo_head
+        from RefaceLib.common.files import made_folder
 
         with made_folder(self.folder):
             image = ImageCommand(
@@ -258,7 +258,7 @@ class TrainCommand:
 
 def _report_beside(output: Path) -> Path:
     """Where the report of `output` is by default: `a.nii.gz` has `a.json`."""
-    from RefaceLib.outputs import image_extension
+    from RefaceLib.common.imagenames import image_extension
 
     extension = image_extension(output) or output.suffix
     return output.with_name(output.name[: len(output.name) - len(extension)] + ".json")

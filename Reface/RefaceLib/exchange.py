@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from RefaceLib.errors import InputError, PromiseError
+from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.formats import FileSource, new_nrrd_header
 from RefaceLib.io import Volume, read_volume, write_volume
 

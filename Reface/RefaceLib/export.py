@@ -12,7 +12,7 @@ from typing import Any
 import slicer
 
 from RefaceLib import mrml
-from RefaceLib.errors import InputError, OutputError
+from RefaceLib.common.errors import InputError, OutputError
 
 FILE_FILTERS = ("NIfTI (*.nii.gz)", "NRRD (*.nrrd)")
 DEIDENTIFIED = "ANONYMOUS"

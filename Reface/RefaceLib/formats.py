@@ -19,10 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import InputError
-
-FORMATS = {".nii.gz": "NIfTI", ".nii": "NIfTI", ".nrrd": "NRRD", ".mgz": "MGH", ".mgh": "MGH"}
-IMAGE_EXTENSIONS = tuple(FORMATS)
+from RefaceLib.common.errors import InputError
 
 LEFT_RIGHT_UNKNOWN = (
     "The header does not say how the volume lies in the head, so left and right cannot be known; check the result."
@@ -65,12 +62,6 @@ class FileSource:
     header: bytes  # every byte before the data
     trailer: bytes  # every byte after the data
     data_gzip: bool = False
-
-
-def image_extension(path: str | Path) -> str:
-    """The extension of IMAGE_EXTENSIONS that the name ends with, in lower case; "" when there is none."""
-    name = Path(path).name.lower()
-    return next((extension for extension in IMAGE_EXTENSIONS if name.endswith(extension)), "")
 
 
 def read_header(stream: BinaryIO, format_: str, name: str) -> Header:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from RefaceLib import canonical, geometry
 from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.geometry import Grid
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import cache
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

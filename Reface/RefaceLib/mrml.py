@@ -20,7 +20,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 import RefaceLib
-from RefaceLib.errors import InputError, OutputError
+from RefaceLib.common.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from RefaceLib.io import Volume

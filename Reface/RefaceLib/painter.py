@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from RefaceLib import canonical, geometry, shapemodel, tone
 from RefaceLib.chance import Chance
-from RefaceLib.errors import CancelledError
+from RefaceLib.common.errors import CancelledError
 from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.inference import precision
 from RefaceLib.intensity import IntensityScale

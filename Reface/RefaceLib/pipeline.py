@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from RefaceLib import blend, facemask, geometry, texture
 from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
 from RefaceLib.headparser import HeadParse, parse_head
 from RefaceLib.io import Volume, check_values
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from RefaceLib import exchange
-from RefaceLib.errors import PromiseError, RefaceError
+from RefaceLib.common.errors import PromiseError, RefaceError
+from RefaceLib.common.process import ChildProcess, Outcome, Workspace
 from RefaceLib.io import Volume
-from RefaceLib.process import ChildProcess, Outcome, Workspace
 
 FACES_MODULE = "RefaceLib.cli"
 MAX_CANDIDATES = 8

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import RefaceLib
-from RefaceLib.errors import HeadNotFoundError
-from RefaceLib.hashing import sha256_of
+from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.hashing import sha256_of
 from RefaceLib.headparser import largest_component
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import slicer
 import vtk
 
 from RefaceLib import faceviews, mrml
-from RefaceLib.errors import InputError, OutputError, RefaceError
+from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.io import Volume
 from RefaceLib.refacejob import RefaceAnswer, RefaceRequest
 from RefaceLib.slicerui import translator

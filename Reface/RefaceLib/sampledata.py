@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from RefaceLib import demo, slicerui
+from RefaceLib import slicerui
+from RefaceLib.common import demo
 
 NAME = "RefaceHead"
 CATEGORY = "Reface"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from RefaceLib.errors import RefaceError
-from RefaceLib.process import time_left
+from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.process import time_left
 
 TORCH_REQUIREMENT = ">=2.4"
 POLL_MS = 50

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib import canonical
-from RefaceLib.errors import WeightsError
-from RefaceLib.hashing import sha256_of
+from RefaceLib.common.errors import WeightsError
+from RefaceLib.common.hashing import sha256_of
 from RefaceLib.shapemodel import SPACING, Atlas, Detail, ShapeModel
 
 if TYPE_CHECKING:

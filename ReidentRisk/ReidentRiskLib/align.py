@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 SIZE = 112  # pixels; what the recognisers take
 TEMPLATE = np.array(

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.console import part, reporter
-from RefaceLib.outputs import OutputSet, made_folder
+from RefaceLib.common.console import part, reporter
+from RefaceLib.common.files import OutputSet, made_folder
 from RefaceLib.report import write_report
 from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import RunCommand

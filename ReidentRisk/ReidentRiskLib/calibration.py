@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib import geometry
-from RefaceLib.errors import CancelledError, InputError, RefaceError
-from RefaceLib.hashing import sha256_of
+from RefaceLib.common.errors import CancelledError, InputError, RefaceError
+from RefaceLib.common.hashing import sha256_of
 from RefaceLib.io import Volume, read_volume
 from RefaceLib.weights import read_registry
 from ReidentRiskLib import risk
@@ -164,7 +164,7 @@ def _drawing(views: str) -> str:
 
 
 def _stem(path: Path) -> str:
-    from RefaceLib.formats import image_extension
+    from RefaceLib.common.imagenames import image_extension
 
     return path.name[: len(path.name) - len(image_extension(path) or "")]
 
@@ -352,7 +352,7 @@ class Calibrated:
 
 def head_files(folder: Path, pattern: str = "*") -> list[Path]:
     """The volumes of a folder whose names match `pattern`, in the order of their names. Raises InputError."""
-    from RefaceLib.formats import image_extension
+    from RefaceLib.common.imagenames import image_extension
 
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give one that holds heads.")

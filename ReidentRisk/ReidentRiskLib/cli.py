@@ -1,6 +1,6 @@
 """The command line: `reident-risk compare`, `identify`, `models`, `calibrate`.
 
-Exit codes are those of `reface` (RefaceLib.runner). An error is one sentence on stderr.
+Exit codes are those of `reface` (RefaceLib.common.shell). An error is one sentence on stderr.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from RefaceLib import __version__
-from RefaceLib.runner import Parser, add_progress, add_running, run_command
+from RefaceLib.common.shell import Parser, add_progress, add_running, run_command
 from ReidentRiskLib.calibratecommand import CalibrateCommand
 from ReidentRiskLib.commandbase import PROGRAM
 from ReidentRiskLib.comparecommand import CompareCommand

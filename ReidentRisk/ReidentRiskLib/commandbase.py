@@ -1,6 +1,6 @@
 """What the sub-commands of `reident-risk` share. Each is a frozen dataclass with run() -> exit code.
 
-They raise RefaceError with one sentence where they cannot do their work; RefaceLib.runner turns it into the exit code.
+They raise RefaceError with one sentence where they cannot do their work; RefaceLib.common.shell turns it into the exit code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from RefaceLib.console import Reporter, tell_done, tell_warnings
+from RefaceLib.common.console import Reporter, tell_done, tell_warnings
 from ReidentRiskLib import risk
 
 if TYPE_CHECKING:

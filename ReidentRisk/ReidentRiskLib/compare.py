@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import RefaceLib
-from RefaceLib.console import part
-from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError
+from RefaceLib.common.console import part
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.geometry import apply_affine
 from RefaceLib.io import Volume, read_volume
 from ReidentRiskLib import risk

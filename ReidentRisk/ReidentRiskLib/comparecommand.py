@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.console import Reporter, part, reporter
-from RefaceLib.errors import InputError
-from RefaceLib.filechecks import check_exists
-from RefaceLib.outputs import OutputSet, made_folder
+from RefaceLib.common.console import Reporter, part, reporter
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.files import OutputSet, check_exists, made_folder
 from RefaceLib.report import file_sha256, write_report
 from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import FaceCommand

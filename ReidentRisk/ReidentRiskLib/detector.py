@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from ReidentRiskLib.models import MODELS, Cancelled, Progress, ensure
 from ReidentRiskLib.sessions import open_session
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.errors import InputError
-from RefaceLib.hashing import sha256_of
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.align import SIZE
 from ReidentRiskLib.models import MODELS, Cancelled, Model, Progress, ensure
 from ReidentRiskLib.sessions import open_session

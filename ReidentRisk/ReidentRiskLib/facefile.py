@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
     from ReidentRiskLib.compare import Face

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.errors import InputError
-from RefaceLib.outputs import OutputSet, check_writable
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.files import OutputSet, check_writable
 
 if TYPE_CHECKING:
     from ReidentRiskLib.heads import HeadEmbedding

@@ -6,8 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.errors import InputError
-from RefaceLib.formats import image_extension
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.imagenames import image_extension
 from ReidentRiskLib.compare import is_photo
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError
-from RefaceLib.formats import image_extension
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
+from RefaceLib.common.imagenames import image_extension
 from RefaceLib.geometry import apply_affine, voxel_sizes
 from RefaceLib.headparser import HeadParse, brain_frame, parse_head
 from RefaceLib.io import Volume, check_values, read_volume

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from ReidentRiskLib import risk
 from ReidentRiskLib.risk import number
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.exchange import write_exchange
 from RefaceLib.mrml import check_input, volume_from_node
 from ReidentRiskLib.facefile import EXTENSION, FaceRecord, load_faces

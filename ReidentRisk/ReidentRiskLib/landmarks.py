@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib import canonical
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.geometry import apply_affine, fit_similarity
 from RefaceLib.headparser import HeadParse, brain_frame
 from ReidentRiskLib.render import camera, project, render_views

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.console import part
-from RefaceLib.errors import HeadNotFoundError
+from RefaceLib.common.console import part
+from RefaceLib.common.errors import HeadNotFoundError
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import about, find_head, look_at, not_found, warnings_of
 from ReidentRiskLib.identify import Identification, identify, record

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.errors import InputError, OutputError, WeightsError
-from RefaceLib.wheelfile import Cancelled, Runner, WheelFile, default_cache, fetch, is_kept
+from RefaceLib.common.errors import InputError, OutputError, WeightsError
+from RefaceLib.common.wheelfile import Cancelled, Runner, WheelFile, default_cache, fetch, is_kept
 
 ACCEPT_VARIABLE = "REIDENT_RISK_ACCEPT_LICENCE"  # names of models whose licence is accepted, separated by commas
 CACHE_VARIABLE = "REIDENT_RISK_CACHE"  # another folder for the files

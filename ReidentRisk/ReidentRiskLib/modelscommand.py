@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from RefaceLib.console import reporter
+from RefaceLib.common.console import reporter
 from ReidentRiskLib.commandbase import STOPPED
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from RefaceLib.errors import OutputError
-from RefaceLib.filechecks import check_names, check_own_report
-from RefaceLib.outputs import check_writable
+from RefaceLib.common.errors import OutputError
+from RefaceLib.common.files import check_names, check_own_report, check_writable
 from ReidentRiskLib.commandbase import PROGRAM
 
 _VERSION_KEY = "reident_risk_version"  # by which a report of ours is known

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from ReidentRiskLib.align import SIZE, crop, similarity, template, warp
 from ReidentRiskLib.risk import PHOTO
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 
 def order_points(points: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], what: str) -> np.ndarray:

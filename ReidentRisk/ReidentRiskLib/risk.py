@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
     from ReidentRiskLib.heads import HeadEmbedding

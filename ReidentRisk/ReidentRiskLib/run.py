@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from RefaceLib.errors import RefaceError
-from RefaceLib.process import ChildProcess, Outcome, Workspace
+from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.process import ChildProcess, Outcome, Workspace
 from RefaceLib.slicerui import translator
 from ReidentRiskLib import job
 

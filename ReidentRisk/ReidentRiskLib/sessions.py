@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.errors import InputError, RefaceError
+from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.inference import DEVICES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 Rig = tuple[tuple[tuple[float, float, float], float], ...]
 

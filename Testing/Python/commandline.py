@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from RefaceLib.errors import CancelledError
+from RefaceLib.common.errors import CancelledError
 
 # What may happen in the middle of the work, the exit code, and words of what is said.
 FAILURES = {

@@ -96,7 +96,7 @@ def phantom_head() -> Volume:
 @pytest.fixture(scope="session")
 def demo_path() -> Path:
     """The demo head's NIfTI file: a real head, fetched once and cached."""
-    from RefaceLib.demo import demo_head
+    from RefaceLib.common.demo import demo_head
 
     return demo_head()
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from RefaceLib import cli, pipeline
-from RefaceLib.console import write_json_line
+from RefaceLib.common.console import write_json_line
 
 HOW = os.environ.get("REFACE_CHILD", "")
 

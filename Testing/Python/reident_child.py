@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_faces import Fakes, calibration
 from ReidentRiskLib import cli, figures, risk
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from RefaceLib.errors import CancelledError, HeadNotFoundError
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError
 from RefaceLib.io import Volume
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import Tools

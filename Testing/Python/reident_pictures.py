@@ -9,7 +9,7 @@ import numpy as np
 
 from realhead import CHIN, EYES, NOSE_TIP
 from RefaceLib import canonical
-from RefaceLib.demo import demo_head
+from RefaceLib.common.demo import demo_head
 from RefaceLib.geometry import fit_similarity
 from RefaceLib.io import read_volume
 from RefaceLib.render import face_surface

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from phantom import make_phantom
 from RefaceLib import geometry
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.geometry import Grid
 from RefaceLib.training import annotate, heads
 

@@ -9,7 +9,7 @@ import pytest
 
 from imagefiles import SHAPE, assert_one_sentence, mgh_bytes, nifti_bytes, nrrd_bytes, numbers, write_bytes
 from RefaceLib import io
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.io import check_values, read_volume
 
 GOOD = nifti_bytes(numbers("<i2"))

@@ -16,8 +16,9 @@ import pytest
 import RefaceLib
 from commandline import FAILURES, Terminal, names, one_sentence, raising, run_python
 from phantom import LANDMARKS, brain_mask, make_phantom
-from RefaceLib import __version__, cli, console
-from RefaceLib.errors import HeadNotFoundError
+from RefaceLib import __version__, cli
+from RefaceLib.common import console
+from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.io import Volume, read_volume, write_volume
 from RefaceLib.pipeline import RefaceOptions
 
@@ -153,7 +154,7 @@ def test_outputs_are_replaced_when_that_is_allowed(folder):
 
 
 def test_the_demo_writes_everything_and_says_where(folder, monkeypatch, capsys):
-    monkeypatch.setattr("RefaceLib.demo.demo_head", lambda: folder / "t1.nii.gz")
+    monkeypatch.setattr("RefaceLib.common.demo.demo_head", lambda: folder / "t1.nii.gz")
     assert cli.main(["demo", "new", "--seed", "3"]) == 0
     assert names(folder / "new") == {"demo_refaced.nii.gz", "demo_mask.nii.gz", "demo_refaced.json", "demo_refaced.png"}
     said = capsys.readouterr().out
@@ -216,7 +217,7 @@ def test_a_folder_that_takes_no_files_is_told(folder, pipeline, monkeypatch, cap
         raise PermissionError(13, "Permission denied")
 
     before = names(folder)
-    monkeypatch.setattr("RefaceLib.outputs.os.open", refuse)
+    monkeypatch.setattr("RefaceLib.common.files.os.open", refuse)
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) == 2
     monkeypatch.undo()
     assert one_sentence(capsys.readouterr().err, PROGRAM) and names(folder) == before
@@ -286,7 +287,7 @@ def test_another_volume_whose_brain_would_change_is_not_written(folder, pipeline
 
 
 def test_a_demo_that_fails_leaves_no_folder(folder, monkeypatch, pipeline):
-    monkeypatch.setattr("RefaceLib.demo.demo_head", lambda: folder / "t1.nii.gz")
+    monkeypatch.setattr("RefaceLib.common.demo.demo_head", lambda: folder / "t1.nii.gz")
     pipeline.step = raising(KeyboardInterrupt())
     before = names(folder)
     assert cli.main(["demo", "new"]) == 130

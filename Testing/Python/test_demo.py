@@ -8,8 +8,8 @@ import hashlib
 import pytest
 
 from fakepip import NO_WHEEL, Pip, files_in
-from RefaceLib import demo
-from RefaceLib.errors import InputError
+from RefaceLib.common import demo
+from RefaceLib.common.errors import InputError
 
 DATA = b"a head"
 
@@ -41,7 +41,7 @@ def test_a_damaged_cache_is_replaced(tmp_path):
 
 
 def test_the_cache_is_the_usual_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("RefaceLib.wheelfile.default_cache", lambda: tmp_path)
+    monkeypatch.setattr("RefaceLib.common.wheelfile.default_cache", lambda: tmp_path)
     assert demo.demo_head(runner=pip()).parent == tmp_path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from phantom import make_phantom
-from RefaceLib.errors import InputError, OutputError
+from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.io import read_volume
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)

@@ -9,7 +9,7 @@ from scipy import ndimage
 from phantom import make_phantom, voxel_affine
 from RefaceLib import canonical, facemask, geometry
 from RefaceLib.canonical import FACE_LANDMARKS, LANDMARKS
-from RefaceLib.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.headparser import HeadParse, brain_frame
 
 POINTS = np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS])

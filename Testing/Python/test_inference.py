@@ -7,7 +7,7 @@ import torch
 
 from imagefiles import assert_one_sentence
 from RefaceLib import inference
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 
 
 @pytest.fixture

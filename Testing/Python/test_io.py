@@ -23,7 +23,7 @@ from imagefiles import (
     write_bytes,
 )
 from RefaceLib import io
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.io import Volume, check_values, read_volume, write_mask, write_volume
 
 ORIENTATIONS = [

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from phantom import make_phantom
-from RefaceLib.errors import CancelledError, InputError, OutputError, RefaceError
+from RefaceLib.common.errors import CancelledError, InputError, OutputError, RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)

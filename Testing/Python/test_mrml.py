@@ -9,7 +9,7 @@ import pytest
 
 from commandline import run_python
 from RefaceLib import __version__
-from RefaceLib.errors import InputError, OutputError
+from RefaceLib.common.errors import InputError, OutputError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)

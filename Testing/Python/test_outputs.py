@@ -17,10 +17,11 @@ from imagefiles import (
     numbers,
     write_bytes,
 )
-from RefaceLib import io, outputs
-from RefaceLib.errors import OutputError
+from RefaceLib import io
+from RefaceLib.common import files
+from RefaceLib.common.errors import OutputError
+from RefaceLib.common.files import OutputSet, check_writable, same_file
 from RefaceLib.io import Volume, check_format, read_volume, write_mask, write_volume
-from RefaceLib.outputs import OutputSet, check_writable, same_file
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_folder_that_takes_no_file_gets_one_sentence(tmp_path, monkeypatch, co
     def refuse(*args):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(outputs.os, "open", refuse)
+    monkeypatch.setattr(files.os, "open", refuse)
     with pytest.raises(OutputError, match=word) as error:
         check_writable(tmp_path / "b.nii")
     assert_one_sentence(error, tmp_path)
@@ -207,9 +208,9 @@ def test_a_renaming_that_fails_half_way_brings_everything_back(tmp_path, monkeyp
     def no_links(*args):
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(outputs.os, "replace", fail_on_second)
+    monkeypatch.setattr(files.os, "replace", fail_on_second)
     if not links:
-        monkeypatch.setattr(outputs.os, "link", no_links)
+        monkeypatch.setattr(files.os, "link", no_links)
     with pytest.raises(OutputError if isinstance(failure, OSError) else KeyboardInterrupt):
         stage_two(tmp_path, overwrite=True)
     assert_nothing_left(tmp_path, *existing)
@@ -230,7 +231,7 @@ def test_a_former_output_that_cannot_come_back_is_kept_and_named(tmp_path, monke
             raise OSError(errno.EIO, "broken")
         replace(source, target)
 
-    monkeypatch.setattr(outputs.os, "replace", fail_after_first)
+    monkeypatch.setattr(files.os, "replace", fail_after_first)
     with pytest.raises(OutputError, match="could not be brought back") as error:
         stage_two(tmp_path, overwrite=True)
     (kept,) = (path for path in tmp_path.iterdir() if path.name.startswith("."))

@@ -27,7 +27,7 @@ from realhead import (
     world,
 )
 from RefaceLib import geometry, painter, pipeline
-from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
 from RefaceLib.io import Volume, read_volume, write_volume
 from RefaceLib.pipeline import RefaceOptions, reface_volume
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from RefaceLib import process
-from RefaceLib.errors import RefaceError
-from RefaceLib.process import ChildProcess, Workspace, describe_crash, time_left
+from RefaceLib.common import process
+from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.process import ChildProcess, Workspace, describe_crash, time_left
 
 
 class Run:
@@ -189,7 +189,7 @@ def test_children_end_with_the_program(script):
     environment = script("time.sleep(60)")
     code = (
         "import os, sys\n"
-        "from RefaceLib.process import ChildProcess, Workspace\n"
+        "from RefaceLib.common.process import ChildProcess, Workspace\n"
         "child = ChildProcess([], module='child', on_progress=print, on_done=print)\n"
         "child.start()\n"
         "kept = Workspace()\n"
@@ -228,7 +228,7 @@ def test_the_time_left_is_not_guessed_too_early():
 
 def test_importing_the_runner_imports_no_package():
     names = "{'numpy', 'torch', 'nibabel', 'slicer', 'qt', 'vtk'}"
-    code = f"import sys, RefaceLib.process; print(sorted({names} & set(sys.modules)))"
+    code = f"import sys, RefaceLib.common.process; print(sorted({names} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": _pythonpath()},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from ReidentRiskLib.align import SIZE, TEMPLATE, crop, similarity, template, warp
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]], np.uint8)

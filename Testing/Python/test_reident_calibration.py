@@ -12,7 +12,7 @@ import pytest
 
 from phantom import make_phantom
 from RefaceLib import geometry
-from RefaceLib.errors import CancelledError, InputError
+from RefaceLib.common.errors import CancelledError, InputError
 from RefaceLib.io import write_volume
 from reident_faces import Fakes, head, volume
 from ReidentRiskLib import calibration as module

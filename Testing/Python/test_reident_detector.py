@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_pictures import demo_face
 from ReidentRiskLib.detector import Detector, decode, letterbox, load_detector, non_maximum_suppression
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from RefaceLib.errors import InputError, RefaceError
+from RefaceLib.common.errors import InputError, RefaceError
 from reident_pictures import demo_face, other_face
 from ReidentRiskLib.align import SIZE, crop
 from ReidentRiskLib.embedder import BATCH, Embedder, load_embedder

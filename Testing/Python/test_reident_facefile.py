@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_commands import report
 from ReidentRiskLib import cli, facefile
 from ReidentRiskLib.facefile import FaceRecord, load_faces, save_faces

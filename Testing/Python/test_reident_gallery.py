@@ -8,7 +8,7 @@ import stat
 import numpy as np
 import pytest
 
-from RefaceLib.errors import InputError, OutputError
+from RefaceLib.common.errors import InputError, OutputError
 from reident_faces import head
 from ReidentRiskLib.gallery import WARNING, load_gallery, save_gallery
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realhead import EYES, NOSE_TIP, behind_a_plane, in_a_box, reoriented, tilted, without
-from RefaceLib.errors import CancelledError, HeadNotFoundError, InputError
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.io import Volume
 from ReidentRiskLib import align, landmarks
 from ReidentRiskLib.embedder import load_embedder

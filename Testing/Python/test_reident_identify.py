@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commandline import run_python
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_faces import VIEWS, directions, head
 from ReidentRiskLib import identify as module
 from ReidentRiskLib.identify import identify

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 import slicer  # noqa: E402
 
-from RefaceLib.errors import InputError  # noqa: E402
+from RefaceLib.common.errors import InputError  # noqa: E402
 from reident_child import calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
 from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node, run  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 
 from phantom import LANDMARKS, make_phantom
 from RefaceLib import canonical
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.geometry import apply_affine
 from ReidentRiskLib import align, landmarks
 from ReidentRiskLib.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points

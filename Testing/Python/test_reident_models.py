@@ -9,8 +9,8 @@ import re
 import pytest
 
 from fakepip import NO_WHEEL, Pip, files_in
-from RefaceLib.errors import CancelledError, InputError, OutputError, RefaceError, WeightsError
-from RefaceLib.wheelfile import default_cache
+from RefaceLib.common.errors import CancelledError, InputError, OutputError, RefaceError, WeightsError
+from RefaceLib.common.wheelfile import default_cache
 from ReidentRiskLib import models
 
 DATA = b"a network"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
-from RefaceLib.errors import InputError, RefaceError  # noqa: E402
+from RefaceLib.common.errors import InputError, RefaceError  # noqa: E402
 from RefaceLib.parameters import Device  # noqa: E402
 from reident_fixtures import *  # noqa: E402, F403
 from reident_fixtures import choose  # noqa: E402

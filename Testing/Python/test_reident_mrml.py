@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from RefaceLib import __version__
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_faces import head
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)

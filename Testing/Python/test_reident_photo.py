@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_pictures import demo_face
 from ReidentRiskLib.align import crop
 from ReidentRiskLib.detector import Detector, load_detector

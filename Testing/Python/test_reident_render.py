@@ -10,7 +10,7 @@ import pytest
 
 from commandline import run_python
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.errors import CancelledError
+from RefaceLib.common.errors import CancelledError
 from ReidentRiskLib import render
 from ReidentRiskLib.render import camera, project, render_views, renderer_name
 from ReidentRiskLib.surface import head_surface, polydata

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from reident_faces import directions, head
 from ReidentRiskLib import risk
 

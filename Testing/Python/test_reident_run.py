@@ -15,7 +15,7 @@ import slicer  # noqa: E402
 
 import RefaceLib  # noqa: E402
 import ReidentRiskLib  # noqa: E402
-from RefaceLib.errors import InputError  # noqa: E402
+from RefaceLib.common.errors import InputError  # noqa: E402
 from reident_commands import put  # noqa: E402
 from reident_nodes import node_of  # noqa: E402
 from ReidentRiskLib.job import Request  # noqa: E402

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.errors import HeadNotFoundError, InputError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
 from ReidentRiskLib.surface import head_surface, polydata, vertices
 
 SHAPE, SPACING = (60, 75, 80), (3.2, 3.2, 3.2)

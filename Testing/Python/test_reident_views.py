@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from ReidentRiskLib.views import LIGHTS, VIEW_SETS, view_set
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from commandline import run_python
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.errors import HeadNotFoundError, InputError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.raster import Camera, draw
 from RefaceLib.render import face_frame, face_surface, render_face, render_surface, skin_threshold
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from RefaceLib.errors import RefaceError
+from RefaceLib.common.errors import RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from RefaceLib import slicerui  # noqa: E402  (its functions need slicer)

@@ -13,7 +13,7 @@ import torch
 
 from imagefiles import assert_one_sentence
 from RefaceLib import canonical, shapemodel, weights
-from RefaceLib.errors import WeightsError
+from RefaceLib.common.errors import WeightsError
 from RefaceLib.networks import FineGenerator
 from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 

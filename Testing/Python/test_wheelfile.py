@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 
 from fakepip import NO_WHEEL, Pip, files_in
-from RefaceLib import wheelfile
-from RefaceLib.errors import CancelledError, OutputError, WeightsError
-from RefaceLib.wheelfile import WheelFile, fetch, is_kept
+from RefaceLib.common import wheelfile
+from RefaceLib.common.errors import CancelledError, OutputError, WeightsError
+from RefaceLib.common.wheelfile import WheelFile, fetch, is_kept
 
 DATA = b"a file"
 FILE = WheelFile(

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from imagefiles import assert_one_sentence
-from RefaceLib.errors import RefaceError
+from RefaceLib.common.errors import RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)

@@ -15,7 +15,7 @@ import measures
 import nibabel as nib
 import numpy as np
 
-from RefaceLib.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.geometry import apply_affine
 from RefaceLib.io import Volume, read_volume
 from RefaceLib.render import face_surface

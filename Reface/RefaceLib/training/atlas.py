@@ -270,7 +270,7 @@ def register(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     try:
         import SimpleITK as sitk
     except ImportError as error:
-        from RefaceLib.errors import InputError
+        from RefaceLib.common.errors import InputError
 
         raise InputError("The training needs SimpleITK: install it with pip install SimpleITK.") from error
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

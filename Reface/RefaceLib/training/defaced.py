@@ -20,7 +20,7 @@ import numpy as np
 
 from RefaceLib import facemask, geometry, weights
 from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
-from RefaceLib.errors import InputError, RefaceError
+from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.headparser import brain_frame, parse_head
 from RefaceLib.training import heads
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib import weights
-from RefaceLib.errors import InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.headparser import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model

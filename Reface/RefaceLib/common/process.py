@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from RefaceLib.errors import RefaceError
+from RefaceLib.common.errors import RefaceError
 
 GRACE = 0.7  # seconds that a child has to clean up before it is killed
 _TAIL = 12_000  # characters of the child's output that are kept

@@ -17,8 +17,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
-from RefaceLib.console import PROGRESS_MODES, write_json_line
-from RefaceLib.errors import CancelledError, InputError, RefaceError
+from RefaceLib.common.console import PROGRESS_MODES, write_json_line
+from RefaceLib.common.errors import CancelledError, InputError, RefaceError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")  # as in inference, which --help need not load
 

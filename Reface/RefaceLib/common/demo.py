@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from RefaceLib import wheelfile
-from RefaceLib.errors import InputError
+from RefaceLib.common import wheelfile
+from RefaceLib.common.errors import InputError
 
 FILE_NAME = "demo_T1w.nii.gz"
 _INSTEAD = "connect to the internet, or run 'reface image' on a head of your own"

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.errors import CancelledError, RefaceError
-from RefaceLib.hashing import sha256_of
-from RefaceLib.outputs import OutputSet, write_error
+from RefaceLib.common.errors import CancelledError, RefaceError
+from RefaceLib.common.files import OutputSet, write_error
+from RefaceLib.common.hashing import sha256_of
 
 Cancelled = Callable[[], bool]
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]

@@ -1,17 +1,21 @@
-"""Writing files so that nothing is ever left half-written: temporary files beside the targets, renamed at the end."""
+"""Files that are read and written: what can be wrong with their names, and outputs that appear whole or not at all.
+
+An output is written to a temporary file beside its target, and renamed at the end.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from .errors import OutputError
-from .formats import IMAGE_EXTENSIONS, image_extension
+from RefaceLib.common.errors import InputError, OutputError
+from RefaceLib.common.imagenames import IMAGE_EXTENSIONS, image_extension
 
 
 def same_file(a: str | Path, b: str | Path) -> bool:
@@ -19,6 +23,36 @@ def same_file(a: str | Path, b: str | Path) -> bool:
     if os.path.exists(a) and os.path.exists(b):
         return os.path.samefile(a, b)
     return os.path.normcase(os.path.realpath(a)) == os.path.normcase(os.path.realpath(b))
+
+
+def check_exists(path: Path) -> None:
+    """Raise InputError where there is neither a file nor a folder."""
+    if not os.path.exists(path):
+        raise InputError(f"{path} does not exist: check the name.")
+
+
+def check_names(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise OutputError when an output is an input as well, or two outputs are one file."""
+    for index, target in enumerate(targets):
+        if any(same_file(target, path) for path in inputs):
+            raise OutputError(f"The output {target} is an input as well: choose another name.")
+        if any(same_file(target, other) for other in targets[:index]):
+            raise OutputError(f"{target} is given for two outputs: choose different names.")
+
+
+def check_own_report(path: Path, key: str, program: str) -> None:
+    """Raise OutputError for a JSON file that is no report of `program`, which are known by their `key`.
+
+    Another program's file, a BIDS sidecar say, is never overwritten. A file that is not there is fine.
+    """
+    if not path.exists():
+        return
+    try:
+        ours = key in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise OutputError(f"{path} exists and is no report of {program}, so it is kept: choose another name.")
 
 
 def check_writable(
