@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib import geometry
 from RefaceLib.common.errors import InputError
+from RefaceLib.volume import geometry
 
 if TYPE_CHECKING:
-    from RefaceLib.io import Volume
     from RefaceLib.pipeline import RefaceResult
+    from RefaceLib.volume.io import Volume
 
 SPACING = 1.0  # mm
 # Limits for 256 voxels along each axis, models loaded: seconds from array to array, seconds of generation, MB.
@@ -22,7 +22,7 @@ LIMITS = {"cpu": (9.0, 3.0, 3072.0), "gpu": (1.0, 0.3, 3072.0)}
 
 def benchmark_volume(source: Volume, size: int) -> Volume:
     """`source` on a RAS grid of `size`^3 voxels of 1 mm around its middle, as int16."""
-    from RefaceLib.io import Volume
+    from RefaceLib.volume.io import Volume
 
     middle = geometry.apply_affine(source.affine, (np.array(source.stored.shape) - 1) / 2)
     affine = np.diag([SPACING, SPACING, SPACING, 1.0])
@@ -40,7 +40,7 @@ def run_benchmark(size: int, device: str, head: Path | None) -> list[str]:
     """
     from RefaceLib import pipeline
     from RefaceLib.common.demo import demo_head
-    from RefaceLib.io import read_volume
+    from RefaceLib.volume.io import read_volume
 
     if not 96 <= size <= 512:
         raise InputError(f"A benchmark volume has 96 to 512 voxels along each axis, not {size}.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from RefaceLib import geometry
-from RefaceLib.io import Volume
 from RefaceLib.painter import Painting
 from RefaceLib.texture import Surroundings, add_noise, sharpened
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import Volume
 
 
 def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from RefaceLib.geometry import Grid
+from RefaceLib.volume.geometry import Grid
 
 FACE_LANDMARKS = ("left_eye", "right_eye", "nose_tip", "left_mouth", "right_mouth", "chin")
 BRAIN_LANDMARKS = (

@@ -18,8 +18,8 @@ from RefaceLib.common.errors import InputError, PromiseError
 
 if TYPE_CHECKING:
     from RefaceLib.common.files import OutputSet
-    from RefaceLib.io import Volume
     from RefaceLib.pipeline import RefaceResult
+    from RefaceLib.volume.io import Volume
 
 PROGRAM = "reface"
 _VERSION_KEY = "reface_version"  # by which a report of ours is known
@@ -94,7 +94,7 @@ class ImageCommand:
             _check_packages("--picture", ("matplotlib", "vtkmodules"))
 
     def _read_input(self) -> Volume:
-        from RefaceLib.io import check_format, read_volume
+        from RefaceLib.volume.io import check_format, read_volume
 
         volume = read_volume(self.input)
         check_format(self.output, volume)
@@ -115,8 +115,8 @@ class ImageCommand:
         self, volume: Volume, result: RefaceResult, times: tuple[float, float], progress: Reporter
     ) -> dict[str, Any]:
         from RefaceLib.common.files import OutputSet
-        from RefaceLib.io import write_mask, write_volume
         from RefaceLib.report import build_report, write_report
+        from RefaceLib.volume.io import write_mask, write_volume
 
         started, read = times
         writing = time.perf_counter()
@@ -148,9 +148,9 @@ class ImageCommand:
         return report
 
     def _apply(self, volume: Volume, result: RefaceResult, other: Path, output: Path, out: OutputSet) -> None:
-        from RefaceLib.io import read_volume, write_volume
         from RefaceLib.pipeline import apply_mask
         from RefaceLib.report import build_applied_report, write_report
+        from RefaceLib.volume.io import read_volume, write_volume
 
         target = read_volume(other)
         stored = apply_mask(result.mask, volume.affine, target)

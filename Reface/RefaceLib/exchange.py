@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError, PromiseError
-from RefaceLib.formats import FileSource, new_nrrd_header
-from RefaceLib.io import Volume, read_volume, write_volume
+from RefaceLib.volume.formats import FileSource, new_nrrd_header
+from RefaceLib.volume.io import Volume, read_volume, write_volume
 
 
 def write_exchange(path: Path, volume: Volume) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, geometry
+from RefaceLib import canonical
 from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.geometry import Grid
+from RefaceLib.volume import geometry
+from RefaceLib.volume.geometry import Grid
 
 if TYPE_CHECKING:
     from RefaceLib.networks import HeadParserNet

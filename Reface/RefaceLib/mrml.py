@@ -23,7 +23,7 @@ import RefaceLib
 from RefaceLib.common.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from RefaceLib.io import Volume
+    from RefaceLib.volume.io import Volume
 
 ATTRIBUTE_PREFIX = "Reface."
 SEGMENT_NAME = "Face"
@@ -76,7 +76,7 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     The array is (I, J, K) with the node's scalar type; the affine takes its indices to the node's RAS millimetres.
     Raises InputError.
     """
-    from RefaceLib.io import Volume
+    from RefaceLib.volume.io import Volume
 
     check_input(node)
     image = node.GetImageData()

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, geometry, shapemodel, tone
+from RefaceLib import canonical, shapemodel, tone
 from RefaceLib.chance import Chance
 from RefaceLib.common.errors import CancelledError
 from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.inference import precision
 from RefaceLib.intensity import IntensityScale
+from RefaceLib.volume import geometry
 from RefaceLib.weights import Models
 
 _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import blend, facemask, geometry, texture
+from RefaceLib import blend, facemask, texture
 from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
 from RefaceLib.headparser import HeadParse, parse_head
-from RefaceLib.io import Volume, check_values
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import Volume, check_values
 
 if TYPE_CHECKING:
     from RefaceLib.weights import Models

@@ -19,7 +19,7 @@ import numpy as np
 from RefaceLib import exchange
 from RefaceLib.common.errors import PromiseError, RefaceError
 from RefaceLib.common.process import ChildProcess, Outcome, Workspace
-from RefaceLib.io import Volume
+from RefaceLib.volume.io import Volume
 
 FACES_MODULE = "RefaceLib.cli"
 MAX_CANDIDATES = 8

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib import geometry
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.headparser import largest_component
 from RefaceLib.raster import Camera, draw
+from RefaceLib.volume import geometry
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData

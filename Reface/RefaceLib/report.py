@@ -17,8 +17,8 @@ from RefaceLib.common.hashing import sha256_of
 from RefaceLib.headparser import largest_component
 
 if TYPE_CHECKING:
-    from RefaceLib.io import Volume
     from RefaceLib.pipeline import RefaceResult
+    from RefaceLib.volume.io import Volume
 
 STAGES = ("read", "conform", "parse", "mask", "generate", "blend", "check", "write", "total")
 Landmarks = Mapping[str, Sequence[float]]

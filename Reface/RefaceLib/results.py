@@ -15,9 +15,9 @@ import vtk
 
 from RefaceLib import faceviews, mrml
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
-from RefaceLib.io import Volume
 from RefaceLib.refacejob import RefaceAnswer, RefaceRequest
 from RefaceLib.slicerui import translator
+from RefaceLib.volume.io import Volume
 
 _ = translator(__name__)
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, geometry
+from RefaceLib import canonical
 from RefaceLib.chance import Chance
+from RefaceLib.volume import geometry
 
 Random = np.random.Generator | Chance
 

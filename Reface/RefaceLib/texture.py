@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import geometry
 from RefaceLib.intensity import IntensityScale
+from RefaceLib.volume import geometry
 
 _TISSUE = 0.25  # of white matter: brighter is tissue
 # What _noise_variance would find in white noise of variance 1: 7/6 for (voxel - mean of its six neighbours), and the

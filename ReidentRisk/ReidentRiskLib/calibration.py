@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib import geometry
 from RefaceLib.common.errors import CancelledError, InputError, RefaceError
 from RefaceLib.common.hashing import sha256_of
-from RefaceLib.io import Volume, read_volume
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import Volume, read_volume
 from RefaceLib.weights import read_registry
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import Tools, load_tools

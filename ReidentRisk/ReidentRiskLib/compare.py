@@ -13,8 +13,8 @@ import numpy as np
 import RefaceLib
 from RefaceLib.common.console import part
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
-from RefaceLib.geometry import apply_affine
-from RefaceLib.io import Volume, read_volume
+from RefaceLib.volume.geometry import apply_affine
+from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib import risk
 from ReidentRiskLib.risk import ATTACKERS, PHOTO, Assessment, Calibration
 

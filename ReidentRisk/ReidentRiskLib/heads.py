@@ -17,9 +17,9 @@ from scipy.spatial import cKDTree
 
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import image_extension
-from RefaceLib.geometry import apply_affine, voxel_sizes
 from RefaceLib.headparser import HeadParse, brain_frame, parse_head
-from RefaceLib.io import Volume, check_values, read_volume
+from RefaceLib.volume.geometry import apply_affine, voxel_sizes
+from RefaceLib.volume.io import Volume, check_values, read_volume
 from ReidentRiskLib import align
 from ReidentRiskLib.landmarks import Pose, find_pose, pose_from_points
 from ReidentRiskLib.render import project, render_views

@@ -16,8 +16,8 @@ import numpy as np
 
 from RefaceLib import canonical
 from RefaceLib.common.errors import InputError
-from RefaceLib.geometry import apply_affine, fit_similarity
 from RefaceLib.headparser import HeadParse, brain_frame
+from RefaceLib.volume.geometry import apply_affine, fit_similarity
 from ReidentRiskLib.render import camera, project, render_views
 from ReidentRiskLib.surface import vertices
 from ReidentRiskLib.views import LIGHTS, View

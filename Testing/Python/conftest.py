@@ -39,8 +39,8 @@ for library, module_folder in (("RefaceLib", "Reface"), ("ReidentRiskLib", "Reid
 import RefaceLib  # noqa: E402
 from phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
 from realhead import averaged  # noqa: E402
-from RefaceLib.io import Volume, read_volume  # noqa: E402
 from RefaceLib.pipeline import RefaceOptions, RefaceResult, load_models, reface_volume  # noqa: E402
+from RefaceLib.volume.io import Volume, read_volume  # noqa: E402
 
 
 def pytest_report_header() -> list[str]:

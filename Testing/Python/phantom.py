@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from RefaceLib.io import Volume
+from RefaceLib.volume.io import Volume
 
 AIR, SKIN, SKULL, CSF, GREY, WHITE, MUSCLE, EYE, CAVITY, TEETH, VENTRICLE = range(11)
 

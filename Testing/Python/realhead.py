@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import geometry
-from RefaceLib.io import Volume
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import Volume
 
 # Of the demo head, RAS mm, marked by hand, so that no test of a defaced head depends on the landmarks that are found.
 EYES = np.array([[-25.0, 99.0, -22.0], [36.0, 97.0, -22.0]])

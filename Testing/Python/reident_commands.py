@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from RefaceLib.io import write_volume
+from RefaceLib.volume.io import write_volume
 from reident_faces import calibration, volume
 from ReidentRiskLib import figures, risk
 from ReidentRiskLib.views import VIEW_SETS

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError
-from RefaceLib.io import Volume
+from RefaceLib.volume.io import Volume
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import Tools
 from ReidentRiskLib.heads import Head, HeadEmbedding

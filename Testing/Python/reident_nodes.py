@@ -8,7 +8,7 @@ from pathlib import Path
 import slicer
 import vtk
 
-from RefaceLib.io import Volume
+from RefaceLib.volume.io import Volume
 from reident_faces import volume
 from ReidentRiskLib import cli
 from ReidentRiskLib.job import Job, Outcome, Request

@@ -10,9 +10,9 @@ import numpy as np
 from realhead import CHIN, EYES, NOSE_TIP
 from RefaceLib import canonical
 from RefaceLib.common.demo import demo_head
-from RefaceLib.geometry import fit_similarity
-from RefaceLib.io import read_volume
 from RefaceLib.render import face_surface
+from RefaceLib.volume.geometry import fit_similarity
+from RefaceLib.volume.io import read_volume
 from ReidentRiskLib.render import project, render_views
 from ReidentRiskLib.views import View
 

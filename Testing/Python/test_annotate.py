@@ -11,10 +11,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from phantom import make_phantom
-from RefaceLib import geometry
 from RefaceLib.common.errors import InputError
-from RefaceLib.geometry import Grid
 from RefaceLib.training import annotate, heads
+from RefaceLib.volume import geometry
+from RefaceLib.volume.geometry import Grid
 
 
 def similarity(angles, scale, shift) -> np.ndarray:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from imagefiles import SHAPE, assert_one_sentence, mgh_bytes, nifti_bytes, nrrd_bytes, numbers, write_bytes
-from RefaceLib import io
 from RefaceLib.common.errors import InputError
-from RefaceLib.io import check_values, read_volume
+from RefaceLib.volume import io
+from RefaceLib.volume.io import check_values, read_volume
 
 GOOD = nifti_bytes(numbers("<i2"))
 BIG = nifti_bytes(numbers("<i2", (20, 20, 20)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib import blend, geometry
+from RefaceLib import blend
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.painter import Painting
+from RefaceLib.volume import geometry
 
 
 def _painting(picture):

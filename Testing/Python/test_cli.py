@@ -19,8 +19,8 @@ from phantom import LANDMARKS, brain_mask, make_phantom
 from RefaceLib import __version__, cli
 from RefaceLib.common import console
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.io import Volume, read_volume, write_volume
 from RefaceLib.pipeline import RefaceOptions
+from RefaceLib.volume.io import Volume, read_volume, write_volume
 
 PROGRAM = "reface"
 

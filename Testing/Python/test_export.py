@@ -10,7 +10,7 @@ import pytest
 
 from phantom import make_phantom
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.io import read_volume
+from RefaceLib.volume.io import read_volume
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)

@@ -7,10 +7,11 @@ import pytest
 from scipy import ndimage
 
 from phantom import make_phantom, voxel_affine
-from RefaceLib import canonical, facemask, geometry
+from RefaceLib import canonical, facemask
 from RefaceLib.canonical import FACE_LANDMARKS, LANDMARKS
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.headparser import HeadParse, brain_frame
+from RefaceLib.volume import geometry
 
 POINTS = np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS])
 GRID = geometry.ras_grid((64, 64, 64), voxel_affine((64, 64, 64), (4.0, 4.0, 4.0)), 2.0)

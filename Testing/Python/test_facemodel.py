@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from phantomfaces import NoPool
-from RefaceLib import canonical, geometry, shapemodel
+from RefaceLib import canonical, shapemodel
 from RefaceLib.training import atlas, boxes
+from RefaceLib.volume import geometry
 
 
 def test_a_box_holds_the_head_in_its_canonical_pose(phantom_boxes):

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from phantom import voxel_affine
-from RefaceLib import geometry
+from RefaceLib.volume import geometry
 
 OBLIQUE = voxel_affine((40, 30, 20), (0.9, 1.3, 5.0), "PIR", 12.0)
 SLOPE = np.array([0.3, -0.7, 0.2])

@@ -22,9 +22,9 @@ from imagefiles import (
     plain,
     write_bytes,
 )
-from RefaceLib import io
 from RefaceLib.common.errors import InputError
-from RefaceLib.io import Volume, check_values, read_volume, write_mask, write_volume
+from RefaceLib.volume import io
+from RefaceLib.volume.io import Volume, check_values, read_volume, write_mask, write_volume
 
 ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
@@ -350,7 +350,7 @@ def test_a_large_file_is_read_and_written_without_a_second_copy_of_it(tmp_path):
     code = """
 import resource, sys
 import numpy as np
-from RefaceLib.io import Volume, read_volume, write_volume
+from RefaceLib.volume.io import Volume, read_volume, write_volume
 import nibabel
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 volume = read_volume(sys.argv[1])
@@ -368,6 +368,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def test_importing_the_reader_needs_neither_torch_nor_nibabel():
-    code = "import sys, RefaceLib.io; assert not {'torch', 'nibabel'} & set(sys.modules)"
+    code = "import sys, RefaceLib.volume.io; assert not {'torch', 'nibabel'} & set(sys.modules)"
     run = run_python("-c", code)
     assert run.returncode == 0, run.stderr

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.io import Volume
 from RefaceLib.render import face_surface
+from RefaceLib.volume.io import Volume
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Study"))
 

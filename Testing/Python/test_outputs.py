@@ -17,11 +17,11 @@ from imagefiles import (
     numbers,
     write_bytes,
 )
-from RefaceLib import io
 from RefaceLib.common import files
 from RefaceLib.common.errors import OutputError
 from RefaceLib.common.files import OutputSet, check_writable, same_file
-from RefaceLib.io import Volume, check_format, read_volume, write_mask, write_volume
+from RefaceLib.volume import io
+from RefaceLib.volume.io import Volume, check_format, read_volume, write_mask, write_volume
 
 
 @pytest.fixture

@@ -26,10 +26,11 @@ from realhead import (
     without,
     world,
 )
-from RefaceLib import geometry, painter, pipeline
+from RefaceLib import painter, pipeline
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
-from RefaceLib.io import Volume, read_volume, write_volume
 from RefaceLib.pipeline import RefaceOptions, reface_volume
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import Volume, read_volume, write_volume
 
 CPU = RefaceOptions(device="cpu")
 DEFACE = RefaceOptions(mode="deface", device="cpu")

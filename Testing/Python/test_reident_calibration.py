@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from phantom import make_phantom
-from RefaceLib import geometry
 from RefaceLib.common.errors import CancelledError, InputError
-from RefaceLib.io import write_volume
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import write_volume
 from reident_faces import Fakes, head, volume
 from ReidentRiskLib import calibration as module
 from ReidentRiskLib import cli, risk

@@ -9,7 +9,7 @@ import pytest
 
 from realhead import EYES, NOSE_TIP, behind_a_plane, in_a_box, reoriented, tilted, without
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
-from RefaceLib.io import Volume
+from RefaceLib.volume.io import Volume
 from ReidentRiskLib import align, landmarks
 from ReidentRiskLib.embedder import load_embedder
 from ReidentRiskLib.heads import Head, embed_head, read_head

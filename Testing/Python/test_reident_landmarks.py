@@ -10,7 +10,7 @@ import pytest
 from phantom import LANDMARKS, make_phantom
 from RefaceLib import canonical
 from RefaceLib.common.errors import InputError
-from RefaceLib.geometry import apply_affine
+from RefaceLib.volume.geometry import apply_affine
 from ReidentRiskLib import align, landmarks
 from ReidentRiskLib.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points
 from ReidentRiskLib.render import project

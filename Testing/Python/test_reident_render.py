@@ -95,7 +95,7 @@ def test_the_subjects_right_is_left_of_the_picture_and_the_views_turn_as_they_sa
 
 
 def test_the_camera_goes_with_the_head(surface):
-    from RefaceLib.geometry import apply_affine
+    from RefaceLib.volume.geometry import apply_affine
     from ReidentRiskLib.surface import vertices
 
     points, normals, triangles = vertices(surface)

@@ -11,7 +11,6 @@ import pytest
 
 import RefaceLib
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.io import Volume
 from RefaceLib.report import (
     STAGES,
     build_applied_report,
@@ -21,6 +20,7 @@ from RefaceLib.report import (
     write_picture,
     write_report,
 )
+from RefaceLib.volume.io import Volume
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
 

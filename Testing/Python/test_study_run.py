@@ -22,7 +22,7 @@ import study
 import work
 
 from phantom import make_phantom
-from RefaceLib.io import write_volume
+from RefaceLib.volume.io import write_volume
 
 NAMES = ("anna", "bert", "carl")
 VIEWS = len(faces.view_set(faces.VIEWS))

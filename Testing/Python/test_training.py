@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 
 from phantom import brain_mask, make_phantom
-from RefaceLib import canonical, geometry, headparser, networks, shapemodel
+from RefaceLib import canonical, headparser, networks, shapemodel
 from RefaceLib.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
 from RefaceLib.headparser import HeadParse
 from RefaceLib.shapemodel import Atlas
@@ -34,6 +34,7 @@ from RefaceLib.training import (
 from RefaceLib.training import train as training
 from RefaceLib.training.faces import from_to, random_face
 from RefaceLib.training.heads import SWAP, ParserSample
+from RefaceLib.volume import geometry
 from RefaceLib.weights import models_folder, read_registry, sha256_of
 
 TRAINED, HELD_OUT = "IXI012-HH-1211", "IXI105-HH-1471"

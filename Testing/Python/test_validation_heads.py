@@ -8,8 +8,8 @@ import pytest
 from scipy import ndimage
 
 from realhead import bits
-from RefaceLib.io import read_volume
 from RefaceLib.pipeline import RefaceOptions, reface_volume
+from RefaceLib.volume.io import read_volume
 
 CPU = RefaceOptions(device="cpu")
 

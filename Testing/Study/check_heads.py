@@ -37,9 +37,9 @@ import table
 
 from RefaceLib import pipeline, weights
 from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.io import Volume, read_volume
 from RefaceLib.render import face_surface
 from RefaceLib.training import heads
+from RefaceLib.volume.io import Volume, read_volume
 
 # What a face is made by; a result of other code or weights is measured anew.
 CODE = (

@@ -16,9 +16,9 @@ import nibabel as nib
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.geometry import apply_affine
-from RefaceLib.io import Volume, read_volume
 from RefaceLib.render import face_surface
+from RefaceLib.volume.geometry import apply_affine
+from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib import compare
 from ReidentRiskLib.heads import Head, HeadEmbedding, embed_head
 from ReidentRiskLib.landmarks import Pose

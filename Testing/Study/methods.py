@@ -58,7 +58,7 @@ def _ours(mode: str, draw: int = 0) -> Callable[[Job], dict[str, Any]]:
     def run(job: Job) -> dict[str, Any]:
         from RefaceLib import pipeline
         from RefaceLib.chance import BLOCK
-        from RefaceLib.io import read_volume, write_mask, write_volume
+        from RefaceLib.volume.io import read_volume, write_mask, write_volume
 
         volume = read_volume(Path(job["source"]))
         models = pipeline.load_models("cpu")
@@ -89,7 +89,7 @@ def _renoised(job: Job) -> dict[str, Any]:
     """The original with a little noise: what any two scans differ by at the least."""
     import measures
 
-    from RefaceLib.io import read_volume, write_volume
+    from RefaceLib.volume.io import read_volume, write_volume
 
     volume = read_volume(Path(job["source"]))
     values = np.nan_to_num(volume.values())

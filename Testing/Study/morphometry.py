@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from measures import dice
 
-from RefaceLib.geometry import voxel_sizes
+from RefaceLib.volume.geometry import voxel_sizes
 
 RECIPE = 2  # to be raised when the chain changes
 CSF, GM, WM = 1, 2, 3

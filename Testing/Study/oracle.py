@@ -14,8 +14,9 @@ import measures
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, geometry
-from RefaceLib.io import read_volume, write_volume
+from RefaceLib import canonical
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import read_volume, write_volume
 
 SPACING = 2.0  # mm of the raster of the bend
 CLIP = 16.0  # mm: distances to the skin beyond it are not used

@@ -16,9 +16,10 @@ import morphometry
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, geometry
-from RefaceLib.io import read_volume
+from RefaceLib import canonical
 from RefaceLib.render import face_surface
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import read_volume
 
 RECIPE = 2  # to be raised when a measure changes
 SPACING = 2.0

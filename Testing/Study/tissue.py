@@ -30,10 +30,11 @@ import measures
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import geometry, pipeline
+from RefaceLib import pipeline
 from RefaceLib.intensity import IntensityScale
-from RefaceLib.io import read_volume
 from RefaceLib.training import heads
+from RefaceLib.volume import geometry
+from RefaceLib.volume.io import read_volume
 
 DEPTHS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # mm under the skin
 QUANTILES = (5, 10, 25, 50, 75, 90, 97)

@@ -24,12 +24,12 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import geometry
 from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.files import OutputSet, check_writable
-from RefaceLib.geometry import Grid
 from RefaceLib.training import heads
+from RefaceLib.volume import geometry
+from RefaceLib.volume.geometry import Grid
 
 FACE_BOX = Grid((85, 76, 82), np.array([[2.0, 0, 0, -84], [0, 2.0, 0, -20], [0, 0, 2.0, -150], [0, 0, 0, 1]]))
 

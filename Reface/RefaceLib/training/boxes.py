@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib import canonical, facemask, geometry, shapemodel
+from RefaceLib import canonical, facemask, shapemodel
 from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
 from RefaceLib.headparser import HeadParse, brain_frame
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.training import heads
+from RefaceLib.volume import geometry
 
 EIGHT_BIT = 127.0  # a normalised picture, 0..2, times this is stored in a byte
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib import facemask, geometry, weights
+from RefaceLib import facemask, weights
 from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
 from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.headparser import brain_frame, parse_head
 from RefaceLib.training import heads
+from RefaceLib.volume import geometry
 
 
 def seen_defaced(image_path: Path, label_path: Path, face: np.ndarray) -> np.ndarray:

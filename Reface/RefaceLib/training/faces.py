@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib import canonical, geometry, shapemodel
+from RefaceLib import canonical, shapemodel
 from RefaceLib.shapemodel import Atlas, ShapeModel, bend
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
+from RefaceLib.volume import geometry
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import geometry, headparser
+from RefaceLib import headparser
 from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
+from RefaceLib.volume import geometry
 
 # Regions of the DLMUSE labels and of FreeSurfer's, whose centres of mass are the brain landmarks.
 _DLMUSE = dict(zip(BRAIN_LANDMARKS, (60, 59, 35, 39, 38, 121, 120, 157, 156, 203, 202), strict=True))

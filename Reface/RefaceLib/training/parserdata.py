@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib import canonical, geometry
+from RefaceLib import canonical
 from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.headparser import SPACING
 from RefaceLib.training import synth
 from RefaceLib.training.heads import SWAP, ParserSample
+from RefaceLib.volume import geometry
 
 CROP = (80, 96, 96)  # voxels of 2 mm that the finder is trained on
 

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from RefaceLib import geometry, headparser
+from RefaceLib import headparser
 from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.geometry import Grid
 from RefaceLib.inference import precision
 from RefaceLib.networks import HeadParserNet, finder_net, parser_net
 from RefaceLib.training import heads, state
 from RefaceLib.training.parserdata import heat_targets, random_sample
+from RefaceLib.volume import geometry
+from RefaceLib.volume.geometry import Grid
 
 _CLEAN_FROM = 0.8  # of the time budget
 

@@ -21,7 +21,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet
 from RefaceLib.common.imagenames import FORMATS, IMAGE_EXTENSIONS, image_extension
-from RefaceLib.formats import FileSource, new_mgh_header, new_nifti_header, new_nrrd_header, read_header
+from RefaceLib.volume.formats import FileSource, new_mgh_header, new_nifti_header, new_nrrd_header, read_header
 
 MAX_NON_FINITE = 0.1  # the largest share of NaN and Inf voxels that check_values lets pass
 MAX_EQUAL = 0.65  # and of neighbours of one value: at most 0.2 in heads (0.3 in means of many), at least 0.75 in labels
