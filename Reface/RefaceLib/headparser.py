@@ -20,7 +20,7 @@ from RefaceLib.volume import geometry
 from RefaceLib.volume.geometry import Grid
 
 if TYPE_CHECKING:
-    from RefaceLib.networks import HeadParserNet
+    from RefaceLib.networks.layers import HeadParserNet
 
 SPACING = 2.0  # mm of the working rasters
 _SMALLEST_BRAIN_ML = 250.0  # below it there is no head in the picture (a newborn's brain has about 350 ml)
@@ -159,7 +159,7 @@ def run_network(net: HeadParserNet, image: np.ndarray, device: str) -> tuple[np.
     """Probabilities of brain and head (the image's shape), and heat maps (L, X/2, Y/2, Z/2) that sum to 1."""
     import torch
 
-    from RefaceLib.inference import precision
+    from RefaceLib.networks.inference import precision
 
     with torch.inference_mode(), precision(device):
         tensor = torch.from_numpy(image)[None, None].to(device)

@@ -16,8 +16,8 @@ from RefaceLib import canonical, shapemodel, tone
 from RefaceLib.chance import Chance
 from RefaceLib.common.errors import CancelledError
 from RefaceLib.headparser import HeadParse, brain_frame
-from RefaceLib.inference import precision
 from RefaceLib.intensity import IntensityScale
+from RefaceLib.networks.inference import precision
 from RefaceLib.volume import geometry
 from RefaceLib.weights import Models
 

@@ -90,7 +90,8 @@ def load_models(device: str = "auto", folder: Path | None = None) -> Models:
 
     ``folder``: other weights than the shipped ones, as `reface train` writes them.
     """
-    from RefaceLib import inference, weights
+    from RefaceLib import weights
+    from RefaceLib.networks import inference
 
     return weights.load_models(inference.choose_device(device), folder)
 

@@ -17,7 +17,7 @@ from RefaceLib.common.hashing import sha256_of
 from RefaceLib.shapemodel import SPACING, Atlas, Detail, ShapeModel
 
 if TYPE_CHECKING:
-    from RefaceLib.networks import FineGenerator, Generator, HeadParserNet
+    from RefaceLib.networks.layers import FineGenerator, Generator, HeadParserNet
 
 REGISTRY = "registry.json"
 NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
@@ -160,7 +160,7 @@ def load_models(device: str, folder: Path | None = None) -> Models:
 
 @cache
 def _load_once(device: str, folder: Path | None) -> Models:
-    from RefaceLib.networks import FineGenerator, Generator, finder_net, parser_net
+    from RefaceLib.networks.layers import FineGenerator, Generator, finder_net, parser_net
 
     shape, atlas = load_shape_model(folder)
     return Models(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from imagefiles import assert_one_sentence
-from RefaceLib import inference
 from RefaceLib.common.errors import InputError
+from RefaceLib.networks import inference
 
 
 @pytest.fixture

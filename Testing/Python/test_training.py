@@ -15,9 +15,10 @@ import torch
 from scipy import ndimage
 
 from phantom import brain_mask, make_phantom
-from RefaceLib import canonical, headparser, networks, shapemodel
+from RefaceLib import canonical, headparser, shapemodel
 from RefaceLib.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
 from RefaceLib.headparser import HeadParse
+from RefaceLib.networks import layers
 from RefaceLib.shapemodel import Atlas
 from RefaceLib.training import (
     atlas,
@@ -263,9 +264,9 @@ def test_landmarks_come_back_from_their_heat_maps():
 @pytest.mark.parametrize("posed", [True, False])
 def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_path, clock, monkeypatch):
     monkeypatch.setattr(parserloop, "load_samples", lambda _: samples)
-    small = networks.HeadParserNet((8, 8), coordinates=posed)
+    small = layers.HeadParserNet((8, 8), coordinates=posed)
     for name in ("parser_net", "finder_net"):
-        monkeypatch.setattr(parserloop, name, partial(networks.HeadParserNet, (8, 8), coordinates=posed))
+        monkeypatch.setattr(parserloop, name, partial(layers.HeadParserNet, (8, 8), coordinates=posed))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     figures = []
     monkeypatch.setattr(parserloop, "validate", lambda net, samples, **_: figures.append([s.name for s in samples]))
@@ -281,7 +282,7 @@ def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_
 
 
 def test_the_parser_trains_without_validation_heads(samples, tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(parserloop, "finder_net", partial(networks.HeadParserNet, (8, 8)))
+    monkeypatch.setattr(parserloop, "finder_net", partial(layers.HeadParserNet, (8, 8)))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     monkeypatch.setattr(parserloop, "load_samples", lambda _: (*samples[:2], []))
     parserloop.train(parserloop.ParserTraining(tmp_path, tmp_path, posed=False, minutes=STEP))
@@ -317,9 +318,9 @@ def still_atlas(phantom_boxes):
 
 
 def _small_networks(monkeypatch):
-    monkeypatch.setattr(ganloop, "Generator", partial(networks.Generator, widths=(8, 8)))
+    monkeypatch.setattr(ganloop, "Generator", partial(layers.Generator, widths=(8, 8)))
     monkeypatch.setattr(ganloop, "Discriminator", partial(discriminator.Discriminator, widths=(8, 8)))
-    monkeypatch.setattr(fineloop, "FineGenerator", partial(networks.FineGenerator, widths=(8, 8)))
+    monkeypatch.setattr(fineloop, "FineGenerator", partial(layers.FineGenerator, widths=(8, 8)))
     monkeypatch.setattr(fineloop, "Discriminator", lambda widths: discriminator.Discriminator(widths=(8, 8)))
 
 

@@ -14,7 +14,7 @@ import torch
 from imagefiles import assert_one_sentence
 from RefaceLib import canonical, shapemodel, weights
 from RefaceLib.common.errors import WeightsError
-from RefaceLib.networks import FineGenerator
+from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
 NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")

@@ -12,8 +12,8 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from RefaceLib import shapemodel
-from RefaceLib.inference import precision
-from RefaceLib.networks import FineGenerator
+from RefaceLib.networks.inference import precision
+from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.training import state
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.discriminator import Discriminator, critic_loss, feature_distance, patch_weights

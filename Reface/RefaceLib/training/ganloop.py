@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from RefaceLib.inference import precision
-from RefaceLib.networks import Generator
+from RefaceLib.networks.inference import precision
+from RefaceLib.networks.layers import Generator
 from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training import state
 from RefaceLib.training.boxes import Box

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from RefaceLib import headparser
 from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.inference import precision
-from RefaceLib.networks import HeadParserNet, finder_net, parser_net
+from RefaceLib.networks.inference import precision
+from RefaceLib.networks.layers import HeadParserNet, finder_net, parser_net
 from RefaceLib.training import heads, state
 from RefaceLib.training.parserdata import heat_targets, random_sample
 from RefaceLib.volume import geometry

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from RefaceLib.inference import precision
+from RefaceLib.networks.inference import precision
 from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training.boxes import Box
 from RefaceLib.training.faces import FaceSample, random_face

@@ -50,7 +50,7 @@ class TrainCommand:
     def run(self) -> None:
         import torch
 
-        from RefaceLib.inference import choose_device
+        from RefaceLib.networks.inference import choose_device
 
         if not self.data.is_dir():
             raise InputError(f"The folder of heads {self.data} does not exist.")
@@ -151,11 +151,11 @@ class TrainCommand:
 def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -> object:
     import torch
 
-    from RefaceLib import networks
+    from RefaceLib.networks import layers
 
     if not path.exists():
         raise InputError(f"There is no checkpoint {path}: run the stages before this one first.")
-    net = getattr(networks, network)(**arguments)
+    net = getattr(layers, network)(**arguments)
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["parts"]["average"])
     return net.to(device).eval().requires_grad_(False)
 
