@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical, shapemodel, tone
+from RefaceLib import shapemodel, tone
 from RefaceLib.chance import Chance
 from RefaceLib.common.errors import CancelledError
-from RefaceLib.headparser import HeadParse, brain_frame
+from RefaceLib.head import canonical
+from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.networks.inference import precision
 from RefaceLib.volume import geometry

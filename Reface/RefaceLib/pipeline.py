@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import blend, facemask, texture
-from RefaceLib.canonical import FACE_LANDMARKS
+from RefaceLib import blend, texture
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
-from RefaceLib.headparser import HeadParse, parse_head
+from RefaceLib.head import facemask
+from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.headparser import HeadParse, parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, check_values
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.headparser import largest_component
+from RefaceLib.head.headparser import largest_component
 from RefaceLib.raster import Camera, draw
 from RefaceLib.volume import geometry
 

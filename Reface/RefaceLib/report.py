@@ -14,7 +14,7 @@ import numpy as np
 import RefaceLib
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.common.hashing import sha256_of
-from RefaceLib.headparser import largest_component
+from RefaceLib.head.headparser import largest_component
 
 if TYPE_CHECKING:
     from RefaceLib.pipeline import RefaceResult

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical
 from RefaceLib.chance import Chance
+from RefaceLib.head import canonical
 from RefaceLib.volume import geometry
 
 Random = np.random.Generator | Chance

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib import canonical
 from RefaceLib.common.errors import WeightsError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.head import canonical
 from RefaceLib.shapemodel import SPACING, Atlas, Detail, ShapeModel
 
 if TYPE_CHECKING:

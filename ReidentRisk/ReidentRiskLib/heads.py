@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import image_extension
-from RefaceLib.headparser import HeadParse, brain_frame, parse_head
+from RefaceLib.head.headparser import HeadParse, brain_frame, parse_head
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
 from ReidentRiskLib import align

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib import canonical
 from RefaceLib.common.errors import InputError
-from RefaceLib.headparser import HeadParse, brain_frame
+from RefaceLib.head import canonical
+from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.volume.geometry import apply_affine, fit_similarity
 from ReidentRiskLib.render import camera, project, render_views
 from ReidentRiskLib.surface import vertices

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from realhead import CHIN, EYES, NOSE_TIP
-from RefaceLib import canonical
 from RefaceLib.common.demo import demo_head
+from RefaceLib.head import canonical
 from RefaceLib.render import face_surface
 from RefaceLib.volume.geometry import fit_similarity
 from RefaceLib.volume.io import read_volume

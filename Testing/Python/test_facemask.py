@@ -7,10 +7,10 @@ import pytest
 from scipy import ndimage
 
 from phantom import make_phantom, voxel_affine
-from RefaceLib import canonical, facemask
-from RefaceLib.canonical import FACE_LANDMARKS, LANDMARKS
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.headparser import HeadParse, brain_frame
+from RefaceLib.head import canonical, facemask
+from RefaceLib.head.canonical import FACE_LANDMARKS, LANDMARKS
+from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.volume import geometry
 
 POINTS = np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from phantomfaces import NoPool
-from RefaceLib import canonical, shapemodel
+from RefaceLib import shapemodel
+from RefaceLib.head import canonical
 from RefaceLib.training import atlas, boxes
 from RefaceLib.volume import geometry
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from phantom import LANDMARKS, make_phantom
-from RefaceLib import canonical
 from RefaceLib.common.errors import InputError
+from RefaceLib.head import canonical
 from RefaceLib.volume.geometry import apply_affine
 from ReidentRiskLib import align, landmarks
 from ReidentRiskLib.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib import canonical, shapemodel
+from RefaceLib import shapemodel
 from RefaceLib.chance import Chance
+from RefaceLib.head import canonical
 from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
 HIDDEN, SEEN = 0, 1  # modes

@@ -15,9 +15,10 @@ import torch
 from scipy import ndimage
 
 from phantom import brain_mask, make_phantom
-from RefaceLib import canonical, headparser, shapemodel
-from RefaceLib.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
-from RefaceLib.headparser import HeadParse
+from RefaceLib import shapemodel
+from RefaceLib.head import canonical, headparser
+from RefaceLib.head.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
+from RefaceLib.head.headparser import HeadParse
 from RefaceLib.networks import layers
 from RefaceLib.shapemodel import Atlas
 from RefaceLib.training import (

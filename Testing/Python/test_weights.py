@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from imagefiles import assert_one_sentence
-from RefaceLib import canonical, shapemodel, weights
+from RefaceLib import shapemodel, weights
 from RefaceLib.common.errors import WeightsError
+from RefaceLib.head import canonical
 from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 

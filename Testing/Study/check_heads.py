@@ -36,7 +36,7 @@ import sheet
 import table
 
 from RefaceLib import pipeline, weights
-from RefaceLib.canonical import FACE_LANDMARKS
+from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.render import face_surface
 from RefaceLib.training import heads
 from RefaceLib.volume.io import Volume, read_volume

@@ -14,7 +14,7 @@ import measures
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical
+from RefaceLib.head import canonical
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import read_volume, write_volume
 

@@ -16,7 +16,7 @@ import morphometry
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical
+from RefaceLib.head import canonical
 from RefaceLib.render import face_surface
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import read_volume

@@ -24,9 +24,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.files import OutputSet, check_writable
+from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 from RefaceLib.volume.geometry import Grid

@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage, stats
 
-from RefaceLib import canonical, shapemodel
+from RefaceLib import shapemodel
+from RefaceLib.head import canonical
 from RefaceLib.shapemodel import Atlas, Detail, ShapeModel, bend
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.faces import from_to

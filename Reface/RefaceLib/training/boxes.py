@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib import canonical, facemask, shapemodel
-from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
-from RefaceLib.headparser import HeadParse, brain_frame
+from RefaceLib import shapemodel
+from RefaceLib.head import canonical, facemask
+from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
+from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.intensity import IntensityScale
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry

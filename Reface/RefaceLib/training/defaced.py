@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib import facemask, weights
-from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
+from RefaceLib import weights
 from RefaceLib.common.errors import InputError, RefaceError
-from RefaceLib.headparser import brain_frame, parse_head
+from RefaceLib.head import facemask
+from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
+from RefaceLib.head.headparser import brain_frame, parse_head
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 

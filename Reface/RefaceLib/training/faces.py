@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib import canonical, shapemodel
+from RefaceLib import shapemodel
+from RefaceLib.head import canonical
 from RefaceLib.shapemodel import Atlas, ShapeModel, bend
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask

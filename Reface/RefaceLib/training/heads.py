@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import headparser
-from RefaceLib.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
+from RefaceLib.head import headparser
+from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
 from RefaceLib.volume import geometry
 
 # Regions of the DLMUSE labels and of FreeSurfer's, whose centres of mass are the brain landmarks.

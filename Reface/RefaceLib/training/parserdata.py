@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib import canonical
-from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.headparser import SPACING
+from RefaceLib.head import canonical
+from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.headparser import SPACING
 from RefaceLib.training import synth
 from RefaceLib.training.heads import SWAP, ParserSample
 from RefaceLib.volume import geometry

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from RefaceLib import headparser
-from RefaceLib.canonical import FACE_LANDMARKS
+from RefaceLib.head import headparser
+from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.networks.inference import precision
 from RefaceLib.networks.layers import HeadParserNet, finder_net, parser_net
 from RefaceLib.training import heads, state

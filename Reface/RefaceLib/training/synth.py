@@ -152,6 +152,6 @@ def fill_removed(rng: np.random.Generator, image: Tensor, removed: Tensor) -> Te
 
 def normalise(image: Tensor) -> Tensor:
     """As headparser.normalise, on a tensor."""
-    from RefaceLib.headparser import normalise as numpy_normalise
+    from RefaceLib.head.headparser import normalise as numpy_normalise
 
     return torch.from_numpy(numpy_normalise(image.numpy()))

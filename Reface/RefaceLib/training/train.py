@@ -20,7 +20,7 @@ import numpy as np
 
 from RefaceLib import weights
 from RefaceLib.common.errors import InputError
-from RefaceLib.headparser import parse_head
+from RefaceLib.head.headparser import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical
-from RefaceLib.canonical import FACE_LANDMARKS
-from RefaceLib.headparser import SPACING, HeadParse, brain_frame
+from RefaceLib.head import canonical
+from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.headparser import SPACING, HeadParse, brain_frame
 from RefaceLib.volume import geometry
 
 PROTECTED_MM = 4.0  # the brain, grown by this, is never face

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import canonical
-from RefaceLib.canonical import FACE_LANDMARKS
 from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.head import canonical
+from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.volume import geometry
 from RefaceLib.volume.geometry import Grid
 

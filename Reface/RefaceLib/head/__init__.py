@@ -1,0 +1,1 @@
+"""Where brain, head and face are: the canonical frame, the head parser, the face mask."""
