@@ -17,8 +17,8 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from RefaceLib import export, faceviews, mrml, refacejob, results, sampledata, slicerui
-from RefaceLib.chance import new_seed
 from RefaceLib.common.errors import CancelledError, RefaceError
+from RefaceLib.face.seeds import new_seed
 from RefaceLib.parameters import Device, Mode
 
 MAX_SEED, MAX_CANDIDATES = refacejob.MAX_SEED, refacejob.MAX_CANDIDATES

@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str]) -> Command:
     name = options.pop("command")
     if options.get("seed", 0) is None:
         # One fixed default would give all subjects of a data set much the same face.
-        from RefaceLib.chance import new_seed
+        from RefaceLib.face.seeds import new_seed
 
         options["seed"] = new_seed(MAX_SEED)
     if name == "image":

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import blend, texture
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.face import blend, texture
 from RefaceLib.head import facemask
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.headparser import HeadParse, parse_head
@@ -25,7 +25,7 @@ from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, check_values
 
 if TYPE_CHECKING:
-    from RefaceLib.weights import Models
+    from RefaceLib.face.weights import Models
 
 MODES = ("reface", "deface", "recover")
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
@@ -91,7 +91,7 @@ def load_models(device: str = "auto", folder: Path | None = None) -> Models:
 
     ``folder``: other weights than the shipped ones, as `reface train` writes them.
     """
-    from RefaceLib import weights
+    from RefaceLib.face import weights
     from RefaceLib.networks import inference
 
     return weights.load_models(inference.choose_device(device), folder)
@@ -148,7 +148,7 @@ def _new_face(
     volume: Volume, defaced: np.ndarray, values: np.ndarray, mask: np.ndarray, models: Models, seed: int, run: _Run
 ) -> np.ndarray:
     """From here on there is no face: ``defaced`` and ``values`` are blank in the mask, and all else comes from them."""
-    from RefaceLib import painter
+    from RefaceLib.face import painter
 
     with run.stage("parse"):
         rest = parse_head(values, volume.affine, models.finder, models.parser, models.device)

@@ -157,7 +157,7 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
 
 def model_text(models: str) -> str:
     """What the window says about the weights in the folder `models` (empty: those of the extension)."""
-    from RefaceLib.weights import about_generator  # imports scipy
+    from RefaceLib.face.weights import about_generator  # imports scipy
 
     try:
         return _named(about_generator(Path(models) if models else None))

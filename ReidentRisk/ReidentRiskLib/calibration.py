@@ -25,9 +25,9 @@ import numpy as np
 
 from RefaceLib.common.errors import CancelledError, InputError, RefaceError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.face.weights import read_registry
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume
-from RefaceLib.weights import read_registry
 from ReidentRiskLib import risk
 from ReidentRiskLib.compare import Tools, load_tools
 from ReidentRiskLib.gallery import EXTENSION, load_gallery, save_gallery

@@ -19,7 +19,7 @@ from ReidentRiskLib import risk
 from ReidentRiskLib.risk import ATTACKERS, PHOTO, Assessment, Calibration
 
 if TYPE_CHECKING:
-    from RefaceLib.weights import Models
+    from RefaceLib.face.weights import Models
     from ReidentRiskLib.detector import Detector
     from ReidentRiskLib.embedder import Embedder
     from ReidentRiskLib.heads import Head, HeadEmbedding

@@ -29,7 +29,7 @@ from ReidentRiskLib.views import view_set
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
-    from RefaceLib.weights import Models
+    from RefaceLib.face.weights import Models
     from ReidentRiskLib.detector import Detector
     from ReidentRiskLib.embedder import Embedder
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from RefaceLib.shapemodel import Atlas, ShapeModel
+    from RefaceLib.face.shapemodel import Atlas, ShapeModel
+    from RefaceLib.face.weights import Models
     from RefaceLib.training.boxes import Box
-    from RefaceLib.weights import Models
     from reident_faces import Fakes
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from phantom import LANDMARKS, brain_mask, make_phantom
+from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.head.canonical import BRAIN_POINTS, FACE_LANDMARKS
 from RefaceLib.head.headparser import HeadParse
-from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training import atlas, boxes
 from RefaceLib.volume import geometry
 

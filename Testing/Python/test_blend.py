@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib import blend
-from RefaceLib.intensity import IntensityScale
-from RefaceLib.painter import Painting
+from RefaceLib.face import blend
+from RefaceLib.face.intensity import IntensityScale
+from RefaceLib.face.painter import Painting
 from RefaceLib.volume import geometry
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from RefaceLib.chance import BLOCK, Chance, new_seed
+from RefaceLib.face.seeds import BLOCK, Chance, new_seed
 
 COUNT = 20_000
 

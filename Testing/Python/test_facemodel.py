@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phantomfaces import NoPool
-from RefaceLib import shapemodel
+from RefaceLib.face import shapemodel
 from RefaceLib.head import canonical
 from RefaceLib.training import atlas, boxes
 from RefaceLib.volume import geometry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib import painter, shapemodel
+from RefaceLib.face import painter, shapemodel
 from RefaceLib.head import canonical
 
 SHAPE = canonical.box(1.0).shape

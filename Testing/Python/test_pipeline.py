@@ -26,8 +26,9 @@ from realhead import (
     without,
     world,
 )
-from RefaceLib import painter, pipeline
+from RefaceLib import pipeline
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.face import painter
 from RefaceLib.pipeline import RefaceOptions, reface_volume
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume, write_volume

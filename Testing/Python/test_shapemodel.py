@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib import shapemodel
-from RefaceLib.chance import Chance
+from RefaceLib.face import shapemodel
+from RefaceLib.face.seeds import Chance
+from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
-from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
 HIDDEN, SEEN = 0, 1  # modes
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from RefaceLib import texture
-from RefaceLib.intensity import IntensityScale
-from RefaceLib.texture import Surroundings
+from RefaceLib.face import texture
+from RefaceLib.face.intensity import IntensityScale
+from RefaceLib.face.texture import Surroundings
 
 SCALE = IntensityScale(0.0, 100.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from RefaceLib import tone
+from RefaceLib.face import contrast
 
 
 @pytest.fixture
@@ -17,41 +17,41 @@ def shown():
     """The visible tissue of a scan whose muscle is dark and whose fat is bright."""
     rng = np.random.default_rng(1)
     values = np.concatenate([rng.normal(0.55, 0.08, 15_000), rng.normal(1.0, 0.08, 5_000)])
-    return np.clip(values, tone.TISSUE, 2).astype(np.float32)
+    return np.clip(values, contrast.TISSUE, 2).astype(np.float32)
 
 
 def test_painted_tissue_gets_the_quantiles_of_the_scan(painted, shown):
     flat = 0.6 * shown + 0.2  # the same tissue in another contrast
-    matched = tone.match(flat, flat, shown)
+    matched = contrast.match(flat, flat, shown)
     quantiles = [10, 25, 50, 75, 90]
-    expected = np.percentile(shown, quantiles) + tone._OFFSETS[:5]
+    expected = np.percentile(shown, quantiles) + contrast._OFFSETS[:5]
     np.testing.assert_allclose(np.percentile(matched, quantiles), expected, atol=0.02)
-    assert np.percentile(tone.match(painted, painted, shown), 95) > np.percentile(painted, 95) + 0.1
+    assert np.percentile(contrast.match(painted, painted, shown), 95) > np.percentile(painted, 95) + 0.1
 
 
 def test_brighter_stays_brighter_and_bone_stays_dark(painted, shown):
     ramp = np.linspace(0, 2, 500, dtype=np.float32)
-    matched = tone.match(ramp, painted, shown)
+    matched = contrast.match(ramp, painted, shown)
     assert (np.diff(matched) >= 0).all()
-    assert matched[ramp > tone._MUSCLE].min() >= tone._MUSCLE  # no thin wall opens
-    dark = ramp <= tone.TISSUE
-    assert matched[dark].min() >= tone._DARKEST - 1e-6 and matched[dark].max() <= tone.TISSUE + 1e-6
+    assert matched[ramp > contrast._MUSCLE].min() >= contrast._MUSCLE  # no thin wall opens
+    dark = ramp <= contrast.TISSUE
+    assert matched[dark].min() >= contrast._DARKEST - 1e-6 and matched[dark].max() <= contrast.TISSUE + 1e-6
 
 
 def test_too_little_tissue_changes_nothing(painted, shown):
-    np.testing.assert_array_equal(tone.match(painted, painted, shown[:100]), painted)
-    np.testing.assert_array_equal(tone.match(painted, painted[:100], shown), painted)
+    np.testing.assert_array_equal(contrast.match(painted, painted, shown[:100]), painted)
+    np.testing.assert_array_equal(contrast.match(painted, painted[:100], shown), painted)
 
 
 def test_what_is_dark_in_a_head_is_brighter_than_air(painted, shown):
-    matched = tone.match(np.zeros(10, np.float32), painted, shown)
-    np.testing.assert_allclose(matched, tone._DARKEST)
+    matched = contrast.match(np.zeros(10, np.float32), painted, shown)
+    np.testing.assert_allclose(matched, contrast._DARKEST)
 
 
 def _flesh(visible, head, brain, hidden=None, view=None):
     hidden = np.indices(head.shape)[1] < 6 if hidden is None else hidden
     view = np.ones_like(head) if view is None else view
-    return tone.flesh(visible, hidden, view, head, brain, 2.0)
+    return contrast.flesh(visible, hidden, view, head, brain, 2.0)
 
 
 def test_a_face_s_tissue_is_near_air_and_near_the_face_and_away_from_the_brain():

@@ -15,12 +15,13 @@ import torch
 from scipy import ndimage
 
 from phantom import brain_mask, make_phantom
-from RefaceLib import shapemodel
+from RefaceLib.face import shapemodel
+from RefaceLib.face.shapemodel import Atlas
+from RefaceLib.face.weights import models_folder, read_registry, sha256_of
 from RefaceLib.head import canonical, headparser
 from RefaceLib.head.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.networks import layers
-from RefaceLib.shapemodel import Atlas
 from RefaceLib.training import (
     atlas,
     boxes,
@@ -37,7 +38,6 @@ from RefaceLib.training import train as training
 from RefaceLib.training.faces import from_to, random_face
 from RefaceLib.training.heads import SWAP, ParserSample
 from RefaceLib.volume import geometry
-from RefaceLib.weights import models_folder, read_registry, sha256_of
 
 TRAINED, HELD_OUT = "IXI012-HH-1211", "IXI105-HH-1471"
 STEP = 1 / 60  # minutes: a training with this budget ends after one step

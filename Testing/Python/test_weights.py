@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from imagefiles import assert_one_sentence
-from RefaceLib import shapemodel, weights
 from RefaceLib.common.errors import WeightsError
+from RefaceLib.face import shapemodel, weights
+from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.networks.layers import FineGenerator
-from RefaceLib.shapemodel import Atlas, Detail, ShapeModel
 
 NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
 LARGEST = 40e6  # bytes that the weights may have together

@@ -35,7 +35,8 @@ import measures
 import sheet
 import table
 
-from RefaceLib import pipeline, weights
+from RefaceLib import pipeline
+from RefaceLib.face import weights
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.render import face_surface
 from RefaceLib.training import heads

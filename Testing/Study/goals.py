@@ -31,7 +31,7 @@ class Goal:
 @dataclass(frozen=True)
 class Seeds:
     """``cosines`` of two seeds of one subject, drawn apart, and of two of different ``blocks``, which are not (see
-    RefaceLib.chance); how much more alike the first are than two subjects, by subject (``apart``); the same of real
+    RefaceLib.face.seeds); how much more alike the first are than two subjects, by subject (``apart``); the same of real
     strangers' faces in one head (``oracles``); and how much more alike the own original the faces of all seeds are in
     the mean than the average face (``less_average``) and than the faces of real strangers in the same head
     (``less_strangers``), by subject."""

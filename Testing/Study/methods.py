@@ -32,7 +32,7 @@ ORACLE = "oracle"
 ANYBODY = ("oracle_anybody", "oracle_anybody2", "oracle_anybody3")
 ORACLES = (ORACLE, *ANYBODY)
 AVERAGE_FACES = ("average_face", "average_face_pydeface")
-SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")  # a block: RefaceLib.chance
+SEEDS = ("reface", "reface_seed1", "reface_seed2", "reface_seed3")  # a block: RefaceLib.face.seeds
 OTHER_BLOCK = "reface_other_block"
 
 
@@ -57,7 +57,7 @@ def _ours(mode: str, draw: int = 0) -> Callable[[Job], dict[str, Any]]:
 
     def run(job: Job) -> dict[str, Any]:
         from RefaceLib import pipeline
-        from RefaceLib.chance import BLOCK
+        from RefaceLib.face.seeds import BLOCK
         from RefaceLib.volume.io import read_volume, write_mask, write_volume
 
         volume = read_volume(Path(job["source"]))

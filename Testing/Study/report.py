@@ -21,7 +21,7 @@ from summary import ALIKE, Row, Summary, rescan_changes
 from work import ORIGINAL, Study
 
 import RefaceLib
-from RefaceLib import weights
+from RefaceLib.face import weights
 
 _FACES = (
     "original", *ORACLES, "deface", "reface", "reface_seed1", "average_face", "average_face_pydeface",

@@ -175,7 +175,7 @@ def same_less_strangers(groups: Sequence[Mapping[str, Face]], attacker: str = AT
     ``groups`` hold a face of each subject by name, a group a seed, say; strangers are compared across the seeds as
     well, and all pairs of groups count. Not below 0 but by chance, whatever makes the faces, as long as it makes each
     by itself: it is the spread of the subjects' mean faces. Forehead and the shape of the head alone give them one.
-    Our seeds that follow each other are not: they are drawn apart (RefaceLib.chance).
+    Our seeds that follow each other are not: they are drawn apart (RefaceLib.face.seeds).
     """
     groups = [group for group in groups if group]  # a seed that was not run
     names = [name for name in groups[0] if all(name in group for group in groups)] if groups else []

@@ -31,7 +31,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib import pipeline
-from RefaceLib.intensity import IntensityScale
+from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import read_volume

@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage, stats
 
-from RefaceLib import shapemodel
+from RefaceLib.face import shapemodel
+from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel, bend
 from RefaceLib.head import canonical
-from RefaceLib.shapemodel import Atlas, Detail, ShapeModel, bend
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.faces import from_to
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib import shapemodel
+from RefaceLib.face import shapemodel
+from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.head import canonical, facemask
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
 from RefaceLib.head.headparser import HeadParse, brain_frame
-from RefaceLib.intensity import IntensityScale
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 

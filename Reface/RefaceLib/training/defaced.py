@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib import weights
 from RefaceLib.common.errors import InputError, RefaceError
+from RefaceLib.face import weights
 from RefaceLib.head import facemask
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
 from RefaceLib.head.headparser import brain_frame, parse_head

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib import shapemodel
+from RefaceLib.face import shapemodel
+from RefaceLib.face.shapemodel import Atlas, ShapeModel, bend
 from RefaceLib.head import canonical
-from RefaceLib.shapemodel import Atlas, ShapeModel, bend
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.volume import geometry

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from RefaceLib import shapemodel
+from RefaceLib.face import shapemodel
 from RefaceLib.networks.inference import precision
 from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.training import state

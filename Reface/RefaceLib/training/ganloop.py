@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.networks.inference import precision
 from RefaceLib.networks.layers import Generator
-from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training import state
 from RefaceLib.training.boxes import Box
 from RefaceLib.training.discriminator import Discriminator, critic_loss, feature_distance, patch_weights

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.networks.inference import precision
-from RefaceLib.shapemodel import Atlas, ShapeModel
 from RefaceLib.training.boxes import Box
 from RefaceLib.training.faces import FaceSample, random_face
 

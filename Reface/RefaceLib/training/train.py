@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib import weights
 from RefaceLib.common.errors import InputError
+from RefaceLib.face import weights
 from RefaceLib.head.headparser import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model
 
 if TYPE_CHECKING:
-    from RefaceLib.shapemodel import Atlas, ShapeModel
+    from RefaceLib.face.shapemodel import Atlas, ShapeModel
 
 STAGES = ("finder", "parser", "faces", "fine", "export")
 _SHARES = {"finder": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget

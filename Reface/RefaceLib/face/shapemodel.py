@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.chance import Chance
+from RefaceLib.face.seeds import Chance
 from RefaceLib.head import canonical
 from RefaceLib.volume import geometry
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.intensity import IntensityScale
+from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.volume import geometry
 
 _TISSUE = 0.25  # of white matter: brighter is tissue

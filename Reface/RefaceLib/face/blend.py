@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from RefaceLib.painter import Painting
-from RefaceLib.texture import Surroundings, add_noise, sharpened
+from RefaceLib.face.painter import Painting
+from RefaceLib.face.texture import Surroundings, add_noise, sharpened
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib import shapemodel, tone
-from RefaceLib.chance import Chance
 from RefaceLib.common.errors import CancelledError
+from RefaceLib.face import contrast, shapemodel
+from RefaceLib.face.intensity import IntensityScale
+from RefaceLib.face.seeds import Chance
+from RefaceLib.face.weights import Models
 from RefaceLib.head import canonical
 from RefaceLib.head.headparser import HeadParse, brain_frame
-from RefaceLib.intensity import IntensityScale
 from RefaceLib.networks.inference import precision
 from RefaceLib.volume import geometry
-from RefaceLib.weights import Models
 
 _FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
 _SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
@@ -109,7 +109,7 @@ def _match_skin(
     face = np.interp(y, (_FINE_FROM, _FINE_FROM + 15.0), (0, 1)).astype(np.float32)
     away = ndimage.distance_transform_edt(_halve(hidden.astype(np.float32)) == 0, sampling=2.0).astype(np.float32)
     near = view & ~hidden & (shapemodel.to_raster(away, 2.0, 1.0) < _AROUND_MM)
-    return tone.match_skin(picture, depth, visible, near, hidden & view, face)
+    return contrast.match_skin(picture, depth, visible, near, hidden & view, face)
 
 
 def _shown(
@@ -117,7 +117,7 @@ def _shown(
 ) -> np.ndarray:
     """Values (N,) of the visible tissue that is like a face's; ``head`` and ``brain`` at 2 mm, the others at 1 mm."""
     small, covered, seen = (_halve(a.astype(np.float32)) for a in (visible, hidden, view))
-    return small[tone.flesh(small, covered > 0, seen > 0.5, head, brain, 2.0)]
+    return small[contrast.flesh(small, covered > 0, seen > 0.5, head, brain, 2.0)]
 
 
 def _match_tone(
@@ -130,7 +130,7 @@ def _match_tone(
     """
     face = painted & (shape > _TONE_MM[0])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
-    more = tone.match(picture, _halve(picture)[face], shown) - picture
+    more = contrast.match(picture, _halve(picture)[face], shown) - picture
     return np.maximum(picture + ndimage.gaussian_filter(more, _TONE_SMOOTH) * deep, 0)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from RefaceLib.common.errors import WeightsError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.face.shapemodel import SPACING, Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
-from RefaceLib.shapemodel import SPACING, Atlas, Detail, ShapeModel
 
 if TYPE_CHECKING:
     from RefaceLib.networks.layers import FineGenerator, Generator, HeadParserNet
@@ -39,7 +39,7 @@ class Models:
 
 def models_folder() -> Path:
     """Where the shipped weights are: in the installed package, or beside it in the source tree and in Slicer."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]  # RefaceLib
     for folder in (here / "Resources" / "Models", here.parent / "Resources" / "Models"):
         if (folder / REGISTRY).exists():
             return folder

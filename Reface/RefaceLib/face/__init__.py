@@ -1,0 +1,1 @@
+"""The new face: its shape, its picture, its contrast and texture, and the promises about it."""
