@@ -65,7 +65,7 @@ def _surface_model(
     role: str,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> slicer.vtkMRMLModelNode:
-    from RefaceLib.render import SKIN_COLOUR, face_surface
+    from RefaceLib.skin.portrait import SKIN_COLOUR, face_surface
 
     existing = owner.GetNodeReference(role)
     if existing is not None:

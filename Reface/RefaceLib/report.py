@@ -252,7 +252,7 @@ def _panel(figure, place):
 
 
 def _draw_faces(figure, places, values: np.ndarray, affine: np.ndarray, landmarks: Landmarks | None) -> None:
-    from RefaceLib.render import face_surface, render_surface
+    from RefaceLib.skin.portrait import face_surface, render_surface
 
     panels = [_panel(figure, places[column]) for column in range(2)]
     try:

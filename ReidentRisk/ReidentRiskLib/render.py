@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib import raster
-from RefaceLib.raster import SUPERSAMPLING, Camera
+from RefaceLib.skin import raster
+from RefaceLib.skin.raster import SUPERSAMPLING, Camera
 from RefaceLib.volume.geometry import apply_affine
 from ReidentRiskLib.surface import polydata, vertices
 from ReidentRiskLib.views import AMBIENT, LIGHTS, VIEW_SETS, Rig, View

@@ -1,6 +1,6 @@
 """The skin of a head as a surface: the same for a raw, a defaced and a refaced head.
 
-The way is that of the reports' pictures (RefaceLib.render): a threshold seeded by Otsu, the largest component, holes
+The way is that of the reports' pictures (RefaceLib.skin.portrait): a threshold seeded by Otsu, the largest component, holes
 closed, a Gaussian of about 1 mm, flying edges on about 1.5 mm. A picture for a recogniser has 1.7 mm a pixel.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.render import face_surface
+from RefaceLib.skin.portrait import face_surface
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData

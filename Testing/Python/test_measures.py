@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.render import face_surface
+from RefaceLib.skin.portrait import face_surface
 from RefaceLib.volume.io import Volume
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Study"))

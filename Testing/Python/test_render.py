@@ -8,8 +8,8 @@ import pytest
 from commandline import run_python
 from phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.raster import Camera, draw
-from RefaceLib.render import face_frame, face_surface, render_face, render_surface, skin_threshold
+from RefaceLib.skin.portrait import face_frame, face_surface, render_face, render_surface, skin_threshold
+from RefaceLib.skin.raster import Camera, draw
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
 
@@ -180,7 +180,7 @@ def test_the_same_head_gives_the_same_picture(head, surface):
 
 def test_drawing_needs_no_graphics_driver():
     code = (
-        "import sys, numpy as np; from RefaceLib.render import render_face;"
+        "import sys, numpy as np; from RefaceLib.skin.portrait import render_face;"
         "g = np.indices((40,) * 3) - 19.5;"
         "p = render_face(((g**2).sum(0) < 225) * 100.0, np.diag([4.0, 4, 4, 1]), size=32);"
         "assert p.any(); assert not [m for m in sys.modules if 'Rendering' in m]"

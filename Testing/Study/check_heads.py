@@ -38,7 +38,7 @@ import table
 from RefaceLib import pipeline
 from RefaceLib.face import weights
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.render import face_surface
+from RefaceLib.skin.portrait import face_surface
 from RefaceLib.training import heads
 from RefaceLib.volume.io import Volume, read_volume
 

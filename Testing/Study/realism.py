@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.head import canonical
-from RefaceLib.render import face_surface
+from RefaceLib.skin.portrait import face_surface
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import read_volume
 

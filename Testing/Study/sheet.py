@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.render import render_surface
+from RefaceLib.skin.portrait import render_surface
 from RefaceLib.volume import geometry
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head.headparser import largest_component
-from RefaceLib.raster import Camera, draw
+from RefaceLib.skin.raster import Camera, draw
 from RefaceLib.volume import geometry
 
 if TYPE_CHECKING:

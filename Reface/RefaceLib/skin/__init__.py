@@ -1,0 +1,1 @@
+"""The surface of a head, and pictures of it."""
