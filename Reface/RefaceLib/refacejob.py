@@ -1,6 +1,6 @@
 """One press of Apply: the child processes that it takes, one after the other, and what comes back from them.
 
-The faces are made by `RefaceLib.cli`, one child a candidate. Where several candidates are wanted, a further child, of
+The faces are made by `python -m RefaceLib`, one child a candidate. Where several candidates are wanted, a further child, of
 the module that measures how alike faces are, says which one is the least like the original.
 """
 
@@ -21,7 +21,7 @@ from RefaceLib.common.errors import PromiseError, RefaceError
 from RefaceLib.common.process import ChildProcess, Outcome, Workspace
 from RefaceLib.volume.io import Volume
 
-FACES_MODULE = "RefaceLib.cli"
+FACES_MODULE = "RefaceLib"
 MAX_CANDIDATES = 8
 MAX_SEED = 999_999  # what the window offers; the command line takes any of 32 bits
 _COMPARING = 0.25  # share of the progress bar that the comparison of candidates takes

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import part, reporter
 from RefaceLib.common.files import OutputSet, made_folder
-from RefaceLib.report import write_report
 from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import RunCommand
 from ReidentRiskLib.outputs import check_targets

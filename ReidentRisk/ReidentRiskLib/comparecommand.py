@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from RefaceLib.commandline.report import file_sha256, write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
-from RefaceLib.report import file_sha256, write_report
 from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import FaceCommand
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
-from RefaceLib.report import write_report
 from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import FaceCommand
 from ReidentRiskLib.gallery import EXTENSION as GALLERY_EXTENSION

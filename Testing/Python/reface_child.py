@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from RefaceLib import cli, pipeline
+from RefaceLib import pipeline
+from RefaceLib.commandline import cli
 from RefaceLib.common.console import write_json_line
 
 HOW = os.environ.get("REFACE_CHILD", "")

@@ -16,7 +16,8 @@ import pytest
 import RefaceLib
 from commandline import FAILURES, Terminal, names, one_sentence, raising, run_python
 from phantom import LANDMARKS, brain_mask, make_phantom
-from RefaceLib import __version__, cli
+from RefaceLib import __version__
+from RefaceLib.commandline import cli
 from RefaceLib.common import console
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.pipeline import RefaceOptions
@@ -237,7 +238,9 @@ ON_THE_WAY = {
 }
 
 
-@pytest.mark.parametrize("place", ["RefaceLib.pipeline.apply_mask", "RefaceLib.report.write_picture", "step"])
+@pytest.mark.parametrize(
+    "place", ["RefaceLib.pipeline.apply_mask", "RefaceLib.commandline.report.write_picture", "step"]
+)
 @pytest.mark.parametrize("error, code, words", ON_THE_WAY.values(), ids=ON_THE_WAY)
 def test_an_error_on_the_way_leaves_no_file(folder, pipeline, monkeypatch, capsys, place, error, code, words):
     if place == "step":
@@ -256,14 +259,14 @@ def test_an_error_on_the_way_leaves_no_file(folder, pipeline, monkeypatch, capsy
 def test_an_overwritten_output_survives_an_error(folder, pipeline, monkeypatch):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) == 0
     before = {name: (folder / name).read_bytes() for name in names(folder)}
-    monkeypatch.setattr("RefaceLib.report.write_report", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr("RefaceLib.commandline.report.write_report", raising(OSError(28, "No space left on device")))
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "9", "--overwrite"]) == 2
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
 
 
 def test_a_full_disk_is_told(folder, monkeypatch, capsys):
     before = names(folder)
-    monkeypatch.setattr("RefaceLib.report.write_picture", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr("RefaceLib.commandline.report.write_picture", raising(OSError(28, "No space left on device")))
     assert cli.main(EVERYTHING) == 2
     assert "full" in capsys.readouterr().err
     assert names(folder) == before
@@ -366,7 +369,7 @@ def test_the_benchmark_tells_every_stage_and_the_limits(folder, capsys):
 
 
 def test_the_benchmark_head_has_the_size_and_the_place_it_should():
-    from RefaceLib.benchmark import benchmark_volume
+    from RefaceLib.commandline.benchmark import benchmark_volume
 
     source = make_phantom((20, 30, 25), (8.0, 6.0, 7.0), "LPS", np.float32)
     volume = benchmark_volume(Volume(source.stored, source.affine), 120)
@@ -398,7 +401,7 @@ def test_help_and_version_are_no_errors(capsys):
 
 def test_the_command_line_starts_without_the_large_packages():
     code = (
-        "import sys, RefaceLib.cli; RefaceLib.cli.build_parser();"
+        "import sys, RefaceLib.commandline.cli; RefaceLib.commandline.cli.build_parser();"
         "large = {'torch', 'vtk', 'vtkmodules', 'matplotlib', 'nibabel', 'scipy', 'numpy'} & set(sys.modules);"
         "assert not large, large"
     )
@@ -407,5 +410,5 @@ def test_the_command_line_starts_without_the_large_packages():
 
 
 def test_it_runs_as_a_module_too(tmp_path):
-    done = run_python("-m", "RefaceLib.cli", "image", str(tmp_path / "no.nii"), str(tmp_path / "out.nii"))
+    done = run_python("-m", "RefaceLib", "image", str(tmp_path / "no.nii"), str(tmp_path / "out.nii"))
     assert done.returncode == 2 and one_sentence(done.stderr, PROGRAM)

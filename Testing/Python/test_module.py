@@ -165,7 +165,7 @@ def test_several_faces_without_anything_to_compare_them_are_refused(reface, app,
 
 
 def test_the_networks_reface_a_node_in_a_child(reface, app, scene, small_head, monkeypatch):
-    monkeypatch.setattr(refacejob, "FACES_MODULE", "RefaceLib.cli")
+    monkeypatch.setattr(refacejob, "FACES_MODULE", "RefaceLib")
     node = node_of(scene, small_head)
     stages = []
     result = reface.RefaceLogic().process(

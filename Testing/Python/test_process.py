@@ -69,7 +69,7 @@ def alive(pid):
 
 
 def test_the_command_line_runs_in_a_child_and_its_error_is_one_sentence(tmp_path):
-    outcome = Run(["image", str(tmp_path / "no.nii"), "out.nii"], "RefaceLib.cli").wait()
+    outcome = Run(["image", str(tmp_path / "no.nii"), "out.nii"], "RefaceLib").wait()
     assert outcome.exit_code == 2 and not outcome.cancelled
     assert outcome.error == f"{tmp_path / 'no.nii'} does not exist: check the name."
 

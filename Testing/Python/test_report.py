@@ -11,7 +11,7 @@ import pytest
 
 import RefaceLib
 from phantom import LANDMARKS, make_phantom
-from RefaceLib.report import (
+from RefaceLib.commandline.report import (
     STAGES,
     build_applied_report,
     build_report,
@@ -177,7 +177,7 @@ def test_the_mask_is_outlined_before_and_not_after(picture):
 
 
 def test_the_subjects_right_is_on_the_left_of_the_slices():
-    from RefaceLib.report import _plane, _sample
+    from RefaceLib.commandline.report import _plane, _sample
 
     affine = np.diag([-2.0, 2, 2, 1])  # stored from right to left
     affine[:3, 3] = (39, -39, -39)

@@ -6,12 +6,11 @@ The exit code is 0 when every promise held; runner.py tells the others. An error
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from RefaceLib import __version__
-from RefaceLib.commands import PROGRAM, BenchmarkCommand, DemoCommand, ImageCommand, TrainCommand
+from RefaceLib.commandline.commands import PROGRAM, BenchmarkCommand, DemoCommand, ImageCommand, TrainCommand
 from RefaceLib.common.shell import Parser, add_device, add_running, run_command
 
 MODES = ("reface", "deface", "recover")  # as in pipeline, which --help need not load
@@ -96,7 +95,3 @@ def parse(arguments: Sequence[str]) -> Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (sys.argv when `argv` is None) and return the exit code; raises nothing."""
     return run_command(PROGRAM, parse, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -59,7 +59,7 @@ def run_benchmark(size: int, device: str, head: Path | None) -> list[str]:
 
 def summary(size: int, result: RefaceResult, totals: list[float], loading: float) -> list[str]:
     """Lines that tell the seconds of each stage and the ratios to the limits; `totals` are those of the runs."""
-    from RefaceLib.report import peak_rss_mb
+    from RefaceLib.commandline.report import peak_rss_mb
 
     limit_total, limit_generate, limit_memory = LIMITS["cpu" if result.device == "cpu" else "gpu"]
     lines = [f"{size} x {size} x {size} voxels of {SPACING:g} mm on {result.device}"]

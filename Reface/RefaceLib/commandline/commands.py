@@ -114,8 +114,8 @@ class ImageCommand:
     def _write(
         self, volume: Volume, result: RefaceResult, times: tuple[float, float], progress: Reporter
     ) -> dict[str, Any]:
+        from RefaceLib.commandline.report import build_report, write_report
         from RefaceLib.common.files import OutputSet
-        from RefaceLib.report import build_report, write_report
         from RefaceLib.volume.io import write_mask, write_volume
 
         started, read = times
@@ -148,8 +148,8 @@ class ImageCommand:
         return report
 
     def _apply(self, volume: Volume, result: RefaceResult, other: Path, output: Path, out: OutputSet) -> None:
+        from RefaceLib.commandline.report import build_applied_report, write_report
         from RefaceLib.pipeline import apply_mask
-        from RefaceLib.report import build_applied_report, write_report
         from RefaceLib.volume.io import read_volume, write_volume
 
         target = read_volume(other)
@@ -170,7 +170,7 @@ class ImageCommand:
         write_report(out.stage(_report_beside(output)), report)
 
     def _draw(self, path: Path, volume: Volume, result: RefaceResult) -> None:
-        from RefaceLib.report import write_picture
+        from RefaceLib.commandline.report import write_picture
 
         model = "" if result.mode == "deface" else f", {result.model['name']} {result.model['version']}"
         after = volume.to_values(result.stored)
@@ -232,7 +232,7 @@ class BenchmarkCommand:
     stopped = "stopped; nothing was written"
 
     def run(self) -> int:
-        from RefaceLib.benchmark import run_benchmark
+        from RefaceLib.commandline.benchmark import run_benchmark
 
         for line in run_benchmark(self.size, self.device, self.input):
             print(line)
