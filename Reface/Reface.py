@@ -16,12 +16,12 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from RefaceLib import export, faceviews, mrml, refacejob, results, sampledata, slicerui
 from RefaceLib.common.errors import CancelledError, RefaceError
 from RefaceLib.face.seeds import new_seed
-from RefaceLib.parameters import Device, Mode
+from RefaceLib.window import export, faceviews, job, mrml, results, sampledata, slicerui
+from RefaceLib.window.parameters import Device, Mode
 
-MAX_SEED, MAX_CANDIDATES = refacejob.MAX_SEED, refacejob.MAX_CANDIDATES
+MAX_SEED, MAX_CANDIDATES = job.MAX_SEED, job.MAX_CANDIDATES
 
 
 class Reface(ScriptedLoadableModule):
@@ -286,7 +286,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
     def __init__(self, parent=None):
         ScriptedLoadableModuleLogic.__init__(self, parent)
         self.isSingletonParameterNode = False
-        self.judge = refacejob.face_judge()  # compares several faces with the original; None without ReidentRisk
+        self.judge = job.face_judge()  # compares several faces with the original; None without ReidentRisk
 
     def getParameterNode(self):
         return RefaceParameterNode(super().getParameterNode())
@@ -308,7 +308,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         onDone,
         onFailed,
     ):
-        """A run that is not started yet: see RefaceLib.refacejob.RefaceJob for start(), poll() and cancel().
+        """A run that is not started yet: see RefaceLib.window.job.RefaceJob for start(), poll() and cancel().
 
         :param inputVolume: vtkMRMLScalarVolumeNode in a scene; never changed
         :param outputVolume: scalar volume node to write into, or None for a new one beside the input
@@ -321,13 +321,13 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param otherVolumes: further volumes of the session, defaced alike, each into a new volume
         :param maskSegmentation: segmentation node for the mask, or None for a new one
         :param onProgress: called with a fraction 0..1 and the name of the stage
-        :param onDone: called with a RefaceLib.results.RefaceResultNodes once everything is in the scene
+        :param onDone: called with a RefaceLib.window.results.RefaceResultNodes once everything is in the scene
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
-        return refacejob.RefaceJob(
+        return job.RefaceJob(
             results.make_request(nodes, candidates=candidates, **options),
             on_progress=onProgress,
             on_done=lambda answer: onDone(results.show_answer(nodes, answer)),
@@ -342,7 +342,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param progress: called with a fraction 0..1 and the name of the stage
         :param cancelled: called now and then; the run stops with CancelledError once it returns True
         :param options: those of createJob()
-        :return: RefaceLib.results.RefaceResultNodes
+        :return: RefaceLib.window.results.RefaceResultNodes
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         ends = []

@@ -17,10 +17,10 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from RefaceLib import slicerui
 from RefaceLib.common.errors import CancelledError, RefaceError
-from RefaceLib.mrml import active_volume
-from RefaceLib.parameters import Device
+from RefaceLib.window import slicerui
+from RefaceLib.window.mrml import active_volume
+from RefaceLib.window.parameters import Device
 from ReidentRiskLib import consent, faceviews, job, models, results
 from ReidentRiskLib.parameters import Model, Views
 from ReidentRiskLib.run import Run
@@ -391,7 +391,7 @@ class ReidentRiskTest(ScriptedLoadableModuleTest):
         import numpy as np
 
         from Reface import RefaceLogic
-        from RefaceLib import sampledata
+        from RefaceLib.window import sampledata
 
         self.delayDisplay("Loading the sample head, and giving it another face")
         volume = sampledata.download()[0]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.exchange import write_exchange
-from RefaceLib.mrml import check_input, volume_from_node
+from RefaceLib.window.handover import write_exchange
+from RefaceLib.window.mrml import check_input, volume_from_node
 from ReidentRiskLib.facefile import EXTENSION, FaceRecord, load_faces
 
 if TYPE_CHECKING:

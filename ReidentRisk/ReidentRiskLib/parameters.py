@@ -1,13 +1,13 @@
 """The choices of the window; the application saves them in a scene by the names of their members.
 
-Device is that of RefaceLib.parameters.
+Device is that of RefaceLib.window.parameters.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-from RefaceLib.slicerui import translator
+from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.views import VIEW_SETS
 
 _ = translator(__name__)

@@ -14,7 +14,7 @@ from typing import Any
 
 import slicer
 
-from RefaceLib.slicerui import translator
+from RefaceLib.window.slicerui import translator
 from ReidentRiskLib import mrml, risk
 from ReidentRiskLib.facefile import FaceRecord
 from ReidentRiskLib.job import Outcome

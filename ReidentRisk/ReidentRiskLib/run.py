@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.process import ChildProcess, Outcome, Workspace
-from RefaceLib.slicerui import translator
+from RefaceLib.window.slicerui import translator
 from ReidentRiskLib import job
 
 _ = translator(__name__)

@@ -11,7 +11,7 @@ from phantom import make_phantom
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from reface_window import application, reface_module  # noqa: E402  (needs slicer)
-from RefaceLib import refacejob  # noqa: E402
+from RefaceLib.window import job  # noqa: E402
 from windows import let_children_run, opened, scene_fixture, temporary_fixture  # noqa: E402
 
 __all__ = [
@@ -35,8 +35,8 @@ def reface_fixture():
 @pytest.fixture(name="app")
 def app_fixture(reface, scene, monkeypatch):
     """The application; children are reface_child, and compare faces by the number in REFACE_JUDGE."""
-    monkeypatch.setattr(refacejob, "FACES_MODULE", "reface_child")
-    monkeypatch.setattr(refacejob, "face_judge", fake_judge)
+    monkeypatch.setattr(job, "FACES_MODULE", "reface_child")
+    monkeypatch.setattr(job, "face_judge", fake_judge)
     let_children_run(monkeypatch)
     with application(scene, reface) as made:
         yield made
@@ -47,9 +47,7 @@ def fake_judge():
         assert reference.is_file() and all(face.is_file() for face in faces)
         return ["judge", str(folder)]
 
-    return refacejob.Judge(
-        "reface_child", Path("requirements.txt"), arguments, "judged.json", lambda report: report["least"]
-    )
+    return job.Judge("reface_child", Path("requirements.txt"), arguments, "judged.json", lambda report: report["least"])
 
 
 def node_of(scene, volume, name="Head"):

@@ -14,7 +14,7 @@ from RefaceLib.volume.io import read_volume
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
-from RefaceLib import export, faceviews, mrml, sampledata  # noqa: E402  (needs slicer)
+from RefaceLib.window import export, faceviews, mrml, sampledata  # noqa: E402  (needs slicer)
 
 REPORT = {
     "reface_version": "1", "mode": "reface", "seed": 3, "ears": True, "model": {"name": "m", "version": "1"},

@@ -24,8 +24,8 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 from reface_fixtures import *  # noqa: E402, F403
 from reface_fixtures import SIZE, node_of, voxels  # noqa: E402
 from reface_window import REFACE_PY  # noqa: E402  (needs slicer)
-from RefaceLib import mrml, refacejob, results  # noqa: E402
-from RefaceLib.parameters import Device, Mode  # noqa: E402
+from RefaceLib.window import job, mrml, results  # noqa: E402
+from RefaceLib.window.parameters import Device, Mode  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
 from windows import wait  # noqa: E402
 
@@ -159,13 +159,13 @@ def test_of_several_faces_the_least_similar_is_kept(reface, app, head, monkeypat
 
 
 def test_several_faces_without_anything_to_compare_them_are_refused(reface, app, head, monkeypatch):
-    monkeypatch.setattr(refacejob, "face_judge", lambda: None)
+    monkeypatch.setattr(job, "face_judge", lambda: None)
     with pytest.raises(RefaceError, match="ReidentRisk is not there"):
         reface.RefaceLogic().process(head, candidates=2)
 
 
 def test_the_networks_reface_a_node_in_a_child(reface, app, scene, small_head, monkeypatch):
-    monkeypatch.setattr(refacejob, "FACES_MODULE", "RefaceLib")
+    monkeypatch.setattr(job, "FACES_MODULE", "RefaceLib")
     node = node_of(scene, small_head)
     stages = []
     result = reface.RefaceLogic().process(

@@ -1,4 +1,4 @@
-"""RefaceLib.mrml on real MRML nodes, without the application."""
+"""RefaceLib.window.mrml on real MRML nodes, without the application."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
-from RefaceLib import mrml  # noqa: E402  (needs slicer)
+from RefaceLib.window import mrml  # noqa: E402  (needs slicer)
 from scenes import saved_and_read  # noqa: E402
 
 SHAPE = (7, 6, 5)
@@ -422,6 +422,6 @@ def test_the_active_volume_of_the_application_is_found(scene):
 
 
 def test_importing_the_bridge_imports_neither_torch_nor_nibabel():
-    code = "import sys, RefaceLib.mrml; print(sorted({'torch', 'nibabel', 'scipy'} & set(sys.modules)))"
+    code = "import sys, RefaceLib.window.mrml; print(sorted({'torch', 'nibabel', 'scipy'} & set(sys.modules)))"
     run = run_python("-c", code)
     assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr

@@ -15,7 +15,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from RefaceLib.common.errors import InputError, RefaceError  # noqa: E402
-from RefaceLib.parameters import Device  # noqa: E402
+from RefaceLib.window.parameters import Device  # noqa: E402
 from reident_fixtures import *  # noqa: E402, F403
 from reident_fixtures import choose  # noqa: E402
 from reident_nodes import node_of, volume_node  # noqa: E402

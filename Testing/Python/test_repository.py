@@ -136,7 +136,7 @@ def test_every_command_leads_to_a_function(command: str) -> None:
 
 def test_reface_does_not_depend_on_reidentrisk() -> None:
     files = (REPOSITORY / "Reface").rglob("*.py")
-    # Its command line may be started where it is installed (RefaceLib.refacejob), but nothing of it is imported.
+    # Its command line may be started where it is installed (RefaceLib.window.job), but nothing of it is imported.
     imported = re.compile(r"^\s*(?:from|import)\s+ReidentRisk", re.MULTILINE)
     assert [path.name for path in files if imported.search(path.read_text(encoding="utf-8"))] == []
 

@@ -12,7 +12,7 @@ import pytest
 from RefaceLib.common.errors import RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
-from RefaceLib import slicerui  # noqa: E402  (its functions need slicer)
+from RefaceLib.window import slicerui  # noqa: E402  (its functions need slicer)
 from slicer_stubs import application_modules  # noqa: E402
 from uifiles import FakeWidget, Widget  # noqa: E402
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from RefaceLib.slicerui import translator
+from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 

@@ -213,7 +213,7 @@ def patient_tags_warning(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -
 
 
 def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
-    """Write the report of RefaceLib.commandline.report.build_report into attributes `Reface.*`, and its JSON in `Reface.Report`.
+    """Write the report of a run (`build_report`) into attributes `Reface.*`, and its JSON in `Reface.Report`.
 
     A saved scene keeps the attributes; an image file written from the node does not.
     """

@@ -11,8 +11,8 @@ from typing import Any
 
 import slicer
 
-from RefaceLib import mrml
 from RefaceLib.common.errors import InputError, OutputError
+from RefaceLib.window import mrml
 
 FILE_FILTERS = ("NIfTI (*.nii.gz)", "NRRD (*.nrrd)")
 DEIDENTIFIED = "ANONYMOUS"

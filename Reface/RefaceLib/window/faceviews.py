@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import slicer
 
-from RefaceLib import mrml
+from RefaceLib.window import mrml
 
 LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView  # two 3D views above three slice views
 ROLES = ("Reface.SurfaceBefore", "Reface.SurfaceAfter")  # from the result volume to its surfaces

@@ -13,11 +13,11 @@ import numpy as np
 import slicer
 import vtk
 
-from RefaceLib import faceviews, mrml
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
-from RefaceLib.refacejob import RefaceAnswer, RefaceRequest
-from RefaceLib.slicerui import translator
 from RefaceLib.volume.io import Volume
+from RefaceLib.window import faceviews, mrml
+from RefaceLib.window.job import RefaceAnswer, RefaceRequest
+from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from RefaceLib import slicerui
 from RefaceLib.common import demo
+from RefaceLib.window import slicerui
 
 NAME = "RefaceHead"
 CATEGORY = "Reface"

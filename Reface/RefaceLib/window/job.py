@@ -1,7 +1,7 @@
 """One press of Apply: the child processes that it takes, one after the other, and what comes back from them.
 
-The faces are made by `python -m RefaceLib`, one child a candidate. Where several candidates are wanted, a further child, of
-the module that measures how alike faces are, says which one is the least like the original.
+The faces are made by `python -m RefaceLib`, one child a candidate. Where several candidates are wanted, a further
+child, of the module that measures how alike faces are, says which one is the least like the original.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from RefaceLib import exchange
 from RefaceLib.common.errors import PromiseError, RefaceError
 from RefaceLib.common.process import ChildProcess, Outcome, Workspace
 from RefaceLib.volume.io import Volume
+from RefaceLib.window import handover
 
 FACES_MODULE = "RefaceLib"
 MAX_CANDIDATES = 8
@@ -124,9 +124,9 @@ class RefaceJob:
         """Write the volumes for the child and start it; RefaceError when that is not possible."""
         self._workspace = Workspace()
         try:
-            exchange.write_exchange(self._path("input"), self._request.volume[1])
+            handover.write_exchange(self._path("input"), self._request.volume[1])
             for index, (_name, volume) in enumerate(self._request.others):
-                exchange.write_exchange(self._path(f"other{index}"), volume)
+                handover.write_exchange(self._path(f"other{index}"), volume)
             self._start_face()
         except BaseException:
             self._clean()
@@ -251,22 +251,22 @@ class RefaceJob:
 
     def _read(self, kept: int) -> RefaceAnswer:
         name, volume = self._request.volume
-        stored = exchange.read_result(self._path(f"face{kept}"), volume)
-        mask, brain = (exchange.read_mask(self._path(stem), volume) for stem in ("mask", "brain"))
-        counts = exchange.count_changes(volume.stored, stored, mask, brain)
+        stored = handover.read_result(self._path(f"face{kept}"), volume)
+        mask, brain = (handover.read_mask(self._path(stem), volume) for stem in ("mask", "brain"))
+        counts = handover.count_changes(volume.stored, stored, mask, brain)
         report = json.loads(self._path(f"face{kept}", ".json").read_text(encoding="utf-8"))
         if any(report[key] != count for key, count in counts.items()):
             raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
         others = tuple(self._read_other(index) for index in range(len(self._request.others)))
-        report = exchange.node_report(report, {"input": name})
+        report = handover.node_report(report, {"input": name})
         if len(self._request.seeds) > 1:
             report["candidates"] = {"seeds": self._request.seeds, "kept": "the least like the original"}
         return RefaceAnswer(stored, mask, others, report)
 
     def _read_other(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
         name, volume = self._request.others[index]
-        stored = exchange.read_result(self._path(f"applied{index}"), volume)
+        stored = handover.read_result(self._path(f"applied{index}"), volume)
         report = json.loads(self._path(f"applied{index}", ".json").read_text(encoding="utf-8"))
-        if report["voxels_changed"] != int((exchange.bits(stored) != exchange.bits(volume.stored)).sum()):
+        if report["voxels_changed"] != int((handover.bits(stored) != handover.bits(volume.stored)).sum()):
             raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
-        return stored, exchange.node_report(report, {"input": name, "mask_from": self._request.volume[0]})
+        return stored, handover.node_report(report, {"input": name, "mask_from": self._request.volume[0]})
