@@ -21,7 +21,8 @@ from RefaceLib.common.errors import CancelledError, RefaceError
 from RefaceLib.window import slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
-from ReidentRiskLib import consent, faceviews, job, models, results
+from ReidentRiskLib import consent, faceviews, job, results
+from ReidentRiskLib.attack import models
 from ReidentRiskLib.parameters import Model, Views
 from ReidentRiskLib.run import Run
 

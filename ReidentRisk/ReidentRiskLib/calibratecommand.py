@@ -35,8 +35,8 @@ class CalibrateCommand(RunCommand):
         return self.out / risk.CALIBRATION_FILE
 
     def run(self) -> int:
+        from ReidentRiskLib.attack.models import default_model
         from ReidentRiskLib.calibration import EMBEDDINGS, CalibrateOptions, calibrate
-        from ReidentRiskLib.models import default_model
 
         options = CalibrateOptions(
             models=self.model or (default_model(self.accept_licence),),

@@ -29,13 +29,13 @@ from RefaceLib.face.weights import read_registry
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib import risk
+from ReidentRiskLib.attack.views import LIGHTS, view_set
 from ReidentRiskLib.compare import Tools, load_tools
 from ReidentRiskLib.gallery import EXTENSION, load_gallery, save_gallery
 from ReidentRiskLib.identify import compare_views, identify, rate_record, record
-from ReidentRiskLib.views import LIGHTS, view_set
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
 SCANS = 2  # simulated further scans of every head
 FEWEST_HEADS = 15  # 105 pairs of strangers: with fewer, "1 in 100" cannot be told
@@ -157,7 +157,7 @@ class _Job:
 
 def _drawing(views: str) -> str:
     """A hash of what finds, draws and lights the faces."""
-    from ReidentRiskLib.render import renderer_name
+    from ReidentRiskLib.attack.render import renderer_name
 
     parsers = {name: entry["sha256"] for name, entry in read_registry()["models"].items() if name in PARSERS}
     return hashlib.sha256(repr((view_set(views), LIGHTS, renderer_name(), parsers)).encode()).hexdigest()[:16]
@@ -172,7 +172,7 @@ def _stem(path: Path) -> str:
 @cache
 def _tools(models: tuple[str, ...], device: str, accept_licence: bool) -> tuple[Tools, ...]:
     """The tools of every model, loaded once in each process; they share parser and detector."""
-    from ReidentRiskLib.embedder import load_embedder
+    from ReidentRiskLib.attack.embedder import load_embedder
 
     first = load_tools(models[0], device, accept_licence=accept_licence)
     others = (load_embedder(model, device, accept_licence) for model in models[1:])
@@ -184,7 +184,7 @@ def embed_scan(job: _Job) -> str | None:
 
     Returns None, or a sentence when no head was found in it.
     """
-    from ReidentRiskLib.heads import embed_head, read_head
+    from ReidentRiskLib.attack.heads import embed_head, read_head
 
     options = job.options
     every = _tools(options.models, options.device, options.accept_licence)
@@ -374,7 +374,7 @@ def calibrate(
 
     Raises InputError where there are not enough heads, and as load_tools does.
     """
-    from ReidentRiskLib.render import renderer_name
+    from ReidentRiskLib.attack.render import renderer_name
 
     progress = progress or (lambda fraction, stage: None)
     files = head_files(heads, options.pattern)

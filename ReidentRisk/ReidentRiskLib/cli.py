@@ -12,12 +12,12 @@ from pathlib import Path
 
 from RefaceLib import __version__
 from RefaceLib.common.shell import Parser, add_progress, add_running, run_command
+from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.calibratecommand import CalibrateCommand
 from ReidentRiskLib.commandbase import PROGRAM
 from ReidentRiskLib.comparecommand import CompareCommand
 from ReidentRiskLib.identifycommand import IdentifyCommand
 from ReidentRiskLib.modelscommand import ModelsCommand
-from ReidentRiskLib.views import VIEW_SETS
 
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
 

@@ -66,7 +66,7 @@ class FaceCommand(RunCommand):
         return self.json or self.out / f"{self.name}.json"
 
     def check_options(self) -> None:
-        from ReidentRiskLib.views import view_set
+        from ReidentRiskLib.attack.views import view_set
 
         view_set(self.views)
         if self.calibration:

@@ -20,9 +20,9 @@ from ReidentRiskLib.risk import ATTACKERS, PHOTO, Assessment, Calibration
 
 if TYPE_CHECKING:
     from RefaceLib.face.weights import Models
-    from ReidentRiskLib.detector import Detector
-    from ReidentRiskLib.embedder import Embedder
-    from ReidentRiskLib.heads import Head, HeadEmbedding
+    from ReidentRiskLib.attack.detector import Detector
+    from ReidentRiskLib.attack.embedder import Embedder
+    from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 
 Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]
@@ -57,9 +57,9 @@ def load_tools(
     `model`: a name of the registry or an ONNX file; None takes the best whose licence is accepted.
     """
     from RefaceLib.pipeline import load_models
-    from ReidentRiskLib.detector import load_detector
-    from ReidentRiskLib.embedder import load_embedder
-    from ReidentRiskLib.models import default_model
+    from ReidentRiskLib.attack.detector import load_detector
+    from ReidentRiskLib.attack.embedder import load_embedder
+    from ReidentRiskLib.attack.models import default_model
 
     progress = progress or (lambda fraction, stage: None)
     name = model or default_model(accept_licence)
@@ -110,7 +110,7 @@ def find_head(
     `original` is the head before its face was changed: its landmarks are used where this one is in the same grid and
     place. `points` (5, 3; RAS mm, landmarks.FIVE) are the user's. Raises HeadNotFoundError, InputError.
     """
-    from ReidentRiskLib.heads import read_head
+    from ReidentRiskLib.attack.heads import read_head
 
     volume = source if isinstance(source, Volume) else read_volume(source)
     grid, notes = (volume.stored.shape, volume.affine), list(volume.warnings)
@@ -151,10 +151,10 @@ def look_at(
     Raises HeadNotFoundError, InputError, CancelledError.
     """
     if is_photo(source):
-        from ReidentRiskLib.photo import embed_photo
+        from ReidentRiskLib.attack.photo import embed_photo
 
         return Face(name, embed_photo(source, tools.embedder, tools.detector, name=name, keep_pictures=keep_pictures))
-    from ReidentRiskLib.heads import embed_head
+    from ReidentRiskLib.attack.heads import embed_head
 
     found = find_head(name, source, tools, original=original, points=points)
     _stop_if(cancelled)
@@ -186,8 +186,8 @@ def same_grid(grid: tuple[tuple[int, ...], np.ndarray], other: tuple[tuple[int, 
 
 def not_found(name: str, tools: Tools, views: str, note: str) -> Face:
     """What stands for a volume in which no head was found, so that it stays in the denominator."""
-    from ReidentRiskLib.heads import HeadEmbedding
-    from ReidentRiskLib.views import view_set
+    from ReidentRiskLib.attack.heads import HeadEmbedding
+    from ReidentRiskLib.attack.views import view_set
 
     rows = np.full((len(view_set(views)), tools.embedder.size), np.nan, np.float32)
     return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, (note,))
@@ -320,7 +320,7 @@ def warnings_of(
 
 def about(tools: Tools) -> dict[str, Any]:
     """What made the numbers: networks and renderer."""
-    from ReidentRiskLib.render import renderer_name
+    from ReidentRiskLib.attack.render import renderer_name
 
     return {
         "reident_risk_version": RefaceLib.__version__,
@@ -337,7 +337,7 @@ def about(tools: Tools) -> dict[str, Any]:
 
 def build_report(comparison: Comparison) -> dict[str, Any]:
     """A comparison ready for JSON."""
-    from ReidentRiskLib.views import view_set
+    from ReidentRiskLib.attack.views import view_set
 
     reference = comparison.reference
     return {
@@ -363,7 +363,7 @@ def build_report(comparison: Comparison) -> dict[str, Any]:
 
 def _points(face: Face) -> dict[str, list[float]] | None:
     """The five points of a head, RAS mm by name."""
-    from ReidentRiskLib.landmarks import FIVE
+    from ReidentRiskLib.attack.landmarks import FIVE
 
     if face.found is None:
         return None

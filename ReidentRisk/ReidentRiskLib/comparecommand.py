@@ -63,8 +63,8 @@ class CompareCommand(FaceCommand):
             raise InputError("A probe is given twice: give every probe once.")
 
     def _compare(self, progress: Reporter) -> Comparison:
+        from ReidentRiskLib.attack.landmarks import FIVE
         from ReidentRiskLib.compare import compare
-        from ReidentRiskLib.landmarks import FIVE
         from ReidentRiskLib.pointlist import read_points
 
         points = read_points(self.landmarks, FIVE) if self.landmarks else None
@@ -150,7 +150,7 @@ def _figure_columns(comparison: Comparison, titles: Sequence[str]) -> list[Any]:
 
 
 def _view_names(views: str) -> list[str]:
-    from ReidentRiskLib.views import view_set
+    from ReidentRiskLib.attack.views import view_set
 
     return [view.name for view in view_set(views)]
 

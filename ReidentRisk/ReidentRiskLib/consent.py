@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ReidentRiskLib import models
+from ReidentRiskLib.attack import models
 
 _KEY = "ReidentRisk/AcceptedLicences"  # names of models, separated by commas
 

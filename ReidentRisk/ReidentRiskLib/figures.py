@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.identify import Identification
 
 MOST_HEADS = 12  # in one picture; more would be too small to see

@@ -20,7 +20,7 @@ from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_writable
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
 EXTENSION = ".npz"
 FORMAT = 1
@@ -112,7 +112,7 @@ def load_gallery(
 
 
 def _gallery(content: Mapping[str, np.ndarray]) -> Gallery:
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
     if int(content["format"]) != FORMAT:
         raise ValueError("format")

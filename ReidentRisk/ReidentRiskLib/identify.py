@@ -17,7 +17,7 @@ from ReidentRiskLib import risk
 from ReidentRiskLib.risk import number
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
 FALSE_ACCEPT_RATES = (0.1, 0.01, 0.001, 0.0001)
 FALSE_ACCEPTS_NEEDED = 10  # a rate is only given where that many pairs of strangers would be accepted

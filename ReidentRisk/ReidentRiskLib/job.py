@@ -130,7 +130,7 @@ class Job:
         """The user's points, where they are seen in the reference, as the child reads them."""
         if self.request.landmarks is None:
             return None
-        from ReidentRiskLib.landmarks import FIVE
+        from ReidentRiskLib.attack.landmarks import FIVE
         from ReidentRiskLib.mrml import points_from_node
 
         points = points_from_node(self.request.landmarks, FIVE, self.request.reference)

@@ -12,16 +12,16 @@ import numpy as np
 from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
 from ReidentRiskLib import risk
+from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.compare import about, find_head, look_at, not_found, warnings_of
 from ReidentRiskLib.identify import Identification, identify, record
-from ReidentRiskLib.landmarks import FIVE
 from ReidentRiskLib.pointlist import read_points
 from ReidentRiskLib.risk import Calibration
 
 if TYPE_CHECKING:
+    from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.compare import Face, Found, Tools
     from ReidentRiskLib.headlist import Entry
-    from ReidentRiskLib.heads import HeadEmbedding
 
 Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]

@@ -21,7 +21,7 @@ class ModelsCommand:
     stopped = STOPPED
 
     def run(self) -> int:
-        from ReidentRiskLib import models
+        from ReidentRiskLib.attack import models
 
         for name in (*self.fetch, *self.remove):
             models.find_model(name)
@@ -37,7 +37,7 @@ class ModelsCommand:
         return 0
 
     def _list(self) -> None:
-        from ReidentRiskLib import models
+        from ReidentRiskLib.attack import models
 
         for status in models.status():
             model = status.model

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib.views import VIEW_SETS
+from ReidentRiskLib.attack.views import VIEW_SETS
 
 _ = translator(__name__)
 

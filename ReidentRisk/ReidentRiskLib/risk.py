@@ -18,7 +18,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
 ATTACKERS = ("forced", "gated")  # aligned by the points of the original; only where a detector finds a face
 ATTACKER_NAMES = {"forced": "forced alignment", "gated": "detector-gated"}

@@ -14,11 +14,11 @@ import pytest
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError
 from RefaceLib.volume.io import Volume
 from ReidentRiskLib import risk
+from ReidentRiskLib.attack.heads import Head, HeadEmbedding
+from ReidentRiskLib.attack.landmarks import Pose
+from ReidentRiskLib.attack.models import MODELS, Model
+from ReidentRiskLib.attack.views import view_set
 from ReidentRiskLib.compare import Tools
-from ReidentRiskLib.heads import Head, HeadEmbedding
-from ReidentRiskLib.landmarks import Pose
-from ReidentRiskLib.models import MODELS, Model
-from ReidentRiskLib.views import view_set
 
 SIZE = 16  # numbers in an embedding
 VIEWS = 6
@@ -139,10 +139,10 @@ class Fakes:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Fakes:
         for name in ("read_head", "embed_head"):
-            monkeypatch.setattr(f"ReidentRiskLib.heads.{name}", getattr(self, name))
-        monkeypatch.setattr("ReidentRiskLib.photo.embed_photo", self.embed_photo)
+            monkeypatch.setattr(f"ReidentRiskLib.attack.heads.{name}", getattr(self, name))
+        monkeypatch.setattr("ReidentRiskLib.attack.photo.embed_photo", self.embed_photo)
         monkeypatch.setattr("ReidentRiskLib.compare.load_tools", self.load_tools)
-        monkeypatch.setattr("ReidentRiskLib.render.renderer_name", lambda: "fake")
+        monkeypatch.setattr("ReidentRiskLib.attack.render.renderer_name", lambda: "fake")
         return self
 
 

@@ -13,8 +13,8 @@ from RefaceLib.head import canonical
 from RefaceLib.skin.portrait import face_surface
 from RefaceLib.volume.geometry import fit_similarity
 from RefaceLib.volume.io import read_volume
-from ReidentRiskLib.render import project, render_views
-from ReidentRiskLib.views import View
+from ReidentRiskLib.attack.render import project, render_views
+from ReidentRiskLib.attack.views import View
 
 MARKED = ("left_eye", "right_eye", "nose_tip", "chin")
 VIEWS = (View("front", 0, 0, "key_left"), View("yaw15", 15, 0, "key_left"), View("yaw-15", -15, 0, "key_left"))

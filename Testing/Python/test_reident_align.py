@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.align import SIZE, TEMPLATE, crop, similarity, template, warp
+from ReidentRiskLib.attack.align import SIZE, TEMPLATE, crop, similarity, template, warp
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]], np.uint8)
 

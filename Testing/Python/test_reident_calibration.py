@@ -17,9 +17,9 @@ from RefaceLib.volume.io import write_volume
 from reident_faces import Fakes, head, volume
 from ReidentRiskLib import calibration as module
 from ReidentRiskLib import cli, risk
+from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.calibration import CalibrateOptions, calibrate, scan_again
 from ReidentRiskLib.gallery import load_gallery
-from ReidentRiskLib.views import VIEW_SETS
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -244,7 +244,7 @@ def test_what_was_drawn_in_another_light_or_by_another_renderer_is_made_again(fa
     calibrate(heads, tmp_path / "out", OPTIONS)
     for target, value in (
         ("ReidentRiskLib.calibration.LIGHTS", {"torch": ()}),
-        ("ReidentRiskLib.render.renderer_name", lambda: "another"),
+        ("ReidentRiskLib.attack.render.renderer_name", lambda: "another"),
     ):
         fakes.embedded.clear()
         monkeypatch.setattr(target, value)

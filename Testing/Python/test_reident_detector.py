@@ -7,7 +7,7 @@ import pytest
 
 from RefaceLib.common.errors import InputError
 from reident_pictures import demo_face
-from ReidentRiskLib.detector import Detector, decode, letterbox, load_detector, non_maximum_suppression
+from ReidentRiskLib.attack.detector import Detector, decode, letterbox, load_detector, non_maximum_suppression
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 
 from RefaceLib.common.errors import InputError, RefaceError
 from reident_pictures import demo_face, other_face
-from ReidentRiskLib.align import SIZE, crop
-from ReidentRiskLib.embedder import BATCH, Embedder, load_embedder
-from ReidentRiskLib.models import is_accepted
+from ReidentRiskLib.attack.align import SIZE, crop
+from ReidentRiskLib.attack.embedder import BATCH, Embedder, load_embedder
+from ReidentRiskLib.attack.models import is_accepted
 
 SWAPPED = [1, 0, 2, 4, 3]
 # Those that need no consent, and ArcFace where its licence was accepted on this computer.
@@ -163,7 +163,7 @@ def test_swapped_sides_are_another_face(network):
 
 
 def test_another_head_is_another_face(network, shared_data):
-    from ReidentRiskLib.detector import load_detector
+    from ReidentRiskLib.attack.detector import load_detector
 
     pictures, _ = demo_face()
     strangers = sorted((shared_data / "ixi-t1-2mm").glob("*_T1w.nii.gz"))[:3]

@@ -10,9 +10,9 @@ import pytest
 from RefaceLib.common.errors import InputError
 from reident_commands import report
 from ReidentRiskLib import cli, facefile
+from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.facefile import FaceRecord, load_faces, save_faces
 from ReidentRiskLib.identify import corners
-from ReidentRiskLib.landmarks import FIVE
 
 SKIN = np.eye(3), np.eye(3), np.array([[0, 1, 2]])
 
@@ -20,7 +20,7 @@ SKIN = np.eye(3), np.eye(3), np.array([[0, 1, 2]])
 @pytest.fixture
 def skins(monkeypatch):
     """A skin of one triangle for the heads of the stand-ins."""
-    monkeypatch.setattr("ReidentRiskLib.surface.vertices", lambda surface: SKIN)
+    monkeypatch.setattr("ReidentRiskLib.attack.surface.vertices", lambda surface: SKIN)
 
 
 def record(name: str) -> FaceRecord:

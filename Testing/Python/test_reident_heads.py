@@ -10,13 +10,13 @@ import pytest
 from realhead import EYES, NOSE_TIP, behind_a_plane, in_a_box, reoriented, tilted, without
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.volume.io import Volume
-from ReidentRiskLib import align, landmarks
-from ReidentRiskLib.embedder import load_embedder
-from ReidentRiskLib.heads import Head, embed_head, read_head
-from ReidentRiskLib.landmarks import check_points
-from ReidentRiskLib.models import cached, is_accepted
-from ReidentRiskLib.render import project, render_views
-from ReidentRiskLib.views import View, view_set
+from ReidentRiskLib.attack import align, landmarks
+from ReidentRiskLib.attack.embedder import load_embedder
+from ReidentRiskLib.attack.heads import Head, embed_head, read_head
+from ReidentRiskLib.attack.landmarks import check_points
+from ReidentRiskLib.attack.models import cached, is_accepted
+from ReidentRiskLib.attack.render import project, render_views
+from ReidentRiskLib.attack.views import View, view_set
 
 VIEWS = [View("front", 0, 0, "front"), View("left", 30, 10, "key_left"), View("right", -30, -10, "key_right")]
 

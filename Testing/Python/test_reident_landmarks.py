@@ -11,11 +11,11 @@ from phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import InputError
 from RefaceLib.head import canonical
 from RefaceLib.volume.geometry import apply_affine
-from ReidentRiskLib import align, landmarks
-from ReidentRiskLib.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points
-from ReidentRiskLib.render import project
-from ReidentRiskLib.surface import head_surface, vertices
-from ReidentRiskLib.views import View
+from ReidentRiskLib.attack import align, landmarks
+from ReidentRiskLib.attack.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points
+from ReidentRiskLib.attack.render import project
+from ReidentRiskLib.attack.surface import head_surface, vertices
+from ReidentRiskLib.attack.views import View
 
 FRONT = View("front", 0, 0, "front")
 MIRRORED = [1, 0, 2, 4, 3]

@@ -11,7 +11,7 @@ import pytest
 from fakepip import NO_WHEEL, Pip, files_in
 from RefaceLib.common.errors import CancelledError, InputError, OutputError, RefaceError, WeightsError
 from RefaceLib.common.wheelfile import default_cache
-from ReidentRiskLib import models
+from ReidentRiskLib.attack import models
 
 DATA = b"a network"
 REGISTRY = dict(models.MODELS)

@@ -10,10 +10,10 @@ from PIL import Image
 
 from RefaceLib.common.errors import InputError
 from reident_pictures import demo_face
-from ReidentRiskLib.align import crop
-from ReidentRiskLib.detector import Detector, load_detector
-from ReidentRiskLib.embedder import Embedder, load_embedder
-from ReidentRiskLib.photo import embed_photo, find_face, read_photo
+from ReidentRiskLib.attack.align import crop
+from ReidentRiskLib.attack.detector import Detector, load_detector
+from ReidentRiskLib.attack.embedder import Embedder, load_embedder
+from ReidentRiskLib.attack.photo import embed_photo, find_face, read_photo
 from ReidentRiskLib.risk import PHOTO
 
 

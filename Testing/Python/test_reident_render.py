@@ -11,10 +11,10 @@ import pytest
 from commandline import run_python
 from phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import CancelledError
-from ReidentRiskLib import render
-from ReidentRiskLib.render import camera, project, render_views, renderer_name
-from ReidentRiskLib.surface import head_surface, polydata
-from ReidentRiskLib.views import View, view_set
+from ReidentRiskLib.attack import render
+from ReidentRiskLib.attack.render import camera, project, render_views, renderer_name
+from ReidentRiskLib.attack.surface import head_surface, polydata
+from ReidentRiskLib.attack.views import View, view_set
 
 FRONT = View("front", 0, 0, "front")
 RENDERERS = sorted({renderer_name(), "numpy"})  # numpy alone where there is no OpenGL
@@ -96,7 +96,7 @@ def test_the_subjects_right_is_left_of_the_picture_and_the_views_turn_as_they_sa
 
 def test_the_camera_goes_with_the_head(surface):
     from RefaceLib.volume.geometry import apply_affine
-    from ReidentRiskLib.surface import vertices
+    from ReidentRiskLib.attack.surface import vertices
 
     points, normals, triangles = vertices(surface)
     frame = posed()
@@ -216,7 +216,7 @@ def test_the_probe_sees_what_is_drawn(renderer):
 
 def test_importing_needs_no_vtk_and_numpy_needs_no_driver():
     code = (
-        "import sys, numpy as np; from ReidentRiskLib import render, views;"
+        "import sys, numpy as np; from ReidentRiskLib.attack import render, views;"
         "assert not [m for m in sys.modules if m.startswith('vtk')];"
         "assert render.probe('numpy'); assert not [m for m in sys.modules if 'Rendering' in m]"
     )

@@ -7,7 +7,7 @@ import pytest
 
 from phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from ReidentRiskLib.surface import head_surface, polydata, vertices
+from ReidentRiskLib.attack.surface import head_surface, polydata, vertices
 
 SHAPE, SPACING = (60, 75, 80), (3.2, 3.2, 3.2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.views import LIGHTS, VIEW_SETS, view_set
+from ReidentRiskLib.attack.views import LIGHTS, VIEW_SETS, view_set
 
 
 @pytest.mark.parametrize("name, count", [("frontal", 1), ("standard", 45), ("full", 81)])

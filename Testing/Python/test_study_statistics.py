@@ -18,7 +18,7 @@ import summary
 from faces import Face
 
 from reident_faces import directions
-from ReidentRiskLib.heads import HeadEmbedding
+from ReidentRiskLib.attack.heads import HeadEmbedding
 
 SEED = 11
 

@@ -20,9 +20,9 @@ from RefaceLib.skin.portrait import face_surface
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib import compare
-from ReidentRiskLib.heads import Head, HeadEmbedding, embed_head
-from ReidentRiskLib.landmarks import Pose
-from ReidentRiskLib.views import view_set
+from ReidentRiskLib.attack.heads import Head, HeadEmbedding, embed_head
+from ReidentRiskLib.attack.landmarks import Pose
+from ReidentRiskLib.attack.views import view_set
 
 RECIPE = 1  # to be raised when what is stored changes
 VIEWS = "standard"

@@ -26,7 +26,7 @@ from cells import Record
 from methods import METHODS
 from work import Options, Study
 
-from ReidentRiskLib.models import default_model
+from ReidentRiskLib.attack.models import default_model
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:

@@ -21,8 +21,8 @@ import numpy as np
 from RefaceLib.skin import raster
 from RefaceLib.skin.raster import SUPERSAMPLING, Camera
 from RefaceLib.volume.geometry import apply_affine
-from ReidentRiskLib.surface import polydata, vertices
-from ReidentRiskLib.views import AMBIENT, LIGHTS, VIEW_SETS, Rig, View
+from ReidentRiskLib.attack.surface import polydata, vertices
+from ReidentRiskLib.attack.views import AMBIENT, LIGHTS, VIEW_SETS, Rig, View
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
@@ -38,7 +38,7 @@ BACKGROUND = (0.0, 0.0, 0.0)
 Scene = tuple[Camera, list[Rig]]  # what is drawn at once: one camera, up to three lights
 
 DEFAULT_WINDOW = "vtkRenderWindow"  # VTK's own choice for this machine
-_PROBE = "import sys; from ReidentRiskLib.render import probe; sys.exit(0 if probe(sys.argv[1]) else 1)"
+_PROBE = "import sys; from ReidentRiskLib.attack.render import probe; sys.exit(0 if probe(sys.argv[1]) else 1)"
 _PROBE_SECONDS = 60
 
 

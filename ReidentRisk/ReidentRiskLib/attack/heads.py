@@ -20,18 +20,18 @@ from RefaceLib.common.imagenames import image_extension
 from RefaceLib.head.headparser import HeadParse, brain_frame, parse_head
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
-from ReidentRiskLib import align
-from ReidentRiskLib.landmarks import Pose, find_pose, pose_from_points
-from ReidentRiskLib.render import project, render_views
-from ReidentRiskLib.surface import head_surface, vertices
-from ReidentRiskLib.views import view_set
+from ReidentRiskLib.attack import align
+from ReidentRiskLib.attack.landmarks import Pose, find_pose, pose_from_points
+from ReidentRiskLib.attack.render import project, render_views
+from ReidentRiskLib.attack.surface import head_surface, vertices
+from ReidentRiskLib.attack.views import view_set
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
     from RefaceLib.face.weights import Models
-    from ReidentRiskLib.detector import Detector
-    from ReidentRiskLib.embedder import Embedder
+    from ReidentRiskLib.attack.detector import Detector
+    from ReidentRiskLib.attack.embedder import Embedder
 
 Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]

@@ -1,7 +1,7 @@
 """The skin of a head as a surface: the same for a raw, a defaced and a refaced head.
 
-The way is that of the reports' pictures (RefaceLib.skin.portrait): a threshold seeded by Otsu, the largest component, holes
-closed, a Gaussian of about 1 mm, flying edges on about 1.5 mm. A picture for a recogniser has 1.7 mm a pixel.
+The way is that of the reports' pictures (RefaceLib.skin.portrait): a threshold seeded by Otsu, the largest component,
+holes closed, a Gaussian of about 1 mm, flying edges on about 1.5 mm. A picture for a recogniser has 1.7 mm a pixel.
 """
 
 from __future__ import annotations

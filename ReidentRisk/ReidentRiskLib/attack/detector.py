@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.models import MODELS, Cancelled, Progress, ensure
-from ReidentRiskLib.sessions import open_session
+from ReidentRiskLib.attack.models import MODELS, Cancelled, Progress, ensure
+from ReidentRiskLib.attack.sessions import open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -18,14 +18,14 @@ from RefaceLib.common.errors import InputError
 from RefaceLib.head import canonical
 from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.volume.geometry import apply_affine, fit_similarity
-from ReidentRiskLib.render import camera, project, render_views
-from ReidentRiskLib.surface import vertices
-from ReidentRiskLib.views import LIGHTS, View
+from ReidentRiskLib.attack.render import camera, project, render_views
+from ReidentRiskLib.attack.surface import vertices
+from ReidentRiskLib.attack.views import LIGHTS, View
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
-    from ReidentRiskLib.detector import Detector
+    from ReidentRiskLib.attack.detector import Detector
 
 FIVE = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
 _MIRRORED = [1, 0, 2, 4, 3]  # FIVE in a mirror

@@ -10,9 +10,9 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.hashing import sha256_of
-from ReidentRiskLib.align import SIZE
-from ReidentRiskLib.models import MODELS, Cancelled, Model, Progress, ensure
-from ReidentRiskLib.sessions import open_session
+from ReidentRiskLib.attack.align import SIZE
+from ReidentRiskLib.attack.models import MODELS, Cancelled, Model, Progress, ensure
+from ReidentRiskLib.attack.sessions import open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

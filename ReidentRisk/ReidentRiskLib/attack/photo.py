@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.align import SIZE, crop, similarity, template, warp
+from ReidentRiskLib.attack.align import SIZE, crop, similarity, template, warp
 from ReidentRiskLib.risk import PHOTO
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.detector import Detection, Detector
-    from ReidentRiskLib.embedder import Embedder
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.detector import Detection, Detector
+    from ReidentRiskLib.attack.embedder import Embedder
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
 PICTURE = 2 * SIZE  # pixels of the picture that is shown: the aligned face and as much again around it
 _LONGEST = 2048  # pixels; larger photographs are reduced
@@ -56,7 +56,7 @@ def embed_photo(
     ``name`` is the file's unless given. ``points`` (5, 2), pixels of read_photo's picture in the order of align, spare
     the detector. Raises InputError for a file that is no photograph, and for one without a face or with several.
     """
-    from ReidentRiskLib.heads import HeadEmbedding
+    from ReidentRiskLib.attack.heads import HeadEmbedding
 
     image = read_photo(path)
     if points is None:

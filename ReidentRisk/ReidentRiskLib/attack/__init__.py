@@ -1,0 +1,1 @@
+"""What an attacker does: render a head, find and align its face, compute its embedding."""
