@@ -10,8 +10,8 @@ from pathlib import Path
 from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import part, reporter
 from RefaceLib.common.files import OutputSet, made_folder
-from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import RunCommand
+from ReidentRiskLib.judge import risk
 from ReidentRiskLib.outputs import check_targets
 
 

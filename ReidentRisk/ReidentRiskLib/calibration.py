@@ -28,11 +28,11 @@ from RefaceLib.common.hashing import sha256_of
 from RefaceLib.face.weights import read_registry
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume
-from ReidentRiskLib import risk
 from ReidentRiskLib.attack.views import LIGHTS, view_set
 from ReidentRiskLib.compare import Tools, load_tools
 from ReidentRiskLib.gallery import EXTENSION, load_gallery, save_gallery
-from ReidentRiskLib.identify import compare_views, identify, rate_record, record
+from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.identify import compare_views, identify, rate_record, record
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding

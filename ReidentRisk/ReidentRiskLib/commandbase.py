@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from RefaceLib.common.console import Reporter, tell_done, tell_warnings
-from ReidentRiskLib import risk
+from ReidentRiskLib.judge import risk
 
 if TYPE_CHECKING:
     from ReidentRiskLib.compare import Tools

@@ -15,8 +15,8 @@ from RefaceLib.common.console import part
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
-from ReidentRiskLib import risk
-from ReidentRiskLib.risk import ATTACKERS, PHOTO, Assessment, Calibration
+from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.risk import ATTACKERS, PHOTO, Assessment, Calibration
 
 if TYPE_CHECKING:
     from RefaceLib.face.weights import Models

@@ -13,8 +13,8 @@ from RefaceLib.commandline.report import file_sha256, write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
-from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import FaceCommand
+from ReidentRiskLib.judge import risk
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import RefaceLib
-from ReidentRiskLib.risk import ATTACKER_NAMES, NOT_RECOGNISABLE_SHARE, PHOTO, RECOGNISABLE_SHARE, Calibration
+from ReidentRiskLib.judge.risk import ATTACKER_NAMES, NOT_RECOGNISABLE_SHARE, PHOTO, RECOGNISABLE_SHARE, Calibration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from ReidentRiskLib.attack.heads import HeadEmbedding
-    from ReidentRiskLib.identify import Identification
+    from ReidentRiskLib.judge.identify import Identification
 
 MOST_HEADS = 12  # in one picture; more would be too small to see
 SHOWN_VIEWS = 5

@@ -13,10 +13,10 @@ from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
-from ReidentRiskLib import risk
 from ReidentRiskLib.commandbase import FaceCommand
 from ReidentRiskLib.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.gallery import WARNING as GALLERY_WARNING
+from ReidentRiskLib.judge import risk
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import numpy as np
 
 from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
-from ReidentRiskLib import risk
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.compare import about, find_head, look_at, not_found, warnings_of
-from ReidentRiskLib.identify import Identification, identify, record
+from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.identify import Identification, identify, record
+from ReidentRiskLib.judge.risk import Calibration
 from ReidentRiskLib.pointlist import read_points
-from ReidentRiskLib.risk import Calibration
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding

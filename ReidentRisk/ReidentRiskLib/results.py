@@ -15,9 +15,10 @@ from typing import Any
 import slicer
 
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib import mrml, risk
+from ReidentRiskLib import mrml
 from ReidentRiskLib.facefile import FaceRecord
 from ReidentRiskLib.job import Outcome
+from ReidentRiskLib.judge import risk
 
 _ = translator(__name__)
 

@@ -16,7 +16,8 @@ import pytest
 
 from RefaceLib.common.errors import InputError
 from reident_faces import Fakes, calibration
-from ReidentRiskLib import cli, figures, risk
+from ReidentRiskLib import cli, figures
+from ReidentRiskLib.judge import risk
 
 HOW = os.environ.get("REIDENT_CHILD", "")
 SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(3), np.array([[0, 1, 2]])

@@ -13,12 +13,12 @@ import pytest
 
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError
 from RefaceLib.volume.io import Volume
-from ReidentRiskLib import risk
 from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
 from ReidentRiskLib.attack.views import view_set
 from ReidentRiskLib.compare import Tools
+from ReidentRiskLib.judge import risk
 
 SIZE = 16  # numbers in an embedding
 VIEWS = 6

@@ -16,10 +16,11 @@ from RefaceLib.volume import geometry
 from RefaceLib.volume.io import write_volume
 from reident_faces import Fakes, head, volume
 from ReidentRiskLib import calibration as module
-from ReidentRiskLib import cli, risk
+from ReidentRiskLib import cli
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.calibration import CalibrateOptions, calibrate, scan_again
 from ReidentRiskLib.gallery import load_gallery
+from ReidentRiskLib.judge import risk
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 

@@ -10,8 +10,9 @@ import pytest
 
 from commandline import contents, names, one_sentence
 from reident_commands import COMPARED, PROGRAM, VIEWS, report, table
-from ReidentRiskLib import cli, risk
+from ReidentRiskLib import cli
 from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.judge import risk
 
 
 def test_probes_are_compared_with_a_reference(reident_folder, capsys):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from commandline import names
 from reident_commands import IDENTIFIED, VIEWS, put, report, table
-from ReidentRiskLib import cli, risk
+from ReidentRiskLib import cli
+from ReidentRiskLib.judge import risk
 
 
 def test_probes_are_looked_up_in_a_gallery(reident_folder, capsys):

@@ -12,7 +12,7 @@ from reident_commands import report
 from ReidentRiskLib import cli, facefile
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.facefile import FaceRecord, load_faces, save_faces
-from ReidentRiskLib.identify import corners
+from ReidentRiskLib.judge.identify import corners
 
 SKIN = np.eye(3), np.eye(3), np.array([[0, 1, 2]])
 

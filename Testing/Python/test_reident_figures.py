@@ -10,8 +10,9 @@ import pytest
 
 from commandline import run_python
 from reident_faces import head
-from ReidentRiskLib import figures, risk
-from ReidentRiskLib.identify import identify
+from ReidentRiskLib import figures
+from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.identify import identify
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 

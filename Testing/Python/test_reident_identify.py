@@ -10,8 +10,8 @@ import pytest
 from commandline import run_python
 from RefaceLib.common.errors import InputError
 from reident_faces import VIEWS, directions, head
-from ReidentRiskLib import identify as module
-from ReidentRiskLib.identify import identify
+from ReidentRiskLib.judge import identify as module
+from ReidentRiskLib.judge.identify import identify
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -285,6 +285,7 @@ def test_the_record_is_json_and_states_its_denominators():
 
 
 def test_importing_it_imports_neither_scikit_learn_nor_scipy():
-    code = "import sys, ReidentRiskLib.identify; print(sorted({'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    loaded = "print(sorted({'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    code = f"import sys, ReidentRiskLib.judge.identify; {loaded}"
     run = run_python("-c", code)
     assert run.stdout.strip() == "[]", run.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from RefaceLib.common.errors import InputError
 from reident_faces import directions, head
-from ReidentRiskLib import risk
+from ReidentRiskLib.judge import risk
 
 
 def calibration(different=None, same=None, model="fake", views="standard", attacker="forced", **changes):

@@ -13,7 +13,7 @@ import pytest
 
 import RefaceLib
 import ReidentRiskLib
-from ReidentRiskLib import risk
+from ReidentRiskLib.judge import risk
 
 try:
     import tomllib

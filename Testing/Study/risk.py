@@ -16,8 +16,8 @@ import stats
 from faces import Face
 from scipy.spatial import cKDTree
 
-from ReidentRiskLib import identify
-from ReidentRiskLib.risk import ATTACKERS, similarity_matrix
+from ReidentRiskLib.judge import identify
+from ReidentRiskLib.judge.risk import ATTACKERS, similarity_matrix
 
 _STEPS = 12  # of the registration of two faces
 _TRIM = 0.9  # of the points that count: the rest lies where one of the faces ends

@@ -17,7 +17,7 @@ from methods import AVERAGE_FACES, ORACLE, ORACLES
 from morphometry import SEGMENTERS, TISSUES
 from work import ORIGINAL, PARTS, Study
 
-from ReidentRiskLib.risk import ATTACKERS
+from ReidentRiskLib.judge.risk import ATTACKERS
 
 ALIKE = 5  # others of like size, age and sex, for leakage
 DIRECTIONS = 16  # principal directions of the embeddings that a Frechet distance compares

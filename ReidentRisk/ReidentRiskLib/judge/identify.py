@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib import risk
-from ReidentRiskLib.risk import number
+from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.risk import number
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding

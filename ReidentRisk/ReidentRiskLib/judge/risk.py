@@ -210,7 +210,7 @@ class Calibration:
 
 def resources_folder() -> Path:
     """Where the module's resources are: in the installed package, or beside it in the source tree and in Slicer."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]  # ReidentRiskLib
     installed = here / "Resources"
     return installed if installed.is_dir() else here.parent / "Resources"
 

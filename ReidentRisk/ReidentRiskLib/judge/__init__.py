@@ -1,0 +1,1 @@
+"""What the scores of an attack mean: calibration, verdict, identification."""
