@@ -36,7 +36,7 @@ class CalibrateCommand(RunCommand):
 
     def run(self) -> int:
         from ReidentRiskLib.attack.models import default_model
-        from ReidentRiskLib.calibration import EMBEDDINGS, CalibrateOptions, calibrate
+        from ReidentRiskLib.runs.calibrate import EMBEDDINGS, CalibrateOptions, calibrate
 
         options = CalibrateOptions(
             models=self.model or (default_model(self.accept_licence),),

@@ -15,7 +15,7 @@ from RefaceLib.common.console import Reporter, tell_done, tell_warnings
 from ReidentRiskLib.judge import risk
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.compare import Tools
+    from ReidentRiskLib.runs.compare import Tools
 
 PROGRAM = "reident-risk"
 STOPPED = "stopped; nothing was written"
@@ -73,7 +73,7 @@ class FaceCommand(RunCommand):
             risk.read_calibrations(self.calibration)
 
     def load_tools(self, progress: Reporter) -> Tools:
-        from ReidentRiskLib.compare import load_tools
+        from ReidentRiskLib.runs.compare import load_tools
 
         return load_tools(self.model, self.device, accept_licence=self.accept_licence, progress=progress)
 

@@ -18,7 +18,7 @@ from ReidentRiskLib.judge import risk
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.compare import Comparison
+    from ReidentRiskLib.runs.compare import Comparison
 
 PRIVATE = "The pictures show the faces that were compared: keep them as safe as the scans."
 
@@ -64,8 +64,8 @@ class CompareCommand(FaceCommand):
 
     def _compare(self, progress: Reporter) -> Comparison:
         from ReidentRiskLib.attack.landmarks import FIVE
-        from ReidentRiskLib.compare import compare
-        from ReidentRiskLib.pointlist import read_points
+        from ReidentRiskLib.runs.compare import compare
+        from ReidentRiskLib.runs.pointlist import read_points
 
         points = read_points(self.landmarks, FIVE) if self.landmarks else None
         progress(0.0, "load")
@@ -82,8 +82,9 @@ class CompareCommand(FaceCommand):
         )
 
     def _write(self, comparison: Comparison, progress: Reporter) -> dict[str, Any]:
-        from ReidentRiskLib import facefile, figures
-        from ReidentRiskLib.compare import build_report, score_columns
+        from ReidentRiskLib import figures
+        from ReidentRiskLib.runs import facefile
+        from ReidentRiskLib.runs.compare import build_report, score_columns
 
         start = time.perf_counter()
         progress(0.9, "write")

@@ -14,14 +14,14 @@ from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
 from ReidentRiskLib.commandbase import FaceCommand
-from ReidentRiskLib.gallery import EXTENSION as GALLERY_EXTENSION
-from ReidentRiskLib.gallery import WARNING as GALLERY_WARNING
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.outputs import check_report, check_targets, write_csv
+from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
+from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.headlist import Entry
-    from ReidentRiskLib.lookup import LookUp
+    from ReidentRiskLib.runs.headlist import Entry
+    from ReidentRiskLib.runs.lookup import LookUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class IdentifyCommand(FaceCommand):
         return self.out / "identify.csv"
 
     def run(self) -> int:
-        from ReidentRiskLib.headlist import list_heads
+        from ReidentRiskLib.runs.headlist import list_heads
 
         start = time.perf_counter()
         self.check_options()
@@ -66,9 +66,9 @@ class IdentifyCommand(FaceCommand):
         return 0
 
     def _identify(self, gallery: Sequence[Entry], probes: Sequence[Entry], progress: Reporter) -> LookUp:
-        from ReidentRiskLib.compare import calibrations_for
-        from ReidentRiskLib.gallery import load_gallery
-        from ReidentRiskLib.lookup import look_up
+        from ReidentRiskLib.runs.compare import calibrations_for
+        from ReidentRiskLib.runs.gallery import load_gallery
+        from ReidentRiskLib.runs.lookup import look_up
 
         progress(0.0, "load")
         tools = self.load_tools(part(progress, 0.0, 0.05))
@@ -89,8 +89,8 @@ class IdentifyCommand(FaceCommand):
 
     def _write(self, found: LookUp, start: float, progress: Reporter) -> dict[str, Any]:
         from ReidentRiskLib import figures
-        from ReidentRiskLib.gallery import save_gallery
-        from ReidentRiskLib.lookup import build_report
+        from ReidentRiskLib.runs.gallery import save_gallery
+        from ReidentRiskLib.runs.lookup import build_report
 
         progress(0.92, "write")
         report = build_report(found)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.errors import InputError
 from RefaceLib.window.handover import write_exchange
 from RefaceLib.window.mrml import check_input, volume_from_node
-from ReidentRiskLib.facefile import EXTENSION, FaceRecord, load_faces
+from ReidentRiskLib.runs.facefile import EXTENSION, FaceRecord, load_faces
 
 if TYPE_CHECKING:
     import slicer
 
-    from ReidentRiskLib.headlist import Entry
+    from ReidentRiskLib.runs.headlist import Entry
 
 MODULE = "ReidentRiskLib.cli"  # run as python -m MODULE
 COMPARE, IDENTIFY = "compare", "identify"
@@ -143,7 +143,7 @@ class Job:
         """The heads of other persons: those of the folder, without the file that the reference was read from."""
         if self.request.gallery is None:
             return []
-        from ReidentRiskLib.headlist import list_heads
+        from ReidentRiskLib.runs.headlist import list_heads
 
         storage = self.request.reference.GetStorageNode()
         own = Path(storage.GetFileName() or "") if storage is not None else None

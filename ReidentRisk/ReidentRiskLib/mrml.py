@@ -18,7 +18,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 import RefaceLib
 from ReidentRiskLib import figures
 from ReidentRiskLib.judge.risk import Calibration, number
-from ReidentRiskLib.pointlist import order_points
+from ReidentRiskLib.runs.pointlist import order_points
 
 ATTRIBUTE_PREFIX = "ReidentRisk."
 SKIN_COLOUR = (0.87, 0.72, 0.62)

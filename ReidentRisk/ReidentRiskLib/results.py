@@ -16,9 +16,9 @@ import slicer
 
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib import mrml
-from ReidentRiskLib.facefile import FaceRecord
 from ReidentRiskLib.job import Outcome
 from ReidentRiskLib.judge import risk
+from ReidentRiskLib.runs.facefile import FaceRecord
 
 _ = translator(__name__)
 

@@ -17,8 +17,8 @@ from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
 from ReidentRiskLib.attack.views import view_set
-from ReidentRiskLib.compare import Tools
 from ReidentRiskLib.judge import risk
+from ReidentRiskLib.runs.compare import Tools
 
 SIZE = 16  # numbers in an embedding
 VIEWS = 6
@@ -141,7 +141,7 @@ class Fakes:
         for name in ("read_head", "embed_head"):
             monkeypatch.setattr(f"ReidentRiskLib.attack.heads.{name}", getattr(self, name))
         monkeypatch.setattr("ReidentRiskLib.attack.photo.embed_photo", self.embed_photo)
-        monkeypatch.setattr("ReidentRiskLib.compare.load_tools", self.load_tools)
+        monkeypatch.setattr("ReidentRiskLib.runs.compare.load_tools", self.load_tools)
         monkeypatch.setattr("ReidentRiskLib.attack.render.renderer_name", lambda: "fake")
         return self
 

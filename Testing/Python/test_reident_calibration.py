@@ -15,12 +15,12 @@ from RefaceLib.common.errors import CancelledError, InputError
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import write_volume
 from reident_faces import Fakes, head, volume
-from ReidentRiskLib import calibration as module
 from ReidentRiskLib import cli
 from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.calibration import CalibrateOptions, calibrate, scan_again
-from ReidentRiskLib.gallery import load_gallery
 from ReidentRiskLib.judge import risk
+from ReidentRiskLib.runs import calibrate as module
+from ReidentRiskLib.runs.calibrate import CalibrateOptions, calibrate, scan_again
+from ReidentRiskLib.runs.gallery import load_gallery
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -244,7 +244,7 @@ def test_what_is_kept_of_another_file_or_model_is_made_again(fakes, heads, tmp_p
 def test_what_was_drawn_in_another_light_or_by_another_renderer_is_made_again(fakes, heads, tmp_path, monkeypatch):
     calibrate(heads, tmp_path / "out", OPTIONS)
     for target, value in (
-        ("ReidentRiskLib.calibration.LIGHTS", {"torch": ()}),
+        ("ReidentRiskLib.runs.calibrate.LIGHTS", {"torch": ()}),
         ("ReidentRiskLib.attack.render.renderer_name", lambda: "another"),
     ):
         fakes.embedded.clear()

@@ -9,10 +9,11 @@ import pytest
 
 from RefaceLib.common.errors import InputError
 from reident_commands import report
-from ReidentRiskLib import cli, facefile
+from ReidentRiskLib import cli
 from ReidentRiskLib.attack.landmarks import FIVE
-from ReidentRiskLib.facefile import FaceRecord, load_faces, save_faces
 from ReidentRiskLib.judge.identify import corners
+from ReidentRiskLib.runs import facefile
+from ReidentRiskLib.runs.facefile import FaceRecord, load_faces, save_faces
 
 SKIN = np.eye(3), np.eye(3), np.array([[0, 1, 2]])
 

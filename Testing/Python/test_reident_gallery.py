@@ -10,7 +10,7 @@ import pytest
 
 from RefaceLib.common.errors import InputError, OutputError
 from reident_faces import head
-from ReidentRiskLib.gallery import WARNING, load_gallery, save_gallery
+from ReidentRiskLib.runs.gallery import WARNING, load_gallery, save_gallery
 
 SHA256 = "ab" * 32
 

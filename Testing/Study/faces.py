@@ -19,10 +19,10 @@ from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.skin.portrait import face_surface
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
-from ReidentRiskLib import compare
 from ReidentRiskLib.attack.heads import Head, HeadEmbedding, embed_head
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.views import view_set
+from ReidentRiskLib.runs import compare
 
 RECIPE = 1  # to be raised when what is stored changes
 VIEWS = "standard"

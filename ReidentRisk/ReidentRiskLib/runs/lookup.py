@@ -12,16 +12,16 @@ import numpy as np
 from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
 from ReidentRiskLib.attack.landmarks import FIVE
-from ReidentRiskLib.compare import about, find_head, look_at, not_found, warnings_of
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.judge.identify import Identification, identify, record
 from ReidentRiskLib.judge.risk import Calibration
-from ReidentRiskLib.pointlist import read_points
+from ReidentRiskLib.runs.compare import about, find_head, look_at, not_found, warnings_of
+from ReidentRiskLib.runs.pointlist import read_points
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
-    from ReidentRiskLib.compare import Face, Found, Tools
-    from ReidentRiskLib.headlist import Entry
+    from ReidentRiskLib.runs.compare import Face, Found, Tools
+    from ReidentRiskLib.runs.headlist import Entry
 
 Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]

@@ -16,7 +16,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.compare import Face
+    from ReidentRiskLib.runs.compare import Face
 
 EXTENSION = ".npz"
 _ARRAYS = ("points", "vertices", "normals", "triangles", "pictures")

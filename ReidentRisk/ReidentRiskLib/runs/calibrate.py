@@ -29,10 +29,10 @@ from RefaceLib.face.weights import read_registry
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib.attack.views import LIGHTS, view_set
-from ReidentRiskLib.compare import Tools, load_tools
-from ReidentRiskLib.gallery import EXTENSION, load_gallery, save_gallery
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.judge.identify import compare_views, identify, rate_record, record
+from ReidentRiskLib.runs.compare import Tools, load_tools
+from ReidentRiskLib.runs.gallery import EXTENSION, load_gallery, save_gallery
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding

@@ -1,0 +1,1 @@
+"""Whole comparisons of many heads, and the files that they read and write."""
