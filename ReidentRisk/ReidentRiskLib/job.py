@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ReidentRiskLib.runs.headlist import Entry
 
-MODULE = "ReidentRiskLib.cli"  # run as python -m MODULE
+MODULE = "ReidentRiskLib"  # run as python -m MODULE
 COMPARE, IDENTIFY = "compare", "identify"
 
 

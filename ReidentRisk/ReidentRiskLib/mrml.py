@@ -16,7 +16,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 import RefaceLib
-from ReidentRiskLib import figures
+from ReidentRiskLib.commandline import figures
 from ReidentRiskLib.judge.risk import Calibration, number
 from ReidentRiskLib.runs.pointlist import order_points
 

@@ -156,7 +156,7 @@ def reident_fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     """Stand-ins for the networks of ReidentRisk and for its pictures, which matplotlib takes a second for, each."""
     from reident_commands import DRAWN
     from reident_faces import Fakes
-    from ReidentRiskLib import figures
+    from ReidentRiskLib.commandline import figures
 
     monkeypatch.delenv("REFACE_DEBUG", raising=False)
     for name in DRAWN:

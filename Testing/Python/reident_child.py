@@ -16,7 +16,7 @@ import pytest
 
 from RefaceLib.common.errors import InputError
 from reident_faces import Fakes, calibration
-from ReidentRiskLib import cli, figures
+from ReidentRiskLib.commandline import cli, figures
 from ReidentRiskLib.judge import risk
 
 HOW = os.environ.get("REIDENT_CHILD", "")

@@ -10,8 +10,8 @@ import pytest
 
 from RefaceLib.volume.io import write_volume
 from reident_faces import calibration, volume
-from ReidentRiskLib import figures
 from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.commandline import figures
 from ReidentRiskLib.judge import risk
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")

@@ -15,8 +15,8 @@ from RefaceLib.common.errors import CancelledError, InputError
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import write_volume
 from reident_faces import Fakes, head, volume
-from ReidentRiskLib import cli
 from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.runs import calibrate as module
 from ReidentRiskLib.runs.calibrate import CalibrateOptions, calibrate, scan_again

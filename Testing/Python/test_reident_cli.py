@@ -12,7 +12,7 @@ import pytest
 
 from commandline import FAILURES, Terminal, contents, names, one_sentence, raising, run_python
 from reident_commands import DRAWN, PROGRAM, RUNS
-from ReidentRiskLib import cli, figures
+from ReidentRiskLib.commandline import cli, figures
 
 # ---- what is refused, before any work ----
 
@@ -95,7 +95,7 @@ def test_an_error_on_the_way_leaves_no_file(
     if place == "the work":
         reident_fakes.step = raising(error)
     else:
-        monkeypatch.setattr(f"ReidentRiskLib.{run[0]}command.write_report", raising(error))
+        monkeypatch.setattr(f"ReidentRiskLib.commandline.{run[0]}.write_report", raising(error))
     before = names(reident_folder)
     assert cli.main(run) == code
     captured = capsys.readouterr()
@@ -107,7 +107,7 @@ def test_former_results_survive_a_full_disk(reident_folder, monkeypatch, capsys)
     assert cli.main(RUNS["compare"]) == 0
     before = contents(reident_folder / "out")
     full = raising(OSError(28, "No space left on device"))
-    monkeypatch.setattr("ReidentRiskLib.comparecommand.write_report", full)
+    monkeypatch.setattr("ReidentRiskLib.commandline.compare.write_report", full)
     assert cli.main([*RUNS["compare"], "--overwrite"]) == 2
     assert "full" in capsys.readouterr().err
     assert contents(reident_folder / "out") == before
@@ -203,7 +203,7 @@ def test_a_licence_is_accepted_before_a_model_is_fetched(capsys, monkeypatch, tm
 
 def test_help_needs_no_network_library():
     code = (
-        "import sys; from ReidentRiskLib import cli; cli.main(['compare', '--help']);"
+        "import sys; from ReidentRiskLib.commandline import cli; cli.main(['compare', '--help']);"
         "print(sorted({'torch', 'onnxruntime', 'sklearn', 'matplotlib', 'vtkmodules', 'nibabel'} & set(sys.modules)))"
     )
     run = run_python("-c", code)

@@ -10,8 +10,8 @@ import pytest
 
 from commandline import contents, names, one_sentence
 from reident_commands import COMPARED, PROGRAM, VIEWS, report, table
-from ReidentRiskLib import cli
 from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge import risk
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commandline import names
 from reident_commands import IDENTIFIED, VIEWS, put, report, table
-from ReidentRiskLib import cli
+from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge import risk
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from RefaceLib.common.errors import InputError
 from reident_commands import report
-from ReidentRiskLib import cli
 from ReidentRiskLib.attack.landmarks import FIVE
+from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.identify import corners
 from ReidentRiskLib.runs import facefile
 from ReidentRiskLib.runs.facefile import FaceRecord, load_faces, save_faces

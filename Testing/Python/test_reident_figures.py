@@ -10,7 +10,7 @@ import pytest
 
 from commandline import run_python
 from reident_faces import head
-from ReidentRiskLib import figures
+from ReidentRiskLib.commandline import figures
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.judge.identify import identify
 
@@ -184,6 +184,6 @@ def test_nothing_at_all_was_found_and_still_there_is_a_picture(tmp_path):
 
 
 def test_importing_it_does_not_import_matplotlib():
-    code = "import sys, ReidentRiskLib.figures; print('matplotlib' in sys.modules)"
+    code = "import sys, ReidentRiskLib.commandline.figures; print('matplotlib' in sys.modules)"
     run = run_python("-c", code)
     assert run.stdout.strip() == "False", run.stderr

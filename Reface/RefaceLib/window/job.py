@@ -56,7 +56,7 @@ def face_judge() -> Judge | None:
         scores = [probe["attackers"]["forced"]["mean_embedding"] for probe in report["probes"]]
         return int(np.argmin([np.inf if score is None else score for score in scores]))
 
-    return Judge("ReidentRiskLib.cli", requirements, arguments, "compare.json", least)
+    return Judge("ReidentRiskLib", requirements, arguments, "compare.json", least)
 
 
 @dataclass(frozen=True, eq=False)

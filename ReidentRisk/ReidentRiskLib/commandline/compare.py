@@ -13,9 +13,9 @@ from RefaceLib.commandline.report import file_sha256, write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
-from ReidentRiskLib.commandbase import FaceCommand
+from ReidentRiskLib.commandline.base import FaceCommand
+from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.judge import risk
-from ReidentRiskLib.outputs import check_report, check_targets, write_csv
 
 if TYPE_CHECKING:
     from ReidentRiskLib.runs.compare import Comparison
@@ -82,7 +82,7 @@ class CompareCommand(FaceCommand):
         )
 
     def _write(self, comparison: Comparison, progress: Reporter) -> dict[str, Any]:
-        from ReidentRiskLib import figures
+        from ReidentRiskLib.commandline import figures
         from ReidentRiskLib.runs import facefile
         from ReidentRiskLib.runs.compare import build_report, score_columns
 
@@ -138,7 +138,7 @@ def _titles(paths: Sequence[Path]) -> list[str]:
 
 
 def _figure_columns(comparison: Comparison, titles: Sequence[str]) -> list[Any]:
-    from ReidentRiskLib.figures import Column
+    from ReidentRiskLib.commandline.figures import Column
 
     columns = [Column(comparison.reference.embedding, titles[0], "reference")]
     for title, result in zip(titles[1:], comparison.results, strict=True):

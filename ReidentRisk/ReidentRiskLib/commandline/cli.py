@@ -6,18 +6,17 @@ Exit codes are those of `reface` (RefaceLib.common.shell). An error is one sente
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from RefaceLib import __version__
 from RefaceLib.common.shell import Parser, add_progress, add_running, run_command
 from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.calibratecommand import CalibrateCommand
-from ReidentRiskLib.commandbase import PROGRAM
-from ReidentRiskLib.comparecommand import CompareCommand
-from ReidentRiskLib.identifycommand import IdentifyCommand
-from ReidentRiskLib.modelscommand import ModelsCommand
+from ReidentRiskLib.commandline.base import PROGRAM
+from ReidentRiskLib.commandline.calibrate import CalibrateCommand
+from ReidentRiskLib.commandline.compare import CompareCommand
+from ReidentRiskLib.commandline.identify import IdentifyCommand
+from ReidentRiskLib.commandline.models import ModelsCommand
 
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
 
@@ -192,7 +191,3 @@ def parse(arguments: Sequence[str]) -> Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (sys.argv when `argv` is None) and return the exit code; raises nothing."""
     return run_command(PROGRAM, parse, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,9 +13,9 @@ from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
-from ReidentRiskLib.commandbase import FaceCommand
+from ReidentRiskLib.commandline.base import FaceCommand
+from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.judge import risk
-from ReidentRiskLib.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
 
@@ -88,7 +88,7 @@ class IdentifyCommand(FaceCommand):
         )
 
     def _write(self, found: LookUp, start: float, progress: Reporter) -> dict[str, Any]:
-        from ReidentRiskLib import figures
+        from ReidentRiskLib.commandline import figures
         from ReidentRiskLib.runs.gallery import save_gallery
         from ReidentRiskLib.runs.lookup import build_report
 

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from RefaceLib.common.console import reporter
-from ReidentRiskLib.commandbase import STOPPED
+from ReidentRiskLib.commandline.base import STOPPED
 
 
 @dataclass(frozen=True)

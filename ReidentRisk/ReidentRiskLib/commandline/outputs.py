@@ -9,7 +9,7 @@ from typing import Any
 
 from RefaceLib.common.errors import OutputError
 from RefaceLib.common.files import check_names, check_own_report, check_writable
-from ReidentRiskLib.commandbase import PROGRAM
+from ReidentRiskLib.commandline.base import PROGRAM
 
 _VERSION_KEY = "reident_risk_version"  # by which a report of ours is known
 

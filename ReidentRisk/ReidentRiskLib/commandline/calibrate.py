@@ -10,9 +10,9 @@ from pathlib import Path
 from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import part, reporter
 from RefaceLib.common.files import OutputSet, made_folder
-from ReidentRiskLib.commandbase import RunCommand
+from ReidentRiskLib.commandline.base import RunCommand
+from ReidentRiskLib.commandline.outputs import check_targets
 from ReidentRiskLib.judge import risk
-from ReidentRiskLib.outputs import check_targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the sub-commands of `reident-risk` share. Each is a frozen dataclass with run() -> exit code.
 
-They raise RefaceError with one sentence where they cannot do their work; RefaceLib.common.shell turns it into the exit code.
+They raise RefaceError with one sentence where they cannot do their work; RefaceLib.common.shell turns it into the exit
+code.
 """
 
 from __future__ import annotations
