@@ -21,10 +21,10 @@ from RefaceLib.common.errors import CancelledError, RefaceError
 from RefaceLib.window import slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
-from ReidentRiskLib import consent, faceviews, job, results
 from ReidentRiskLib.attack import models
-from ReidentRiskLib.parameters import Model, Views
-from ReidentRiskLib.run import Run
+from ReidentRiskLib.window import consent, faceviews, job, results
+from ReidentRiskLib.window.parameters import Model, Views
+from ReidentRiskLib.window.run import Run
 
 
 class ReidentRisk(ScriptedLoadableModule):
@@ -335,7 +335,7 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
         return [volume for volume in (parameterNode.probes if parameterNode else []) if volume is not None]
 
     def request(self, parameterNode, landmarks=None, acceptLicence=False):
-        """What a parameter node asks for, as ReidentRiskLib.job.Request; see there for `landmarks`."""
+        """What a parameter node asks for, as ReidentRiskLib.window.job.Request; see there for `landmarks`."""
         return job.Request(
             parameterNode.reference,
             self.probes(parameterNode),
@@ -349,7 +349,7 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
         )
 
     def makeRun(self, request, onProgress=None, onDone=None):
-        """A ReidentRiskLib.run.Run in Slicer's Python; start() and poll() it, or wait() for its end."""
+        """A ReidentRiskLib.window.run.Run in Slicer's Python; start() and poll() it, or wait() for its end."""
         nothing = lambda *_arguments: None  # noqa: E731
         return Run(
             request,
@@ -359,7 +359,10 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
         )
 
     def show(self, run):
-        """Add what a run has found to the scene: ReidentRiskLib.results.Result. RefaceError where volumes are gone."""
+        """Add what a run has found to the scene: ReidentRiskLib.window.results.Result.
+
+        RefaceError where volumes are gone.
+        """
         nodes = run.request.nodes
         if any(node.GetScene() is None for node in nodes):
             raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
@@ -368,8 +371,8 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
     def compare(self, referenceVolume, probeVolumes, progress=None, **options):
         """Compare the faces of volumes with that of a reference, and wait until it is done (for scripts).
 
-        :param options: further fields of ReidentRiskLib.job.Request
-        :return: ReidentRiskLib.results.Result, its nodes in the scene of the volumes, which are never changed
+        :param options: further fields of ReidentRiskLib.window.job.Request
+        :return: ReidentRiskLib.window.results.Result, its nodes in the scene of the volumes, which are never changed
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         run = self.makeRun(job.Request(referenceVolume, list(probeVolumes), **options), onProgress=progress)

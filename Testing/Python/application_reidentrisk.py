@@ -57,7 +57,7 @@ class ReidentRiskInTheApplicationTest(unittest.TestCase):
         self.assertEqual(node.gallery, "heads")
 
     def test_the_layout_has_two_faces_a_plot_and_a_table(self):
-        from ReidentRiskLib import faceviews
+        from ReidentRiskLib.window import faceviews
 
         manager = slicer.app.layoutManager()
         manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))

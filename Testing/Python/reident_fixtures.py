@@ -32,7 +32,7 @@ def module_fixture():
 def app_fixture(module, scene, monkeypatch, tmp_path):
     """The application; children are reident_child, and nobody has accepted a licence yet."""
     calibrate(monkeypatch)
-    monkeypatch.setattr("ReidentRiskLib.job.MODULE", "reident_child")
+    monkeypatch.setattr("ReidentRiskLib.window.job.MODULE", "reident_child")
     let_children_run(monkeypatch)
     monkeypatch.setenv("REIDENT_RISK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("REIDENT_RISK_ACCEPT_LICENCE", raising=False)

@@ -11,7 +11,7 @@ import vtk
 from RefaceLib.volume.io import Volume
 from reident_faces import volume
 from ReidentRiskLib.commandline import cli
-from ReidentRiskLib.job import Job, Outcome, Request
+from ReidentRiskLib.window.job import Job, Outcome, Request
 
 DEFACED = 100  # added to a person: the same head with another face
 VIEWS = 45

@@ -16,8 +16,8 @@ from reident_child import calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
 from reident_nodes import DEFACED, VIEWS, moved, node_of, points_node, run  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.job import Job, Request, names_of  # noqa: E402
 from ReidentRiskLib.judge import risk  # noqa: E402
+from ReidentRiskLib.window.job import Job, Request, names_of  # noqa: E402
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from reident_fixtures import *  # noqa: E402, F403
 from reident_fixtures import choose  # noqa: E402
 from reident_nodes import node_of, volume_node  # noqa: E402
 from reident_window import application  # noqa: E402
-from ReidentRiskLib import results  # noqa: E402
 from ReidentRiskLib.judge import risk  # noqa: E402
-from ReidentRiskLib.parameters import Model, Views  # noqa: E402
+from ReidentRiskLib.window import results  # noqa: E402
+from ReidentRiskLib.window.parameters import Model, Views  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
 from slicer_stubs import REPOSITORY  # noqa: E402
 from windows import wait  # noqa: E402

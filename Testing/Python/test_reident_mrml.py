@@ -1,4 +1,4 @@
-"""ReidentRiskLib.mrml on real MRML nodes, without the application."""
+"""ReidentRiskLib.window.mrml on real MRML nodes, without the application."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reident_faces import head
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 
-from ReidentRiskLib import mrml  # noqa: E402
 from ReidentRiskLib.judge import risk  # noqa: E402  (mrml needs slicer)
 from ReidentRiskLib.judge.identify import identify  # noqa: E402
+from ReidentRiskLib.window import mrml  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
 
 LABELS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")

@@ -15,10 +15,10 @@ import slicer  # noqa: E402
 from reident_child import SKIN, calibrate  # noqa: E402
 from reident_commands import put  # noqa: E402
 from reident_nodes import DEFACED, VIEWS, moved, node_of, nodes, run  # noqa: E402
-from ReidentRiskLib import faceviews, mrml, results
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.job import Request  # noqa: E402
 from ReidentRiskLib.judge import risk  # noqa: E402
+from ReidentRiskLib.window import faceviews, mrml, results
+from ReidentRiskLib.window.job import Request  # noqa: E402
 from scenes import saved_and_read  # noqa: E402
 
 

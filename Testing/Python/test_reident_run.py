@@ -18,8 +18,8 @@ import ReidentRiskLib  # noqa: E402
 from RefaceLib.common.errors import InputError  # noqa: E402
 from reident_commands import put  # noqa: E402
 from reident_nodes import node_of  # noqa: E402
-from ReidentRiskLib.job import Request  # noqa: E402
-from ReidentRiskLib.run import Run, stage_title  # noqa: E402
+from ReidentRiskLib.window.job import Request  # noqa: E402
+from ReidentRiskLib.window.run import Run, stage_title  # noqa: E402
 
 FOLDERS = [Path(__file__).parent, *(Path(library.__file__).parents[1] for library in (RefaceLib, ReidentRiskLib))]
 

@@ -14,9 +14,9 @@ from reident_commands import put  # noqa: E402
 from reident_fixtures import *  # noqa: E402, F403
 from reident_fixtures import choose  # noqa: E402
 from reident_nodes import moved, node_of, points_node  # noqa: E402
-from ReidentRiskLib import faceviews, results  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.parameters import Model  # noqa: E402
+from ReidentRiskLib.window import faceviews, results  # noqa: E402
+from ReidentRiskLib.window.parameters import Model  # noqa: E402
 from windows import wait  # noqa: E402
 
 # ---- what can be chosen ----

@@ -15,10 +15,10 @@ from typing import Any
 import slicer
 
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib import mrml
-from ReidentRiskLib.job import Outcome
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.runs.facefile import FaceRecord
+from ReidentRiskLib.window import mrml
+from ReidentRiskLib.window.job import Outcome
 
 _ = translator(__name__)
 

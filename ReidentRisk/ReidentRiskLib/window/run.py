@@ -9,7 +9,7 @@ from dataclasses import replace
 from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.process import ChildProcess, Outcome, Workspace
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib import job
+from ReidentRiskLib.window import job
 
 _ = translator(__name__)
 

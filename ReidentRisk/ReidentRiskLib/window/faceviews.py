@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from ReidentRiskLib.results import Result
+from ReidentRiskLib.window.results import Result
 
 LAYOUT_ID = 27163  # any number above those of the application, which are below 1000
 REFERENCE_VIEW, PROBE_VIEW = VIEWS = ("1", "2")  # of the views that the application has anyway

@@ -131,7 +131,7 @@ class Job:
         if self.request.landmarks is None:
             return None
         from ReidentRiskLib.attack.landmarks import FIVE
-        from ReidentRiskLib.mrml import points_from_node
+        from ReidentRiskLib.window.mrml import points_from_node
 
         points = points_from_node(self.request.landmarks, FIVE, self.request.reference)
         path = self._folder / "points.json"
