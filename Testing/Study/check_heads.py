@@ -42,11 +42,8 @@ from RefaceLib.skin.portrait import face_surface
 from RefaceLib.training import heads
 from RefaceLib.volume.io import Volume, read_volume
 
-# What a face is made by; a result of other code or weights is measured anew.
-CODE = (
-    "blend", "canonical", "chance", "facemask", "geometry", "headparser", "inference", "intensity", "networks",
-    "painter", "pipeline", "shapemodel", "texture", "tone",
-)  # fmt: skip
+# What a face is made by, in RefaceLib: files and folders of files. A result of other code or weights is measured anew.
+CODE = ("pipeline.py", "volume/geometry.py", "networks", "head", "face")
 SPACING = 2.0  # mm, for the Dice of the brain
 
 
@@ -73,8 +70,10 @@ def find_heads(folder: Path) -> list[Head]:
 def fingerprint() -> str:
     """A hash of the weights and of the code that makes a face."""
     digest = hashlib.sha256(json.dumps(weights.read_registry()["models"], sort_keys=True).encode())
+    library = Path(pipeline.__file__).parent
     for name in CODE:
-        digest.update((Path(pipeline.__file__).with_name(f"{name}.py")).read_bytes())
+        for file in sorted((library / name).rglob("*.py")) or [library / name]:
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
