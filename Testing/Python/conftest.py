@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers.checkout import REPOSITORY
+
 if TYPE_CHECKING:
     from RefaceLib.face.shapemodel import Atlas, ShapeModel
     from RefaceLib.face.weights import Models
     from RefaceLib.training.boxes import Box
-    from reident_faces import Fakes
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
 NEEDS_SHARED = "needs ../shared"
 REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
@@ -37,8 +36,8 @@ for library, module_folder in (("RefaceLib", "Reface"), ("ReidentRiskLib", "Reid
         sys.path.insert(0, str(REPOSITORY / module_folder))
 
 import RefaceLib  # noqa: E402
-from phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
-from realhead import averaged  # noqa: E402
+from helpers.phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
+from helpers.realhead import averaged  # noqa: E402
 from RefaceLib.pipeline import RefaceOptions, RefaceResult, load_models, reface_volume  # noqa: E402
 from RefaceLib.volume.io import Volume, read_volume  # noqa: E402
 
@@ -138,7 +137,7 @@ def defaced(small_head: Volume, models: Models) -> RefaceResult:
 @pytest.fixture(scope="session")
 def phantom_boxes() -> list[Box]:
     """Two phantoms as training heads."""
-    from phantomfaces import make_boxes
+    from helpers.phantomfaces import make_boxes
 
     return make_boxes()
 
@@ -146,37 +145,6 @@ def phantom_boxes() -> list[Box]:
 @pytest.fixture(scope="session")
 def face_model(phantom_boxes: list[Box]) -> tuple[ShapeModel, Atlas]:
     """Shape model and atlas of the phantoms."""
-    from phantomfaces import make_face_model
+    from helpers.phantomfaces import make_face_model
 
     return make_face_model(phantom_boxes)
-
-
-@pytest.fixture
-def reident_fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
-    """Stand-ins for the networks of ReidentRisk and for its pictures, which matplotlib takes a second for, each."""
-    from reident_commands import DRAWN
-    from reident_faces import Fakes
-    from ReidentRiskLib.commandline import figures
-
-    monkeypatch.delenv("REFACE_DEBUG", raising=False)
-    for name in DRAWN:
-        monkeypatch.setattr(figures, name, lambda path, *contents: path.write_bytes(b"drawn"))
-    return Fakes().install(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def reident_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `reident_commands.put_heads`, which no test may change."""
-    from reident_commands import put_heads
-
-    folder = tmp_path_factory.mktemp("heads")
-    put_heads(folder)
-    return folder
-
-
-@pytest.fixture
-def reident_folder(reident_heads: Path, reident_fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of those heads, which is the current folder; the networks are stand-ins."""
-    shutil.copytree(reident_heads, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path

@@ -1,0 +1,1 @@
+"""What the tests of Reface in a scene share."""

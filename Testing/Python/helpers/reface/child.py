@@ -1,0 +1,73 @@
+"""`reface` with a stand-in for the networks, as a child process: python -m helpers.reface.child ARGUMENTS.
+
+REFACE_CHILD says how it goes: nothing (well), "slow" (it waits in the middle of the work), "stubborn" (and does not let
+itself be interrupted), "crash" (it is killed), "segfault", "memory", "liar" (the brain is changed, and the report does
+not say so). The face is its seed. `judge` in place of `image` compares faces: the least similar one has the
+number of REFACE_JUDGE.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from RefaceLib import pipeline
+from RefaceLib.commandline import cli
+from RefaceLib.common.console import write_json_line
+
+HOW = os.environ.get("REFACE_CHILD", "")
+
+
+def step() -> None:
+    if HOW in ("crash", "segfault"):
+        os.kill(os.getpid(), signal.SIGKILL if HOW == "crash" else signal.SIGSEGV)
+    if HOW == "memory":
+        raise MemoryError
+    while HOW == "slow":
+        time.sleep(0.05)
+    while HOW == "stubborn":
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            continue
+
+
+def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: Any) -> Any:
+    """The front third of the head (axis J) becomes the seed, or 0 when there is to be no face."""
+    progress(0.5, "generate")
+    step()
+    third = volume.stored.shape[1] // 3
+    mask = np.zeros(volume.stored.shape, dtype=bool)
+    mask[:, :third] = True
+    brain = np.zeros_like(mask)
+    brain[2:-2, -third:, 2:-2] = True
+    stored = volume.stored.copy()
+    stored[mask] = 0 if options.mode == "deface" else options.seed
+    counts = pipeline.check(volume, stored, mask, brain)
+    if HOW == "liar":
+        stored[brain] += 1
+    return pipeline.RefaceResult(
+        stored=stored, mask=mask, brain=brain, landmarks={}, warnings=("A warning.",), seconds={"generate": 1.0},
+        model={"name": "fake", "version": "1", "sha256": "00"}, device="cpu", mode=options.mode, seed=options.seed,
+        ears=options.ears, counts=counts,
+    )  # fmt: skip
+
+
+def judge(arguments: list[str]) -> int:
+    folder = Path(arguments[-3])
+    folder.mkdir()
+    write_json_line(sys.stdout, {"progress": 0.5, "stage": "compare"})
+    (folder / "judged.json").write_text(json.dumps({"least": int(os.environ["REFACE_JUDGE"])}))
+    return 0
+
+
+if __name__ == "__main__":
+    pipeline.reface_volume = reface_volume
+    sys.exit(judge(sys.argv[1:]) if sys.argv[1] == "judge" else cli.main())

@@ -1,0 +1,57 @@
+"""`reident-risk` with stand-ins for the networks, as a child process: python -m helpers.reidentrisk.child ARGUMENTS.
+
+REIDENT_CHILD says how it goes: nothing (well), "slow" (it waits in the middle of the work), "stubborn" (and does not
+let itself be interrupted), "crash" (it is killed), "second" (it fails when it looks up a gallery).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from helpers.reidentrisk.faces import Fakes, calibration
+from RefaceLib.common.errors import InputError
+from ReidentRiskLib.commandline import cli, figures
+from ReidentRiskLib.judge import risk
+
+HOW = os.environ.get("REIDENT_CHILD", "")
+SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(3), np.array([[0, 1, 2]])
+
+
+def calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calibration and a skin for the stand-ins."""
+    monkeypatch.setattr(risk, "load_calibration", lambda model, views, attacker, *rest: calibration(attacker))
+    monkeypatch.setattr("ReidentRiskLib.attack.surface.vertices", lambda surface: SKIN)
+
+
+def step() -> None:
+    if HOW == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if HOW == "second" and "identify" in sys.argv:
+        raise InputError("This cannot be done.")
+    while HOW == "slow":
+        time.sleep(0.05)
+    while HOW == "stubborn":
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            continue
+
+
+def main() -> int:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fakes = Fakes().install(monkeypatch)
+        fakes.step = step
+        calibrate(monkeypatch)
+        for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs"):
+            monkeypatch.setattr(figures, name, lambda path, *contents: path.write_bytes(b"drawn"))
+        return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What the tests of `reident-risk` share: heads to compare, what each sub-command writes, and reading it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.reidentrisk.faces import DEFACED, calibration, volume
+from RefaceLib.volume.io import write_volume
+from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.commandline import figures
+from ReidentRiskLib.judge import risk
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+PROGRAM = "reident-risk"
+VIEWS = len(VIEW_SETS["standard"])
+COMPARED = {"compare.json", "compare.csv", "compare_views.csv", "compare_faces.png", "compare_crops.png"} | {
+    "compare_histogram.png"
+}
+IDENTIFIED = {"identify.json", "identify.csv", "identify_cmc.png", "identify_roc.png", "identify_histogram.png"}
+RUNS = {
+    "compare": ["compare", "one.nii.gz", "two.nii.gz", "--out", "out"],
+    "identify": ["identify", "--gallery", "known", "--probes", "unknown", "--out", "out", "--save-gallery", "g.npz"],
+}
+DRAWN = {name: getattr(figures, name) for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs")}
+
+
+def put(path: Path, person: int, **options) -> None:
+    """Write a volume that the stand-ins take for a scan of `person`."""
+    made = volume(person, **options)
+    write_volume(path, made, made.stored, overwrite=True)
+
+
+def put_heads(folder: Path) -> None:
+    """A head, versions of it, another one, nobody, two folders of eight persons, and a calibration."""
+    put(folder / "one.nii.gz", 1)
+    put(folder / "again.nii.gz", 1, scan=1)
+    put(folder / "defaced.nii.gz", 1 + DEFACED, missed=VIEWS)
+    put(folder / "moved.nii.gz", 1, scan=2, shift=9.0)
+    put(folder / "two.nii.gz", 2)
+    put(folder / "nobody.nii.gz", 0)
+    (folder / "notes.txt").write_text("no image")
+    for name in ("me.png", "me.jpg"):
+        (folder / name).write_bytes(b"a photograph")
+    for name, scan in (("known", 0), ("unknown", 1)):
+        (folder / name).mkdir()
+        for person in range(1, 9):
+            put(folder / name / f"s{person}_T1w.nii.gz", person, scan=scan)
+    entries = [calibration("forced"), calibration("gated")]
+    (folder / "cal.json").write_text(json.dumps(risk.calibrations_record(entries)))
+
+
+def report(path: str) -> dict:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def table(path: str) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,109 @@
+"""The `.ui` files of the modules: what is in them, and stand-ins for their widgets that remember what they are told."""
+
+from __future__ import annotations
+
+import types
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helpers.checkout import REPOSITORY
+
+NO_CONTROLS = ("QWidget", "QLabel", "QFrame", "QGroupBox", "ctkCollapsibleButton", "qMRMLWidget", "qSlicerWidget")
+
+
+@dataclass(frozen=True)
+class Widget:
+    """A widget of a `.ui` file; `parameter` is its SlicerParameterName."""
+
+    name: str
+    kind: str
+    tooltip: str
+    parameter: str | None
+
+
+def ui_path(module: str) -> Path:
+    return REPOSITORY / module / "Resources" / "UI" / f"{module}.ui"
+
+
+def read_ui(path: Path) -> dict[str, Widget]:
+    """The widgets of a file by their names."""
+    every = [
+        Widget(each.get("name"), each.get("class"), _property(each, "toolTip"), _property(each, "SlicerParameterName"))
+        for each in ET.parse(path).getroot().iter("widget")
+    ]
+    assert len({widget.name for widget in every}) == len(every)
+    return {widget.name: widget for widget in every}
+
+
+def _property(element: ET.Element, name: str) -> str | None:
+    return element.findtext(f"property[@name='{name}']/string")
+
+
+class FakeWidget:
+    """Takes whatever it is told: setX(value) becomes the value `x`; signals are emitted by the test."""
+
+    def __init__(self, widget: Widget) -> None:
+        self.kind = widget.kind
+        self._parameter = widget.parameter
+        self._slots: dict[str, list[Callable]] = {}
+        self.items: list[str] = []
+        self.currentIndex = -1
+        self.nodes: dict[Any, int] = {}
+        self._node: Any = None
+
+    def property(self, name: str) -> str | None:
+        return self._parameter if name == "SlicerParameterName" else None
+
+    def connect(self, signal: str, slot: Callable) -> None:
+        self._slots.setdefault(signal, []).append(slot)
+
+    def emit(self, signal: str, *arguments: Any) -> None:
+        """Call what is connected with the signal, which must be something."""
+        for slot in self._slots[signal]:
+            slot(*arguments)
+
+    def __getattr__(self, name: str) -> Callable:
+        if not name.startswith("set"):
+            raise AttributeError(f"{self.kind} is not told of {name} in this stand-in")
+        return lambda *values: setattr(self, name[3].lower() + name[4:], values[0] if len(values) == 1 else values)
+
+    # ---- combo boxes ----
+
+    def clear(self) -> None:
+        self.items, self.currentIndex = [], -1
+
+    def addItems(self, names: list[str]) -> None:
+        self.items += names
+        self.currentIndex = 0 if self.items else -1
+
+    def addAttribute(self, *arguments: str) -> None:
+        self.attribute = arguments
+
+    # ---- combo boxes of nodes, and those with a tick each ----
+
+    def currentNode(self) -> Any:
+        return self._node
+
+    def setCurrentNode(self, node: Any) -> None:
+        """As the application: tells of a change."""
+        if node is not self._node:
+            self._node = node
+            for slot in self._slots.get("currentNodeChanged(vtkMRMLNode*)", []):
+                slot(node)
+
+    def checkedNodes(self) -> tuple:
+        return tuple(node for node, ticked in self.nodes.items() if ticked)
+
+    def uncheckedNodes(self) -> tuple:
+        return tuple(node for node, ticked in self.nodes.items() if not ticked)
+
+    def setCheckState(self, node: Any, state: Any) -> None:
+        self.nodes[node] = state
+
+
+def fake_ui(module: str) -> types.SimpleNamespace:
+    """Stand-ins for all widgets of the module's file, as attributes: other names are errors."""
+    return types.SimpleNamespace(**{name: FakeWidget(widget) for name, widget in read_ui(ui_path(module)).items()})

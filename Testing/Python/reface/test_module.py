@@ -1,0 +1,343 @@
+"""Reface.py on real MRML nodes and with real child processes; stand-ins for the networks and for the application.
+
+What only the application has (widgets, file dialogs) is in helpers.reface.fixtures.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from helpers.phantom import make_phantom
+from RefaceLib.common.errors import CancelledError, InputError, OutputError, RefaceError
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
+from helpers.checkout import TESTS  # noqa: E402
+from helpers.reface.fixtures import *  # noqa: E402, F403
+from helpers.reface.fixtures import SIZE, node_of, voxels  # noqa: E402
+from helpers.scenes import saved_and_read  # noqa: E402
+from helpers.slicer_stubs import REFACE_PY  # noqa: E402  (needs slicer)
+from helpers.windows import wait  # noqa: E402
+from RefaceLib.window import job, mrml, results  # noqa: E402
+from RefaceLib.window.parameters import Device, Mode  # noqa: E402
+
+THIRD = SIZE // 3
+
+
+# ---- the logic ----
+
+
+def test_a_volume_goes_in_and_a_new_volume_its_mask_and_a_report_come_out(reface, app, head):
+    before = voxels(head).copy()
+    progress = mock.Mock()
+    result = reface.RefaceLogic().process(head, seed=9, progress=progress)
+    assert np.array_equal(voxels(head), before)
+    assert result.volume.GetName() == "Head refaced"
+    assert (voxels(result.volume)[:, :THIRD] == 9).all()
+    assert np.array_equal(voxels(result.volume)[:, THIRD:], before[:, THIRD:])
+    assert result.mask.GetName() == "Head face mask"
+    assert result.volume.GetNodeReference(results.MASK_ROLE) is result.mask
+    assert result.volume.GetNodeReference(results.INPUT_ROLE) is head
+    report = result.report
+    assert (report["input"], report["output"], report["seed"]) == ("'Head'", "Head refaced", 9)
+    assert report["warnings"] == ["A warning."]
+    assert "input_sha256" not in report and "/" not in json.dumps(report)  # no temporary file
+    fractions = [call.args[0] for call in progress.call_args_list]
+    assert fractions == sorted(fractions) and fractions[-1] <= 1
+
+
+def test_both_results_carry_the_provenance(reface, app, head):
+    result = reface.RefaceLogic().process(head, mode="deface", ears=False)
+    for node in (result.volume, result.mask):
+        assert json.loads(node.GetAttribute("Reface.Report")) == result.report
+        assert node.GetAttribute("Reface.Mode") == "deface"
+        assert node.GetAttribute("Reface.Ears") == "false"
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"), [("reface", "Head refaced"), ("deface", "Head defaced"), ("recover", "Head with a face")]
+)
+def test_a_new_output_is_named_after_the_mode(reface, app, head, mode, name):
+    assert reface.RefaceLogic().process(head, mode=mode).volume.GetName() == name
+
+
+def test_a_second_run_into_the_same_output_makes_no_further_nodes(reface, app, scene, head):
+    logic = reface.RefaceLogic()
+    first = logic.process(head, seed=1)
+    count = scene.GetNumberOfNodes()
+    again = logic.process(head, first.volume, seed=2)
+    assert again.volume is first.volume and again.mask is first.mask
+    assert scene.GetNumberOfNodes() == count
+    assert again.volume.GetAttribute("Reface.Seed") == "2"
+    assert voxels(again.volume)[0, 0, 0] == 2
+
+
+def test_the_mask_goes_into_the_segmentation_that_was_chosen(reface, app, scene, head):
+    chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    assert reface.RefaceLogic().process(head, maskSegmentation=chosen).mask is chosen
+    assert chosen.GetSegmentation().GetNumberOfSegments() == 1
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "u8", "f4", "f8"])
+def test_every_bit_outside_the_mask_comes_back(reface, app, scene, dtype):
+    random = np.random.default_rng(3)
+    phantom = make_phantom((12, 12, 12), (5.0, 5.0, 5.0), "PSR")
+    stored = random.integers(0, 256, (12, 12, 12, np.dtype(dtype).itemsize), dtype=np.uint8).view(dtype)[..., 0]
+    affine = phantom.affine + random.normal(0, 1e-3, (4, 4)) * [[1], [1], [1], [0]]
+    node = node_of(scene, type(phantom)(stored, affine))
+    before = np.ascontiguousarray(voxels(node)).copy()
+    result = reface.RefaceLogic().process(node, seed=7)
+    after = np.ascontiguousarray(voxels(result.volume))
+    assert after.dtype == before.dtype == np.dtype(dtype)
+    unsigned = f"u{before.dtype.itemsize}"
+    assert np.array_equal(before.view(unsigned)[:, 4:], after.view(unsigned)[:, 4:])
+    assert np.array_equal(np.ascontiguousarray(voxels(node)).view(unsigned), before.view(unsigned))
+    ijk = [vtk.vtkMatrix4x4() for _ in range(2)]
+    node.GetIJKToRASMatrix(ijk[0])
+    result.volume.GetIJKToRASMatrix(ijk[1])
+    assert all(ijk[0].GetElement(row, col) == ijk[1].GetElement(row, col) for row in range(4) for col in range(4))
+
+
+def test_the_result_keeps_transform_window_and_place(reface, app, scene, head):
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    head.SetAndObserveTransformNodeID(transform.GetID())
+    head.GetScalarVolumeDisplayNode().SetAutoWindowLevel(False)
+    head.GetScalarVolumeDisplayNode().SetWindowLevel(123, 45)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
+    hierarchy.CreateItem(study, head)
+    result = reface.RefaceLogic().process(head)
+    display = result.volume.GetScalarVolumeDisplayNode()
+    assert (display.GetWindow(), display.GetLevel()) == (123, 45)
+    for node in (result.volume, result.mask):
+        assert node.GetParentTransformNode() is transform
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+
+
+def test_other_volumes_of_the_session_are_defaced_alike(reface, app, scene, head):
+    other = node_of(scene, make_phantom((SIZE, SIZE, SIZE), (5.0, 5.0, 5.0), "LPS", np.float32), "T2")
+    before = voxels(other).copy()
+    result = reface.RefaceLogic().process(head, otherVolumes=[other, head, None])
+    (defaced,) = result.others
+    assert defaced.GetName() == "T2 defaced" and np.array_equal(voxels(other), before)
+    assert (voxels(defaced)[:, : THIRD - 1] == 0).all()
+    assert np.array_equal(voxels(defaced)[:, THIRD + 1 :], before[:, THIRD + 1 :])
+    assert defaced.GetAttribute("Reface.Mode") == "apply-to"
+
+
+def test_a_volume_that_a_transform_brings_into_register_is_defaced_where_the_face_is(reface, app, scene, head):
+    phantom = make_phantom((SIZE, SIZE, SIZE), (5.0, 5.0, 5.0), "LPS")
+    affine = phantom.affine.copy()
+    affine[1, 3] += 500.0  # far away, and brought back by a transform
+    other = node_of(scene, type(phantom)(phantom.stored, affine), "T2")
+    back = vtk.vtkMatrix4x4()
+    back.SetElement(1, 3, -500.0)
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(back)
+    other.SetAndObserveTransformNodeID(transform.GetID())
+    (defaced,) = reface.RefaceLogic().process(head, otherVolumes=[other]).others
+    assert (voxels(defaced)[:, : THIRD - 1] == 0).all()
+    assert defaced.GetParentTransformNode() is transform
+
+
+def test_of_several_faces_the_least_similar_is_kept(reface, app, head, monkeypatch):
+    monkeypatch.setenv("REFACE_JUDGE", "1")
+    progress = mock.Mock()
+    result = reface.RefaceLogic().process(head, seed=5, candidates=3, progress=progress)
+    assert (voxels(result.volume)[:, :THIRD] == 6).all()
+    assert result.report["seed"] == 6 and result.report["candidates"]["seeds"] == [5, 6, 7]
+    fractions = [call.args[0] for call in progress.call_args_list]
+    assert fractions == sorted(fractions) and fractions[-1] > 0.75
+
+
+def test_several_faces_without_anything_to_compare_them_are_refused(reface, app, head, monkeypatch):
+    monkeypatch.setattr(job, "face_judge", lambda: None)
+    with pytest.raises(RefaceError, match="ReidentRisk is not there"):
+        reface.RefaceLogic().process(head, candidates=2)
+
+
+def test_the_networks_reface_a_node_in_a_child(reface, app, scene, small_head, monkeypatch):
+    monkeypatch.setattr(job, "FACES_MODULE", "RefaceLib")
+    node = node_of(scene, small_head)
+    stages = []
+    result = reface.RefaceLogic().process(
+        node, seed=1, device="cpu", progress=lambda fraction, stage: stages.append((fraction, stage))
+    )
+    changed = voxels(result.volume) != voxels(node)
+    assert changed.sum() == result.report["voxels_changed"] > 1000
+    labelmap = result.mask.GetBinaryLabelmapInternalRepresentation(result.mask.GetSegmentation().GetNthSegmentID(0))
+    mask = mrml._voxels(labelmap) > 0
+    assert not (changed & ~mask).any() and mask.sum() == result.report["mask_voxels"]
+    assert np.array_equal(voxels(node), small_head.stored)
+    assert {"read", "parse", "generate"} <= {stage for _fraction, stage in stages}
+    assert stages == sorted(stages, key=lambda told: told[0])
+
+
+# ---- what goes wrong ----
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda scene, head: (None, None), InputError, "No input volume"),
+        (lambda scene, head: (head, head), OutputError, "never changed"),
+    ],
+)
+def test_nodes_that_cannot_be_used_are_refused_before_any_work(reface, app, scene, head, make, error, words):
+    with mock.patch("subprocess.Popen", side_effect=AssertionError("was run")), pytest.raises(error, match=words):
+        reface.RefaceLogic().process(*make(scene, head))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("crash", "The computer ended the run. There was not enough memory"),
+        ("segfault", "The run crashed .SIGSEGV.: try again"),
+        ("memory", "not enough memory"),
+        ("liar", "thrown away: voxels outside the face"),
+    ],
+)
+def test_a_run_that_fails_tells_why_and_leaves_the_scene_as_it_was(reface, app, scene, head, monkeypatch, how, words):
+    monkeypatch.setenv("REFACE_CHILD", how)
+    count = scene.GetNumberOfNodes()
+    with pytest.raises(RefaceError, match=words) as caught:
+        reface.RefaceLogic().process(head)
+    assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value)
+    assert scene.GetNumberOfNodes() == count
+
+
+def test_errors_of_the_child_name_the_volume_and_not_its_temporary_file(reface, app, scene):
+    empty = node_of(scene, make_phantom((SIZE, SIZE, SIZE), (5.0, 5.0, 5.0), "LPS"), "Empty head")
+    slicer.util.updateVolumeFromArray(empty, np.zeros((1, 8, 8)))
+    with pytest.raises(RefaceError, match="'Empty head' is a 2D image") as caught:
+        reface.RefaceLogic().process(empty)
+    assert ".nrrd" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["slow", "stubborn"])
+def test_a_run_can_be_cancelled_within_a_second(reface, app, scene, head, monkeypatch, how):
+    monkeypatch.setenv("REFACE_CHILD", how)
+    count, asked = scene.GetNumberOfNodes(), []
+    stages = []
+
+    def cancelled():
+        if "generate" in stages and not asked:
+            asked.append(time.monotonic())
+        return bool(asked)
+
+    with pytest.raises(CancelledError):
+        reface.RefaceLogic().process(head, progress=lambda _fraction, stage: stages.append(stage), cancelled=cancelled)
+    assert time.monotonic() - asked[0] < 1.0
+    assert scene.GetNumberOfNodes() == count
+
+
+def test_undo_leaves_the_input_alone(reface, app, scene, head):
+    before = voxels(head).copy()
+    for kind in ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"):
+        node = scene.CreateNodeByClass(kind)
+        node.SetUndoEnabled(True)
+        scene.AddDefaultNode(node)
+    scene.SetUndoOn()
+    scene.SaveStateForUndo()
+    reface.RefaceLogic().process(head, seed=9)
+    scene.Undo()
+    assert np.array_equal(voxels(scene.GetFirstNodeByName("Head")), before)
+    scene.SetUndoOff()
+
+
+def test_patient_tags_above_the_result_are_warned_of_in_the_report(reface, app, scene, head):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Doe^Jane")
+    hierarchy.SetItemAttribute(patient, "DICOM.PatientID", "4711")
+    hierarchy.CreateItem(patient, head)
+    result = reface.RefaceLogic().process(head)
+    assert any("PatientID" in warning for warning in result.report["warnings"])
+    assert "PatientID" in result.volume.GetAttribute("Reface.Warnings")
+    assert "4711" not in result.volume.GetAttribute("Reface.Report")
+
+
+# ---- the parameter node ----
+
+
+def test_a_saved_scene_keeps_all_parameters_and_the_result(reface, app, widget, scene, head, tmp_path):
+    node = widget._parameterNode
+    node.inputVolume, node.seed, node.device = head, 4, Device.CPU
+    widget.onApplyButton()
+    wait(widget)
+    node.mode, node.ears, node.candidates, node.otherVolumes = Mode.RECOVER, False, 3, [head]
+    node.models = "/own/Models"
+    node.outputVolume, node.maskSegmentation = node.resultVolume, node.resultVolume.GetNodeReference(results.MASK_ROLE)
+    again = saved_and_read(scene, tmp_path)
+    with mock.patch.object(slicer, "mrmlScene", again):
+        restored = reface.RefaceLogic().getParameterNode()
+        assert restored.inputVolume.GetName() == "Head"
+        assert (restored.mode, restored.seed, restored.candidates) == (Mode.RECOVER, 4, 3)
+        assert (restored.ears, restored.device, restored.models) == (False, Device.CPU, "/own/Models")
+        assert [volume.GetName() for volume in restored.otherVolumes] == ["Head"]
+        assert restored.outputVolume.GetName() == restored.resultVolume.GetName() == "Head refaced"
+        assert restored.maskSegmentation.GetName() == "Head face mask"
+        assert "seed 4" in results.result_text(restored.resultVolume)
+        assert restored.resultVolume.GetNodeReference(results.INPUT_ROLE).GetName() == "Head"
+
+
+def test_the_window_goes_from_one_parameter_node_to_another(reface, widget, scene, head):
+    first = widget._parameterNode
+    first.inputVolume, first.otherVolumes = head, [head]
+    other = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Other")
+    widget.ui.otherVolumesSelector.nodes = {head: 0}
+    widget.ui.parameterNodeSelector.setCurrentNode(other)
+    assert widget._parameterNode.parameterNode is other
+    assert not widget.ui.applyButton.enabled and not widget.ui.otherVolumesSelector.nodes[head]
+    widget.ui.parameterNodeSelector.setCurrentNode(first.parameterNode)
+    assert widget.ui.applyButton.enabled and widget.ui.otherVolumesSelector.nodes[head]
+
+
+def test_ticks_are_there_after_a_scene_was_read(reface, widget, scene, head):
+    """The selector's list is made after the event that tells of the scene."""
+    widget._parameterNode.otherVolumes = [head]
+    with mock.patch.object(reface.slicerui, "once_idle") as later:
+        scene.InvokeEvent(scene.EndImportEvent)
+        widget.ui.otherVolumesSelector.nodes = {head: 0}
+    later.call_args.args[0]()
+    assert widget.ui.otherVolumesSelector.nodes[head]
+
+
+# ---- the module ----
+
+
+def test_the_module_cites_the_paper_and_names_no_invented_people(reface, app):
+    slicer.app.connect = mock.Mock()
+    parent = mock.MagicMock()
+    reface.Reface(parent)
+    assert "2305.16922" in parent.acknowledgementText
+    assert parent.contributors == ["The Reface developers"]
+    assert slicer.app.connect.call_args.args[0] == "startupCompleted()"
+
+
+def test_importing_the_module_imports_neither_torch_nor_nibabel():
+    folders = [str(TESTS), str(REFACE_PY.parent)]
+    code = (
+        f"import sys; sys.path[:0] = {folders}\n"
+        "from helpers.slicer_stubs import reface_module\n"
+        "with reface_module():\n"
+        "    names = {'torch', 'nibabel', 'onnxruntime', 'scipy', 'matplotlib', 'safetensors'}\n"
+        "    print(sorted(names & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr
+
+
+def test_the_module_file_is_wiring_only():
+    source = REFACE_PY.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 420
+    assert {type(node) for node in ast.parse(source).body} <= {
+        ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.ClassDef,
+    }  # fmt: skip

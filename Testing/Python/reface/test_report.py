@@ -1,0 +1,194 @@
+"""The JSON report and the picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import RefaceLib
+from helpers.phantom import LANDMARKS, make_phantom
+from RefaceLib.commandline.report import (
+    STAGES,
+    build_applied_report,
+    build_report,
+    file_sha256,
+    peak_rss_mb,
+    write_picture,
+    write_report,
+)
+from RefaceLib.volume.io import Volume
+
+SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
+
+
+def make_result(mask=None, brain=None, **changes):
+    result = dict(
+        stored=None,
+        mask=mask,
+        brain=brain,
+        landmarks=LANDMARKS,
+        warnings=("The chin is outside the field of view.",),
+        seconds={"blend": 0.5, "conform": 0.25, "parse": 1.0, "mask": 0.1, "generate": 2.0, "check": 0.01},
+        model={"name": "reface-gan", "version": "1", "sha256": "ab" * 32},
+        device="cpu",
+        mode="reface",
+        seed=np.int64(5),
+        ears=True,
+        counts={
+            "voxels_changed": np.int64(1200),
+            "voxels_changed_outside_mask": 0,
+            "brain_voxels_changed": 0.0,
+            "mask_voxels": 1300,
+            "mask_ml": np.float32(83.25),
+        },
+    )
+    return SimpleNamespace(**{**result, **changes})
+
+
+@pytest.fixture
+def report(tmp_path):
+    (tmp_path / "in.nii.gz").write_bytes(b"original")
+    (tmp_path / "staged").write_bytes(b"refaced")
+    return build_report(
+        make_result(),
+        input=str(tmp_path / "in.nii.gz"),
+        output=str(tmp_path / "out.nii.gz"),
+        seconds={"total": 5.0, "read": 0.5, "write": 0.75},
+        output_file=tmp_path / "staged",
+        warnings=("The header is odd.",),
+    )
+
+
+def test_the_report_has_every_promised_key(report):
+    keys = "input output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels_changed"
+    keys += " mask_ml seconds peak_rss_mb warnings reface_version ears input_sha256 output_sha256"
+    assert not set(keys.split()) - set(report)
+    assert set(report["model"]) == {"name", "version", "sha256"}
+    assert report["reface_version"] == RefaceLib.__version__
+
+
+def test_the_seconds_are_in_the_order_of_the_work(report):
+    assert tuple(report["seconds"]) == STAGES
+
+
+def test_the_hashes_are_those_of_the_files(report):
+    assert report["input_sha256"] == hashlib.sha256(b"original").hexdigest()
+    assert report["output_sha256"] == hashlib.sha256(b"refaced").hexdigest()
+
+
+def test_names_that_are_no_files_have_no_hash():
+    report = build_report(make_result(), input="vtkMRMLScalarVolumeNode1", output="node 2", seconds={})
+    assert report["input_sha256"] is None and report["output_sha256"] is None
+
+
+def test_warnings_of_the_file_and_of_the_work_come_together_once(report):
+    assert report["warnings"] == ["The header is odd.", "The chin is outside the field of view."]
+
+
+def test_the_report_is_json_with_plain_numbers(report, tmp_path):
+    path = tmp_path / "report.json"
+    write_report(path, report)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('{\n  "reface_version"') and text.endswith("}\n")
+    read = json.loads(text)
+    assert read["seed"] == 5 and read["voxels_changed"] == 1200 and read["mask_ml"] == 83.25
+    assert read["brain_voxels_changed"] == 0
+    assert "landmarks" not in read  # they would describe the face that was taken away
+
+
+def test_the_peak_memory_is_that_of_this_process():
+    assert 20 < peak_rss_mb() < 500_000
+
+
+def test_the_hash_of_a_folder_is_none(tmp_path):
+    assert file_sha256(tmp_path) is None
+
+
+def applied(mask_value=True):
+    """A mask in the front half of a grid of 2 mm, and another volume of the same field of view at 4 mm."""
+    volume = Volume(np.zeros((20, 20, 20), np.int16), np.diag([2.0, 2, 2, 1]))
+    mask = np.zeros((20, 20, 20), bool)
+    mask[:, 10:] = mask_value
+    affine = np.diag([4.0, 4, 4, 1])
+    affine[:3, 3] = 1.0
+    other = Volume(np.full((10, 10, 10), 7, np.float32), affine)
+    return make_result(mask, ~mask), volume, other
+
+
+def test_a_volume_defaced_with_the_mask_changes_nothing_else():
+    result, volume, other = applied()
+    stored = other.stored.copy()
+    stored[:, 5:] = 0
+    report = build_applied_report(result, volume, other, stored, input="t2", output="o", mask_from="t1")
+    assert report["voxels_changed"] == 500
+    assert report["voxels_changed_outside_mask"] == 0 and report["brain_voxels_changed"] == 0
+    assert report["mode"] == "apply-to" and report["mask_from"] == "t1"
+
+
+def test_changes_outside_the_mask_of_another_grid_are_counted():
+    result, volume, other = applied()
+    stored = other.stored.copy()
+    stored[:, 3] = 0
+    report = build_applied_report(result, volume, other, stored, input="t2", output="o", mask_from="t1")
+    assert report["voxels_changed_outside_mask"] == 100 and report["brain_voxels_changed"] == 100
+
+
+def test_nan_that_stays_nan_is_no_change():
+    result, volume, other = applied()
+    other.stored[0, 0, 0] = np.nan
+    report = build_applied_report(result, volume, other, other.stored.copy(), input="t2", output="o", mask_from="t1")
+    assert report["voxels_changed"] == 0
+
+
+def read_picture(path) -> np.ndarray:
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3]
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    head = make_phantom(SHAPE, SPACING)
+    values = head.values()
+    grid = np.indices(SHAPE).reshape(3, -1).T @ head.affine[:3, :3].T + head.affine[:3, 3]
+    mask = ((grid[:, 1] > 70) & (grid[:, 2] < -20)).reshape(SHAPE)
+    after = np.where(mask, 0, values)
+    right = (np.linalg.norm(grid - [60, 0, -35], axis=1) < 12).reshape(SHAPE)  # a mark on the subject's right
+    path = tmp_path_factory.mktemp("picture") / "p.png"
+    write_picture(path, np.where(right, 2000, values), after, mask, head.affine, LANDMARKS, title="reface, seed 1")
+    return read_picture(path)
+
+
+def test_the_picture_shows_both_heads(picture):
+    height, width, _ = picture.shape
+    assert width > 1.8 * height
+    for half in (picture[:, : width // 2], picture[:, width // 2 :]):
+        assert 0.15 < (half.max(axis=2) > 0.2).mean() < 0.9
+
+
+def test_the_mask_is_outlined_before_and_not_after(picture):
+    orange = (picture[..., 0] > 0.7) & (picture[..., 2] < 0.3) & (picture[..., 1] > 0.4)
+    middle = picture.shape[1] // 2
+    assert orange[:, :middle].sum() > 100 and orange[:, middle:].sum() == 0
+
+
+def test_the_subjects_right_is_on_the_left_of_the_slices():
+    from RefaceLib.commandline.report import _plane, _sample
+
+    affine = np.diag([-2.0, 2, 2, 1])  # stored from right to left
+    affine[:3, 3] = (39, -39, -39)
+    values = np.zeros((40, 40, 40), np.float32)
+    values[:10] = 1  # the subject's right
+    box = np.array([[-39.0, -39, -39], [39, 39, 39]])
+    axial = _sample(values, affine, _plane(box, np.zeros(3), 2, (0, -1), (1, -1)), 1)
+    assert axial[40, 5] == 1 and axial[40, -5] == 0
+
+
+def test_a_picture_needs_neither_mask_nor_landmarks_nor_a_head(tmp_path):
+    values = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
+    write_picture(tmp_path / "p.png", values, np.full_like(values, np.nan), None, np.eye(4), None)
+    assert read_picture(tmp_path / "p.png").size

@@ -1,0 +1,174 @@
+"""`reident-risk compare`, with networks and pictures that take no time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.commandline import contents, names, one_sentence
+from helpers.reidentrisk.commands import COMPARED, PROGRAM, VIEWS, report, table
+from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.commandline import cli
+from ReidentRiskLib.judge import risk
+
+
+def test_probes_are_compared_with_a_reference(reident_folder, capsys):
+    arguments = ["compare", "one.nii.gz", "again.nii.gz", "defaced.nii.gz", "--out", "out", "--calibration", "cal.json"]
+    assert cli.main(arguments) == 0
+    assert names(reident_folder / "out") == COMPARED
+    written = report("out/compare.json")
+    again, defaced = written["probes"]
+    assert (again["name"], again["verdict"], again["landmarks"]) == ("again.nii.gz", risk.RECOGNISABLE, "original")
+    assert again["attackers"]["gated"]["acquired_views"] == VIEWS
+    assert again["attackers"]["forced"]["mean_embedding"] > 0.9
+    assert defaced["verdict"] in (risk.NOT_RECOGNISABLE, risk.UNCERTAIN)
+    gated = defaced["attackers"]["gated"]
+    assert (gated["verdict"], gated["acquired_views"], gated["mean_embedding"]) == (risk.NOT_RECOGNISABLE, 0, None)
+    assert defaced["attackers"]["forced"]["acquired_views"] == VIEWS
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "again.nii.gz: recognisable" in said.out and "no face was found in any of the 45 views" in said.out
+
+
+def test_the_report_says_what_made_the_numbers(reident_folder):
+    assert cli.main(["compare", "one.nii.gz", "again.nii.gz", "--out", "out", "--calibration", "cal.json"]) == 0
+    written = report("out/compare.json")
+    assert written["model"] == {"name": "fake", "sha256": "ab" * 32, "embedding": 16, "licence": "Apache-2.0"}
+    assert written["detector"]["name"] == "fake-detector" and written["renderer"] == "fake"
+    assert written["views"] == "standard" and len(written["probes"][0]["attackers"]["forced"]["per_view"]) == VIEWS
+    assert written["calibration"]["forced"]["different_pairs"] == 5000
+    assert written["calibration"]["forced"]["data"] == "drawn"
+    assert written["thresholds"] == risk.THRESHOLDS
+    assert set(written["reference"]["points"]) == {"right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth"}
+    assert len(written["reference"]["sha256"]) == len(written["probes"][0]["sha256"]) == 64
+    assert {Path(path).name for path in written["files"]} | {"compare.json"} == COMPARED
+    assert {"reference", "probes", "total", "write"} <= set(written["seconds"])
+
+
+def test_the_tables_hold_the_numbers_of_the_report(reident_folder):
+    assert cli.main(["compare", "one.nii.gz", "two.nii.gz", "defaced.nii.gz", "--out", "out"]) == 0
+    written, rows, views = report("out/compare.json"), table("out/compare.csv"), table("out/compare_views.csv")
+    assert [(row["probe"], row["attacker"]) for row in rows] == [
+        (name, attacker) for name in ("two.nii.gz", "defaced.nii.gz") for attacker in risk.ATTACKERS
+    ]
+    first = written["probes"][0]["attackers"]["forced"]
+    assert float(rows[0]["mean_embedding"]) == first["mean_embedding"]
+    assert rows[3]["mean_embedding"] == "" and rows[3]["acquired_views"] == "0"
+    assert [row["view"] for row in views] == [view.name for view in VIEW_SETS["standard"]]
+    assert [float(row["two.nii.gz (forced)"]) for row in views] == first["per_view"]
+    assert {row["defaced.nii.gz (gated)"] for row in views} == {""}
+
+
+def test_without_a_calibration_there_is_a_warning_and_no_verdict(reident_folder, capsys):
+    assert cli.main(["compare", "one.nii.gz", "again.nii.gz", "--out", "out"]) == 0
+    written = report("out/compare.json")
+    assert written["probes"][0]["verdict"] == risk.UNCALIBRATED
+    assert written["calibration"] == {"forced": None, "gated": None}
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1 and "no calibration for the model 'fake'" in said.err
+    assert "uncalibrated" in said.out
+
+
+@pytest.mark.parametrize("files", [["one.nii.gz", "me.png"], ["me.jpg", "one.nii.gz"], ["me.png", "me.jpg"]])
+def test_a_photograph_is_compared_without_a_verdict(reident_folder, capsys, files):
+    assert cli.main(["compare", *files, "--out", "out", "--calibration", "cal.json"]) == 0
+    written = report("out/compare.json")
+    (probe,) = written["probes"]
+    assert probe["verdict"] == risk.UNCALIBRATED
+    assert probe["attackers"]["forced"]["views"] == (VIEWS if "one.nii.gz" in files else 1)
+    assert probe["attackers"]["forced"]["mean_embedding"] > 0.5  # the stand-in takes it for the first person
+    assert "photograph are not calibrated" in capsys.readouterr().err
+    assert len(table("out/compare_views.csv")) == VIEWS
+
+
+def test_the_json_may_be_put_elsewhere(reident_folder):
+    assert cli.main(["compare", "one.nii.gz", "two.nii.gz", "--out", "out", "--json", "r.json"]) == 0
+    assert names(reident_folder / "out") == COMPARED - {"compare.json"}
+    assert report("r.json")["probes"][0]["name"] == "two.nii.gz"
+
+
+def test_outputs_are_replaced_only_when_that_is_allowed(reident_folder, reident_fakes, capsys):
+    assert cli.main(["compare", "one.nii.gz", "two.nii.gz", "--out", "out"]) == 0
+    before = contents(reident_folder / "out")
+    reident_fakes.embedded.clear()
+    assert cli.main(["compare", "one.nii.gz", "again.nii.gz", "--out", "out"]) == 2
+    assert "exists already" in capsys.readouterr().err and reident_fakes.embedded == []
+    assert contents(reident_folder / "out") == before
+    assert cli.main(["compare", "one.nii.gz", "again.nii.gz", "--out", "out", "--overwrite"]) == 0
+    assert report("out/compare.json")["probes"][0]["name"] == "again.nii.gz"
+
+
+# ---- landmarks ----
+
+
+def test_the_landmarks_of_the_reference_are_those_of_probes_in_its_grid(reident_folder, reident_fakes, capsys):
+    assert cli.main(["compare", "one.nii.gz", "defaced.nii.gz", "moved.nii.gz", "two.nii.gz", "--out", "out"]) == 0
+    probes = {probe["name"]: probe["landmarks"] for probe in report("out/compare.json")["probes"]}
+    assert probes == {"defaced.nii.gz": "original", "moved.nii.gz": "own", "two.nii.gz": "own"}
+    said = capsys.readouterr().err
+    assert "moved.nii.gz has another grid" in said and "two.nii.gz does not lie where that head lies" in said
+    assert "defaced.nii.gz" not in said
+    asked = [(call["name"], call["landmarks_of"]) for call in reident_fakes.found]
+    assert ("defaced.nii.gz", "one.nii.gz") in asked and ("moved.nii.gz", None) in asked
+
+
+def test_every_probe_may_be_looked_at_by_itself(reident_folder, reident_fakes):
+    assert cli.main(["compare", "one.nii.gz", "defaced.nii.gz", "--out", "out", "--own-landmarks"]) == 0
+    assert report("out/compare.json")["probes"][0]["landmarks"] == "own"
+    assert all(call["landmarks_of"] is None for call in reident_fakes.found)
+
+
+POINTS = {
+    "left_eye": [-30, 80, -20], "right_eye": [30, 80, -20], "nose_tip": [0, 115, -55],
+    "left_mouth": [-22, 90, -80], "right_mouth": [22, 90, -80],
+}  # fmt: skip
+IN_ORDER = [POINTS[name] for name in ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")]
+
+
+def markups(system="LPS", **changes):
+    sign = -1 if system == "LPS" else 1
+    controls = [
+        {"label": name, "position": [sign * x, sign * y, z], "positionStatus": "defined"}
+        for name, (x, y, z) in {**POINTS, **changes}.items()
+    ]
+    return {"markups": [{"type": "Fiducial", "coordinateSystem": system, "controlPoints": controls}]}
+
+
+@pytest.mark.parametrize("content", [markups("LPS"), markups("RAS"), POINTS], ids=["lps", "ras", "plain"])
+def test_landmarks_may_be_given(reident_folder, reident_fakes, content):
+    (reident_folder / "points.mrk.json").write_text(json.dumps(content))
+    arguments = ["compare", "one.nii.gz", "again.nii.gz", "--out", "out", "--landmarks", "points.mrk.json"]
+    assert cli.main(arguments) == 0
+    np.testing.assert_array_equal(reident_fakes.found[0]["points"], IN_ORDER)
+    assert report("out/compare.json")["reference"]["landmarks"] == "given"
+    assert reident_fakes.found[1]["points"] is None and reident_fakes.found[1]["landmarks_of"] == "one.nii.gz"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no json", "[]", "{}", '{"markups": []}', json.dumps({**POINTS, "nose_tip": [1, 2]}),
+        json.dumps({**POINTS, "nose_tip": "x"}), json.dumps(markups("XYZ")),
+        json.dumps({name: point for name, point in POINTS.items() if name != "nose_tip"}),
+    ],
+)  # fmt: skip
+def test_landmarks_that_are_none_are_refused(reident_folder, capsys, content):
+    (reident_folder / "points.json").write_text(content)
+    assert cli.main(["compare", "one.nii.gz", "two.nii.gz", "--out", "out", "--landmarks", "points.json"]) == 2
+    said = capsys.readouterr().err
+    assert one_sentence(said, PROGRAM) and "points.json" in said
+    assert not (reident_folder / "out").exists()
+
+
+# ---- options ----
+
+
+def test_options_reach_the_networks(reident_folder, reident_fakes):
+    options = ["--model", "arcface", "--device", "cpu", "--accept-licence", "--views", "frontal"]
+    assert cli.main(["compare", "one.nii.gz", "two.nii.gz", "--out", "out", *options]) == 0
+    assert reident_fakes.loaded == [("arcface", "cpu", True)]
+    assert report("out/compare.json")["views"] == "frontal"
+    assert len(table("out/compare_views.csv")) == 1

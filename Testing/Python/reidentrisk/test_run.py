@@ -1,0 +1,142 @@
+"""A run with real child processes, whose networks are stand-ins: to the end, cancelled, crashed, stopped."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+import slicer  # noqa: E402
+
+from helpers.reidentrisk.commands import put  # noqa: E402
+from helpers.reidentrisk.nodes import node_of  # noqa: E402
+from helpers.windows import CHILD_PATH, temporary_fixture  # noqa: E402, F401
+from RefaceLib.common.errors import InputError  # noqa: E402
+from ReidentRiskLib.window.job import Request  # noqa: E402
+from ReidentRiskLib.window.run import Run, stage_title  # noqa: E402
+
+
+@pytest.fixture
+def request_(tmp_path):
+    """Two volumes of one person, and a gallery of two others."""
+    scene = slicer.vtkMRMLScene()
+    (tmp_path / "known").mkdir()
+    for person in (2, 3):
+        put(tmp_path / "known" / f"s{person}.nii.gz", person)
+    volumes = [node_of(scene, "Head", 1), node_of(scene, "Again", 1, scan=1)]
+    yield Request(volumes[0], volumes[1:], gallery=tmp_path / "known")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 2
+
+
+class Watched:
+    """A run and what it tells."""
+
+    def __init__(self, request: Request, how: str = "", module: str = "helpers.reidentrisk.child") -> None:
+        self.progress: list[tuple[float, str]] = []
+        self.ended: list = []
+        self.run = Run(
+            request,
+            on_progress=lambda *told: self.progress.append(told),
+            on_done=self.ended.append,
+            module=module,
+            environment={"PYTHONPATH": CHILD_PATH, "REIDENT_CHILD": how, "OMP_NUM_THREADS": "1"},
+        )
+
+    def until(self, ready, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < end, (self.progress, self.ended)
+            self.run.poll()
+            time.sleep(0.02)
+
+    def to_the_end(self):
+        self.run.start()
+        self.until(lambda: self.ended)
+        assert not self.run.running
+        (outcome,) = self.ended
+        return outcome
+
+
+def test_both_steps_run_and_their_results_are_read(request_):
+    watched = Watched(request_)
+    outcome = watched.to_the_end()
+    assert (outcome.error, outcome.cancelled) == (None, False)
+    found = watched.run.found
+    assert [face.name for face in found.faces] == ["Head", "Again"]
+    assert found.identification["attackers"]["forced"]["rank1"]["hits"] == 1
+    fractions = [fraction for fraction, _ in watched.progress]
+    assert fractions == sorted(fractions) and 0.9 < fractions[-1] <= 1.0
+
+
+def test_waiting_for_a_run(request_):
+    watched, calls = Watched(request_), []
+    outcome = watched.run.wait(lambda: calls.append(1))
+    assert outcome.error is None and calls and watched.ended == [outcome]
+    assert watched.run.found.report["reference"]["name"] == "Head"
+
+
+@pytest.mark.parametrize("how", ["slow", "stubborn"])
+def test_a_run_is_cancelled_within_a_second(request_, how):
+    watched = Watched(request_, how)
+    watched.run.start()
+    watched.until(lambda: any(stage == "embed" for _, stage in watched.progress))
+    start = time.monotonic()
+    watched.run.cancel()
+    watched.until(lambda: watched.ended)
+    assert time.monotonic() - start < 1.5  # of them 0.7 until a child that does not listen is killed
+    (outcome,) = watched.ended
+    assert outcome.cancelled and outcome.error is None and watched.run.found is None
+
+
+def test_a_crash_is_told_in_one_sentence(request_):
+    outcome = Watched(request_, "crash").to_the_end()
+    assert outcome.error.count(".") >= 1 and "\n" not in outcome.error
+    assert not outcome.cancelled
+
+
+def test_an_error_of_the_second_step_is_told_and_nothing_is_found(request_):
+    watched = Watched(request_, "second")
+    assert watched.to_the_end().error == "This cannot be done."
+    assert watched.run.found is None
+
+
+def test_errors_name_the_volume_and_no_temporary_file(request_):
+    scene = request_.reference.GetScene()
+    nobody = node_of(scene, "Nobody", 0)
+    outcome = Watched(Request(request_.reference, [nobody])).to_the_end()
+    assert outcome.error.startswith("'Nobody': No head was found")
+    assert "temporary" not in outcome.error
+    scene.RemoveNode(nobody)
+
+
+def test_a_run_is_stopped_without_a_word(request_):
+    watched = Watched(request_, "slow")
+    watched.run.start()
+    watched.until(lambda: watched.progress)
+    watched.run.stop()
+    assert not watched.run.running and not watched.run.poll()
+    assert watched.ended == []
+
+
+def test_what_cannot_be_compared_leaves_no_folder(request_):
+    with pytest.raises(InputError, match="given twice"):
+        Watched(Request(request_.reference, [request_.reference])).run.start()
+
+
+def test_a_module_that_is_not_there_is_told(request_):
+    outcome = Watched(request_, module="no_such_module").to_the_end()
+    assert "no_such_module" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("stage", "title"),
+    [
+        ("load", "loading the networks"),
+        ("embedding Head", "comparing faces"),
+        ("gallery 3 of 20", "looking at the gallery (3 of 20)"),
+        ("something new", "something new"),
+    ],
+)
+def test_stages_have_titles(stage, title):
+    assert stage_title(stage) == title

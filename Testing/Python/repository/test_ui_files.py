@@ -1,0 +1,140 @@
+"""The windows as files: what the code names is there, what is there belongs to a parameter, and every control explains
+itself. Nothing of Qt is needed."""
+
+from __future__ import annotations
+
+import ast
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from helpers.checkout import REPOSITORY
+from helpers.uifiles import NO_CONTROLS, read_ui, ui_path
+
+SUFFIXES = {  # the end of a widget's name tells its class
+    "Button": ("QPushButton", "QToolButton", "ctkCollapsibleButton"),
+    "CheckBox": ("QCheckBox",),
+    "Selector": ("QComboBox", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox"),
+    "Label": ("QLabel",),
+    "Bar": ("QProgressBar",),
+    "Browser": ("QTextBrowser",),
+    "Slider": ("QSlider", "ctkSliderWidget"),
+    "SpinBox": ("QSpinBox", "QDoubleSpinBox"),
+    "PathLineEdit": ("ctkPathLineEdit",),
+    "LineEdit": ("QLineEdit",),
+    "Edit": ("QTextEdit", "QPlainTextEdit"),
+}
+CONNECTORS = {"bool": ("QCheckBox",), "int": ("QSpinBox", "QSlider"), "float": ("QDoubleSpinBox", "ctkSliderWidget")}
+
+
+class Window:
+    """The `.ui` file of a module, and what its code says of it."""
+
+    def __init__(self, name: str) -> None:
+        self.path = ui_path(name)
+        self.widgets = read_ui(self.path)
+        self.root = ET.parse(self.path).getroot()
+        self.tree = ast.parse((REPOSITORY / name / f"{name}.py").read_text(encoding="utf-8"))
+
+    def named(self) -> set[str]:
+        """The widgets that the code uses: X of self.ui.X and ui.X."""
+        attributes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)]
+        return {
+            node.attr
+            for node in attributes
+            if getattr(node.value, "attr", None) == "ui" or getattr(node.value, "id", None) == "ui"
+        }
+
+    def parameters(self) -> dict[str, str]:
+        """The types of the parameters by their names."""
+        (found,) = [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.ClassDef) and node.name.endswith("ParameterNode")
+        ]
+        fields = [node for node in found.body if isinstance(node, ast.AnnAssign)]
+        return {node.target.id: ast.unparse(node.annotation) for node in fields}
+
+    def strings(self, widget: str, name: str) -> list[str]:
+        return [
+            each.text for each in self.root.findall(f".//widget[@name='{widget}']/property[@name='{name}']//string")
+        ]
+
+
+@pytest.fixture(params=["Reface", "ReidentRisk"], scope="module")
+def window(request) -> Window:
+    return Window(request.param)
+
+
+def test_every_widget_that_the_code_names_is_there(window):
+    used = window.named()
+    assert len(used) > 10
+    assert sorted(used - set(window.widgets)) == []
+
+
+def test_the_name_of_a_widget_tells_its_class(window):
+    wrong = []
+    for name in window.named():
+        kind = window.widgets[name].kind
+        suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+        if suffix is None or kind not in SUFFIXES[suffix]:
+            wrong.append(f"{name}: {kind}")
+    assert wrong == []
+
+
+def test_every_bound_widget_fits_its_parameter(window):
+    parameters, bound = window.parameters(), [each for each in window.widgets.values() if each.parameter]
+    assert bound
+    for widget in bound:
+        assert widget.parameter in parameters, f"{widget.name} names no parameter"
+        kind = parameters[widget.parameter].removeprefix("Annotated[").split(",")[0].removeprefix("slicer.")
+        if kind.startswith("vtkMRML"):
+            assert widget.kind == "qMRMLNodeComboBox", widget.name
+            assert window.strings(widget.name, "nodeTypes") == [kind]
+        else:  # what is none of these is an enumeration
+            assert widget.kind in CONNECTORS.get(kind, ("QLineEdit",) if kind == "str" else ("QComboBox",)), widget.name
+    names = [widget.parameter for widget in bound]
+    assert len(set(names)) == len(names)
+
+
+def test_every_control_has_a_tool_tip(window):
+    controls = [widget for widget in window.widgets.values() if widget.kind not in NO_CONTROLS]
+    assert [widget.name for widget in controls if not (widget.tooltip or "").strip()] == []
+
+
+def test_every_selector_of_nodes_knows_the_scene(window):
+    selectors = {name for name, widget in window.widgets.items() if widget.kind.startswith("qMRML")} - {
+        window.root.find("widget").get("name")
+    }
+    wired = {
+        each.findtext("receiver")
+        for each in window.root.iter("connection")
+        if each.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"
+        and each.findtext("slot") == "setMRMLScene(vtkMRMLScene*)"
+    }
+    assert wired == selectors
+
+
+def test_every_class_that_is_not_of_qt_is_declared(window):
+    declared = {each.findtext("class"): each.findtext("header") for each in window.root.iter("customwidget")}
+    used = {widget.kind for widget in window.widgets.values() if not widget.kind.startswith("Q")}
+    assert used <= set(declared)
+    assert all(header == f"{name}.h" for name, header in declared.items())
+
+
+def test_no_widget_belongs_to_nothing(window):
+    """A control that neither the code nor a parameter knows does nothing."""
+    idle = [
+        widget.name
+        for widget in window.widgets.values()
+        if widget.kind not in NO_CONTROLS and widget.parameter is None and widget.name not in window.named()
+    ]
+    assert idle == []
+
+
+def test_the_file_is_packaged(window):
+    module = Path(window.path).parents[2]
+    assert f"Resources/UI/{module.name}.ui" in (module / "CMakeLists.txt").read_text().replace(
+        "${MODULE_NAME}", module.name
+    )
