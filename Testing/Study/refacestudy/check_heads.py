@@ -36,8 +36,8 @@ from RefaceLib.training import heads
 from RefaceLib.volume.io import Volume, read_volume
 from refacestudy import measures, sheet, table
 
-# What a face is made by, in RefaceLib: files and folders of files. A result of other code or weights is measured anew.
-CODE = ("pipeline.py", "volume/geometry.py", "networks", "head", "face")
+# What a face is made by, below RefaceLib (patterns are allowed); a result of other code or weights is measured anew.
+CODE = ("pipeline.py", "volume/geometry.py", "networks/*.py", "head/*.py", "face/*.py")
 SPACING = 2.0  # mm, for the Dice of the brain
 
 
@@ -64,10 +64,8 @@ def find_heads(folder: Path) -> list[Head]:
 def fingerprint() -> str:
     """A hash of the weights and of the code that makes a face."""
     digest = hashlib.sha256(json.dumps(weights.read_registry()["models"], sort_keys=True).encode())
-    library = Path(pipeline.__file__).parent
-    for name in CODE:
-        for file in sorted((library / name).rglob("*.py")) or [library / name]:
-            digest.update(file.read_bytes())
+    for path in code_files():
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
