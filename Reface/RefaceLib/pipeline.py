@@ -10,22 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
-from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.common.errors import CancelledError, InputError, PromiseError
 from RefaceLib.face import blend, texture
-from RefaceLib.head import facemask
+from RefaceLib.face.weights import Models, load_models
+from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.headparser import HeadParse, parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, check_values
-
-if TYPE_CHECKING:
-    from RefaceLib.face.weights import Models
 
 MODES = ("reface", "deface", "recover")
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
@@ -86,17 +81,6 @@ class _Run:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def load_models(device: str = "auto", folder: Path | None = None) -> Models:
-    """Load all networks onto a device ('auto', 'cpu', 'cuda', 'mps'); they can be used for many volumes.
-
-    ``folder``: other weights than the shipped ones, as `reface train` writes them.
-    """
-    from RefaceLib.face import weights
-    from RefaceLib.networks import inference
-
-    return weights.load_models(inference.choose_device(device), folder)
-
-
 def reface_volume(
     volume: Volume,
     options: RefaceOptions = RefaceOptions(),
@@ -120,7 +104,7 @@ def reface_volume(
         finite = np.isfinite(values)
         values[~finite] = 0
         parse = parse_head(values, volume.affine, models.finder, models.parser, models.device)
-        warnings += inspect_head(values.shape, volume.affine, parse)
+        warnings += headcheck.inspect_head(values.shape, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
@@ -177,32 +161,6 @@ def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarra
             "The result was thrown away: voxels outside the face would have changed; please report this."
         )
     return counts
-
-
-def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
-    """Warnings about the head; HeadNotFoundError for a brain without a head around it.
-
-    ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume: where it ends.
-    """
-    image, view = parse.picture, geometry.in_view(shape, affine, parse.grid)
-    brain = parse.brain & view
-    if brain.sum() < 0.2 * parse.brain.sum():
-        raise HeadNotFoundError("Too little of the brain is in the field of view to place a face: give a whole head.")
-    dark, grey, white = np.percentile(image[brain], (10, 50, 90))
-    if white - dark < 0.05 * grey:
-        raise HeadNotFoundError("No head was found in the volume: what was taken for a brain is uniform.")
-    # Far enough out that a brain found too small does not count its own rim as scalp.
-    away = ndimage.distance_transform_edt(~parse.brain, sampling=geometry.voxel_sizes(parse.grid.affine))
-    scalp = image[view & (away > 14) & (away < 20)]
-    if scalp.size and (scalp > 0.12 * white).mean() < 0.05:
-        raise HeadNotFoundError(
-            "The volume holds a brain without a head (skull-stripped): there is no face to replace."
-        )
-    depth = ndimage.distance_transform_edt(brain, sampling=geometry.voxel_sizes(parse.grid.affine))
-    rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
-    if core.size and np.median(rim) > 0.97 * np.median(core):
-        return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]
-    return []
 
 
 def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, options: RefaceOptions) -> list[str]:

@@ -38,7 +38,8 @@ for library, module_folder in (("RefaceLib", "Reface"), ("ReidentRiskLib", "Reid
 import RefaceLib  # noqa: E402
 from helpers.phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
 from helpers.realhead import averaged  # noqa: E402
-from RefaceLib.pipeline import RefaceOptions, RefaceResult, load_models, reface_volume  # noqa: E402
+from RefaceLib.face.weights import load_models  # noqa: E402
+from RefaceLib.pipeline import RefaceOptions, RefaceResult, reface_volume  # noqa: E402
 from RefaceLib.volume.io import Volume, read_volume  # noqa: E402
 
 

@@ -40,6 +40,7 @@ def run_benchmark(size: int, device: str, head: Path | None) -> list[str]:
     """
     from RefaceLib import pipeline
     from RefaceLib.common.demo import demo_head
+    from RefaceLib.face.weights import load_models
     from RefaceLib.volume.io import read_volume
 
     if not 96 <= size <= 512:
@@ -47,7 +48,7 @@ def run_benchmark(size: int, device: str, head: Path | None) -> list[str]:
     volume = benchmark_volume(read_volume(demo_head() if head is None else head), size)
     options = pipeline.RefaceOptions(device=device)
     start = time.perf_counter()
-    models = pipeline.load_models(device)
+    models = load_models(device)
     loading = time.perf_counter() - start
     totals = []
     for _ in range(2):

@@ -104,9 +104,10 @@ class ImageCommand:
 
     def _run_pipeline(self, volume: Volume, progress: Reporter) -> RefaceResult:
         from RefaceLib import pipeline
+        from RefaceLib.face import weights
 
         options = pipeline.RefaceOptions(mode=self.mode, seed=self.seed, ears=self.ears, device=self.device)
-        models = pipeline.load_models(self.device, self.models) if self.models else None
+        models = weights.load_models(self.device, self.models) if self.models else None
         result = pipeline.reface_volume(volume, options, models=models, progress=progress)
         _check_promises(result.counts, self.output)
         return result

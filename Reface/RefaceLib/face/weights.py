@@ -15,6 +15,7 @@ from RefaceLib.common.errors import WeightsError
 from RefaceLib.common.hashing import sha256_of
 from RefaceLib.face.shapemodel import SPACING, Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
+from RefaceLib.networks.inference import choose_device
 
 if TYPE_CHECKING:
     from RefaceLib.networks.layers import FineGenerator, Generator, HeadParserNet
@@ -150,12 +151,13 @@ def save_network(path: Path, network: Any) -> None:
     save_file({key: value.detach().cpu().half().contiguous() for key, value in network.state_dict().items()}, path)
 
 
-def load_models(device: str, folder: Path | None = None) -> Models:
-    """All models on ``device`` ('cpu', 'cuda', 'mps'), the shipped ones or those of a ``folder``; loaded once.
+def load_models(device: str = "auto", folder: Path | None = None) -> Models:
+    """All networks on a ``device`` ('auto', 'cpu', 'cuda', 'mps'), loaded once; they serve for many volumes.
 
-    Raises WeightsError for a file that is missing, damaged, or of another version.
+    ``folder``: other weights than the shipped ones, as `reface train` writes them. Raises WeightsError for a file that
+    is missing, damaged, or of another version, InputError for a device that this computer lacks.
     """
-    return _load_once(device, folder)
+    return _load_once(choose_device(device), folder)
 
 
 @cache

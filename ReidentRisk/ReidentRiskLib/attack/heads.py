@@ -193,11 +193,12 @@ def _along_ras(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _parse(values: np.ndarray, affine: np.ndarray, models: Models | None) -> HeadParse:
     """The parse of a head; HeadNotFoundError where there is none, or a brain without a head around it."""
-    from RefaceLib import pipeline
+    from RefaceLib.face.weights import load_models
+    from RefaceLib.head.headcheck import inspect_head
 
-    models = models or pipeline.load_models()
+    models = models or load_models()
     parse = parse_head(values, affine, models.finder, models.parser, models.device)
-    pipeline.inspect_head(values.shape, affine, parse)
+    inspect_head(values.shape, affine, parse)
     return parse
 
 

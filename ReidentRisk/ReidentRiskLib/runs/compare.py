@@ -56,7 +56,7 @@ def load_tools(
 
     `model`: a name of the registry or an ONNX file; None takes the best whose licence is accepted.
     """
-    from RefaceLib.pipeline import load_models
+    from RefaceLib.face.weights import load_models
     from ReidentRiskLib.attack.detector import load_detector
     from ReidentRiskLib.attack.embedder import load_embedder
     from ReidentRiskLib.attack.models import default_model

@@ -82,6 +82,7 @@ def pipeline(monkeypatch):
     fake = FakePipeline()
     monkeypatch.setitem(sys.modules, "RefaceLib.pipeline", fake)
     monkeypatch.setattr(RefaceLib, "pipeline", fake, raising=False)
+    monkeypatch.setattr("RefaceLib.face.weights.load_models", fake.load_models)
     monkeypatch.delenv("REFACE_DEBUG", raising=False)
     return fake
 

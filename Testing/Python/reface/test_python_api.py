@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from RefaceLib.io import Volume, read_volume, write_volume
+from RefaceLib.volume.io import Volume, read_volume, write_volume
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def shown_lines(name: str) -> str:

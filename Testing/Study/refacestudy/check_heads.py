@@ -30,6 +30,7 @@ import numpy as np
 import RefaceLib
 from RefaceLib import pipeline
 from RefaceLib.face import weights
+from RefaceLib.face.weights import load_models
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.skin.portrait import face_surface
 from RefaceLib.training import heads
@@ -105,7 +106,7 @@ def measure(head: Head, out: Path, mark: str, device: str) -> dict[str, Any]:
 def measured(head: Head, out: Path, device: str) -> dict[str, Any]:
     """All measures of one head, flat."""
     volume = read_volume(head.image)
-    models = pipeline.load_models(device)
+    models = load_models(device)
     start = time.perf_counter()
     seeds = [zlib.crc32(f"{head.name} {draw}".encode()) for draw in range(2)]  # one seed makes all heads alike
     result = pipeline.reface_volume(volume, pipeline.RefaceOptions(seed=seeds[0], device=device), models=models)

@@ -58,10 +58,11 @@ def _ours(mode: str, draw: int = 0) -> Callable[[Job], dict[str, Any]]:
     def run(job: Job) -> dict[str, Any]:
         from RefaceLib import pipeline
         from RefaceLib.face.seeds import BLOCK
+        from RefaceLib.face.weights import load_models
         from RefaceLib.volume.io import read_volume, write_mask, write_volume
 
         volume = read_volume(Path(job["source"]))
-        models = pipeline.load_models("cpu")
+        models = load_models("cpu")
         head = Path(job["out"]).parents[1].name
         seed = zlib.crc32(head.encode()) // BLOCK * BLOCK + draw
         start = time.perf_counter()

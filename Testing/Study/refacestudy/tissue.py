@@ -28,6 +28,7 @@ from scipy import ndimage
 
 from RefaceLib import pipeline
 from RefaceLib.face.intensity import IntensityScale
+from RefaceLib.face.weights import load_models
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import read_volume
@@ -91,7 +92,7 @@ def of_head(path: Path, models: Path | None) -> tuple[float, Tissue, Tissue]:
     """Spacing (mm) of a head, its true tissue in the mask, and the painted."""
     volume = read_volume(path)
     options = pipeline.RefaceOptions(seed=zlib.crc32(path.name.encode()), ears=False, device="cpu")
-    result = pipeline.reface_volume(volume, options, models=pipeline.load_models("cpu", models))
+    result = pipeline.reface_volume(volume, options, models=load_models("cpu", models))
     before = np.nan_to_num(volume.values())
     after = np.where(result.mask, volume.to_values(result.stored), before)
     scale, level = IntensityScale.of(before, result.brain), measures.skin_level(before, volume.affine)
