@@ -252,7 +252,8 @@ def _panel(figure, place):
 
 
 def _draw_faces(figure, places, values: np.ndarray, affine: np.ndarray, landmarks: Landmarks | None) -> None:
-    from RefaceLib.skin.portrait import face_surface, render_surface
+    from RefaceLib.skin.portrait import render_surface
+    from RefaceLib.skin.surface import face_surface
 
     panels = [_panel(figure, places[column]) for column in range(2)]
     try:
