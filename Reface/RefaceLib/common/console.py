@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,18 @@ from typing import Any, Protocol, TextIO
 
 PROGRESS_MODES = ("auto", "json", "none")
 _BAR_WIDTH = 30
+
+
+def print_any_name() -> None:
+    """Let stdout and stderr show as an escape what their encoding lacks; a file name may be any bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text: str) -> str:
+    """The text with an escape for every byte of a file name that is no UTF-8, which fonts and tables cannot take."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Reporter(Protocol):

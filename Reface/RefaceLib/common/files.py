@@ -121,9 +121,12 @@ def made_folder(path: Path) -> Iterator[None]:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as JSON (UTF-8, indented by 2, in its own order) to `path`."""
+    """Write `content` as JSON (UTF-8, indented by 2, in its own order) to `path`.
+
+    Bytes of a file name that are no UTF-8 become escapes like \\udcfc, which Python's json reads back as the name.
+    """
     text = json.dumps(content, indent=2, ensure_ascii=False, default=plain)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:

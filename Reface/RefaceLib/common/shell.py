@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
-from RefaceLib.common.console import PROGRESS_MODES, write_json_line
+from RefaceLib.common.console import PROGRESS_MODES, print_any_name, write_json_line
 from RefaceLib.common.errors import CancelledError, InputError, RefaceError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")  # as in inference, which --help need not load
@@ -70,6 +70,7 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: Command | None = None
+    print_any_name()
     try:
         with _terminated_as_interrupted():
             command = parse(arguments)

@@ -97,6 +97,13 @@ def test_names_keep_their_ends():
     assert len(short) == 26 and short.endswith("faced.nii.gz")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["\u5934.nii", "M\udcfcller.nii", "a$\\foo$.nii"])
+def test_any_name_of_a_file_is_drawn(tmp_path, name):
+    figures.faces(tmp_path / "f.png", [figures.Column(plain("a", 10), name)], NAMES)
+    figures.histogram(tmp_path / "h.png", {"forced": calibration()}, {"forced": {name: 0.5}})
+
+
 @pytest.mark.parametrize("part", ["different", "same"])
 def test_a_histogram_is_rebuilt_from_its_quantiles(part):
     distribution = getattr(calibration(), part)
