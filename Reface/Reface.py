@@ -19,9 +19,7 @@ from slicer.util import VTKObservationMixin
 from RefaceLib.common.errors import CancelledError, RefaceError
 from RefaceLib.face.seeds import new_seed
 from RefaceLib.window import export, faceviews, job, mrml, results, sampledata, slicerui
-from RefaceLib.window.parameters import Device, Mode
-
-MAX_SEED, MAX_CANDIDATES = job.MAX_SEED, job.MAX_CANDIDATES
+from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode
 
 
 class Reface(ScriptedLoadableModule):
@@ -57,7 +55,7 @@ class RefaceParameterNode:
     inputVolume: slicer.vtkMRMLScalarVolumeNode
     mode: Mode = Mode.REFACE
     otherVolumes: list[slicer.vtkMRMLScalarVolumeNode]
-    seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
+    seed: Annotated[int, WithinRange(0, MAX_WINDOW_SEED)] = 0
     candidates: Annotated[int, WithinRange(1, MAX_CANDIDATES)] = 1
     ears: bool = True
     outputVolume: slicer.vtkMRMLScalarVolumeNode
@@ -194,7 +192,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.toolTip = problem or _("Make the new face.")
 
     def onNewFaceButton(self):
-        self._parameterNode.seed = new_seed(MAX_SEED)
+        self._parameterNode.seed = new_seed(MAX_WINDOW_SEED)
 
     # ---- the run ----
 

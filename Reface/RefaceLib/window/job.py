@@ -22,8 +22,6 @@ from RefaceLib.volume.io import Volume
 from RefaceLib.window import handover
 
 FACES_MODULE = "RefaceLib"
-MAX_CANDIDATES = 8
-MAX_SEED = 999_999  # what the window offers; the command line takes any of 32 bits
 _COMPARING = 0.25  # share of the progress bar that the comparison of candidates takes
 
 

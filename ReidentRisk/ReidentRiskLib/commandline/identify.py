@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.commandline.report import write_report
-from RefaceLib.common.console import Reporter, part, reporter
+from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
+from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.judge import risk
