@@ -6,13 +6,12 @@ shape are all taken from what is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.common.errors import CancelledError
+from RefaceLib.common.progress import Cancelled, raise_if_cancelled
 from RefaceLib.face import contrast, shapemodel
 from RefaceLib.face.deface import Defaced
 from RefaceLib.face.intensity import IntensityScale
@@ -52,7 +51,7 @@ class Painting:
 
 def paint(
     defaced: Defaced, mask: np.ndarray, brain: np.ndarray, parse: HeadParse, models: Models, seed: int,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Painting:  # fmt: skip
     """Paint a face for a defaced head.
 
@@ -77,8 +76,7 @@ def paint(
     told, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
     shape = _under_the_skin(told, models.atlas)
     visible, hidden, view = (a[:, int(canonical.BEHIND) :] for a in (visible, hidden, view))
-    if cancelled and cancelled():
-        raise CancelledError("The run was stopped; nothing was written.")
+    raise_if_cancelled(cancelled)
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = shapemodel.to_raster(shape, 2.0, 1.0)
     picture = _with_skin(picture, depth, visible, hidden, view)

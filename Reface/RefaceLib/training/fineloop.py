@@ -86,7 +86,7 @@ class FineTrainer:
         self.average = state.Averaged(self.generator)
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.rate, betas=(0.5, 0.99))
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=(0.5, 0.99))
-        self.progress = state.Progress(config.minutes)
+        self.progress = state.TrainingProgress(config.minutes)
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {

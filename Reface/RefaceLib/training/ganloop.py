@@ -71,7 +71,7 @@ class FaceTrainer:
         betas = (0.5, 0.99)
         self.optimiser = torch.optim.AdamW(self.generator.parameters(), lr=config.rate, betas=betas, weight_decay=1e-4)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=betas)
-        self.progress = state.Progress(config.minutes)
+        self.progress = state.TrainingProgress(config.minutes)
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {

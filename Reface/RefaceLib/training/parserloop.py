@@ -69,7 +69,7 @@ def train(config: ParserTraining) -> HeadParserNet:
     average = state.Averaged(net, decay=0.99)  # a long average lags behind the falling rate
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=1e-3)
     parts = {"net": net, "average": average.net, "optimiser": optimiser}
-    progress = state.Progress(config.minutes)
+    progress = state.TrainingProgress(config.minutes)
     state.load_checkpoint(config.out / "parser.pt", progress, parts)
     progress.restart_clock()
     saved = time.monotonic()
@@ -100,7 +100,7 @@ def train(config: ParserTraining) -> HeadParserNet:
     return average.net
 
 
-def _step(net, optimiser, config: ParserTraining, progress: state.Progress, sample) -> dict[str, float]:
+def _step(net, optimiser, config: ParserTraining, progress: state.TrainingProgress, sample) -> dict[str, float]:
     image, target, points = sample
     heat_target, valid = heat_targets(points, tuple(image.shape[1:]))
     for group in optimiser.param_groups:

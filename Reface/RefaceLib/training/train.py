@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import InputError
+from RefaceLib.common.options import DEVICES
 from RefaceLib.face import weights
 from RefaceLib.head.headparser import parse_head
 from RefaceLib.training import boxes, heads
@@ -271,7 +272,7 @@ def main(argv: list[str] | None = None) -> None:
         "--minutes", type=float, default=200.0, help="time budget of all networks together (default 200)"
     )
     parser.add_argument("--stage", choices=("all", *STAGES), default="all")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--jobs", type=int, default=2, help="processes that register heads for the atlas (default 2)")
     parser.add_argument("--seed", type=int, default=0)

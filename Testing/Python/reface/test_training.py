@@ -76,14 +76,14 @@ def test_the_average_follows_the_weights_quickly_at_first_and_slowly_later():
 
 
 def test_a_checkpoint_brings_back_weights_optimiser_and_progress(tmp_path, clock):
-    net, progress = torch.nn.Linear(2, 2), state.Progress(1.0)
+    net, progress = torch.nn.Linear(2, 2), state.TrainingProgress(1.0)
     optimiser = torch.optim.Adam(net.parameters())
     net(torch.ones(1, 2)).sum().backward()
     optimiser.step()
     for _ in range(3):
         progress.tick({"loss": 1.0})
     state.save_checkpoint(tmp_path / "x.pt", progress, {"net": net, "optimiser": optimiser})
-    other, later = torch.nn.Linear(2, 2), state.Progress(1.0)
+    other, later = torch.nn.Linear(2, 2), state.TrainingProgress(1.0)
     parts = {"net": other, "optimiser": torch.optim.Adam(other.parameters())}
     assert state.load_checkpoint(tmp_path / "x.pt", later, parts)
     assert torch.equal(other.weight, net.weight) and parts["optimiser"].state_dict()["state"]
