@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.common.errors import CancelledError
-from RefaceLib.face import contrast, shapemodel
+from RefaceLib.face import conditioning, contrast, rasters, shapemodel, skindistance
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.face.seeds import Chance
 from RefaceLib.face.weights import Models
@@ -78,7 +78,7 @@ def paint(
     if cancelled and cancelled():
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
-    depth = shapemodel.to_raster(shape, 2.0, 1.0)
+    depth = rasters.to_raster(shape, 2.0, 1.0)
     picture = _with_skin(picture, depth, visible, hidden, view)
     deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_TONE_MM, _SKIN_MM))
     picture = _match_tone(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
@@ -108,7 +108,7 @@ def _match_skin(
     y = (canonical.BOX_CORNER[1] + 0.5 + np.arange(picture.shape[1]))[None, :, None]
     face = np.interp(y, (_FINE_FROM, _FINE_FROM + 15.0), (0, 1)).astype(np.float32)
     away = ndimage.distance_transform_edt(_halve(hidden.astype(np.float32)) == 0, sampling=2.0).astype(np.float32)
-    near = view & ~hidden & (shapemodel.to_raster(away, 2.0, 1.0) < _AROUND_MM)
+    near = view & ~hidden & (rasters.to_raster(away, 2.0, 1.0) < _AROUND_MM)
     return contrast.match_skin(picture, depth, visible, near, hidden & view, face)
 
 
@@ -141,30 +141,30 @@ def _halve(field: np.ndarray) -> np.ndarray:
 
 def _paint_coarse(
     visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int
-) -> tuple[shapemodel.Told, np.ndarray]:
+) -> tuple[conditioning.Conditioning, np.ndarray]:
     """What the generator was told, and its picture (96, 88, 88) at 2 mm. What is given goes on behind the box."""
     import torch
 
     mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
     small = _halve(visible)
     # What is hidden counts as head: the walls of the cut are no skin, and near them nothing is asked.
-    whole = shapemodel.to_the_skin(head | mask, np.where(mask, 1, small), 2.0)
-    distance = shapemodel.signed_distance(whole, 2.0)
-    told = shapemodel.condition(models.shape, models.atlas, Chance(seed), distance, mask, seen, own=False)
+    whole = skindistance.to_the_skin(head | mask, np.where(mask, 1, small), 2.0)
+    distance = skindistance.signed_distance(whole, 2.0)
+    told = conditioning.condition(models.shape, models.atlas, Chance(seed), distance, mask, seen, own=False)
     small, mask, seen = (a[:, -told.shape.shape[1] :] for a in (small, mask, seen))
-    inputs = [small * ~mask, mask, told.shape / shapemodel.CLIP, told.atlas, seen]
+    inputs = [small * ~mask, mask, told.shape / skindistance.CLIP, told.atlas, seen]
     with torch.inference_mode(), precision(models.device):
         tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]
         picture = models.coarse(*tensors, torch.from_numpy(told.code)[None].to(models.device))
     return told, np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
 
 
-def _under_the_skin(told: shapemodel.Told, atlas: shapemodel.Atlas) -> np.ndarray:
+def _under_the_skin(told: conditioning.Conditioning, atlas: shapemodel.Atlas) -> np.ndarray:
     """Depth under the skin (96, 88, 88) in mm: of nostrils and lips as well, but not of sinuses, teeth and jaw.
 
     The drawn shape counts what is dark in the mean head as outside; deep in a head, that is no edge of the skin.
     """
-    solid = shapemodel.bend(atlas.solid, told.field)
+    solid = rasters.bend(atlas.solid, told.field)
     return told.shape + (solid - told.shape) * np.interp(solid, _INNER_MM, (0, 1)).astype(np.float32)
 
 
@@ -174,7 +174,7 @@ def _paint_fine(
     """The picture at 1 mm (192, 176, 176); only the tissue of the face goes through the network, not air and ears."""
     import torch
 
-    large, depth = shapemodel.to_raster(coarse, 2.0, 1.0), shapemodel.to_raster(shape, 2.0, 1.0)
+    large, depth = rasters.to_raster(coarse, 2.0, 1.0), rasters.to_raster(shape, 2.0, 1.0)
     face = hidden & (depth > -4.0)
     face[:, : int(_FINE_FROM - canonical.BOX_CORNER[1])] = False
     if not face.any():
@@ -210,7 +210,7 @@ def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, v
     )
     factor = np.clip((there + 1e-3) / (here + 1e-3), *_FACTORS)
     factor = 1 + (factor - 1) * near / (near + 0.05)
-    return picture * shapemodel.to_raster(factor, 2.0, 1.0)
+    return picture * rasters.to_raster(factor, 2.0, 1.0)
 
 
 def _continued(
@@ -225,7 +225,7 @@ def _continued(
     seen = view & ~hidden
     left = np.where(seen, visible - picture, 0).astype(np.float32)
     small = _carried(_halve(left), _halve(seen.astype(np.float32)), _REST_MM[0] / 2.0)
-    broad = shapemodel.to_raster(small, 2.0, 1.0)
+    broad = rasters.to_raster(small, 2.0, 1.0)
     detail = _carried(np.where(seen, left - broad, 0), seen.astype(np.float32), _REST_MM[1])
     return np.maximum(picture + under * (broad + detail), 0)
 

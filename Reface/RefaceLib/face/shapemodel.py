@@ -12,33 +12,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from RefaceLib.face.rasters import bend, to_raster
 from RefaceLib.face.seeds import Chance
+from RefaceLib.face.skindistance import CLIP, enclosed
 from RefaceLib.head import canonical
 from RefaceLib.volume import geometry
 
 Random = np.random.Generator | Chance
 
-SKIN = 0.27  # of the brightest tissue nearby: where a head ends
-_RIND = 6.0  # mm: so far is nearby, and no head mask is farther from the skin
-_DIMMEST = 0.3  # of white matter: scalp is never dimmer
-CLIP = 16.0  # mm: distances beyond it say nothing about the surface
 SPACING = 4.0  # mm of the model's raster; distances are smooth
 FIELD_SPACING = 8.0  # mm of the raster of the atlas's displacements, which are smoother still
-_REACHES_MM, _SHARE = (20.0, 8.0, 4.0), 0.03  # how far a misfit is carried on, and the weight at which it has faded
-_NEAR_REACHES_MM, _NEAR_SHARE = (4.0, 2.5), 0.01
-LONGEST = 12.0  # mm: how far the drawn skin is moved at most to meet the visible one
-RING = 12.0  # mm: how far from the mask the visible skin has a say
-_CUT_MM = 2.0
-_AIR_MM = 2.0  # before a nose
 _OPENING = 6.0  # mm: the radius of a ball that does not pass through nostrils and lips
-_OBSERVATION_SD = 30.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
+OBSERVATION_SD = 30.0  # mm a voxel; neighbouring voxels repeat each other, so one alone must count for very little
 _OWN_SD = 6.0  # the same for a head's own code, of which all of the skin is known
-_BOUND = 3.5  # standard deviations: a little more than the largest codes of real heads
+BOUND = 3.5  # standard deviations: a little more than the largest codes of real heads
 # Chance is stretched: registered heads are smoother than heads are, and faces drawn as often as they occur are twice as
 # similar to each other as people's. The first component is stretched by the first factor, those from the last of
 # _STRETCHED on by the second: the first are the size of head and jaw, and stretched they make caricatures. Lopsided
@@ -52,8 +43,6 @@ _LOPSIDED_DETAIL, _MOST_DETAIL = 0.7, 5.0
 # Of its volume: the least of real heads' faces is 0.22 (median), the most 1.8, and 2.5 in the worst of fourteen.
 _FOLDED, _SWOLLEN = 0.15, 2.2
 _FARTHEST = 2.5  # standard deviations of a detail
-_SETS_IN = 15.0  # mm behind the mask's edge, from which on a detail is there in full
-_SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: there the rest of chance sets in
 
 
 def _mirrored(field: np.ndarray) -> np.ndarray:
@@ -87,7 +76,7 @@ class ShapeModel:
         The larger the ``sd`` (mm a voxel), the less the voxels have a say.
         """
         mean, _ = self._posterior(distance, known, sd)
-        return np.clip(mean, -_BOUND, _BOUND).astype(np.float32)
+        return np.clip(mean, -BOUND, BOUND).astype(np.float32)
 
     def draw(
         self, rng: Random, distance: np.ndarray, known: np.ndarray,
@@ -97,12 +86,12 @@ class ShapeModel:
 
         Chance is shortened until the code is ``natural``, to a third at most.
         """
-        mean, root = self._posterior(distance, known, sd=_OBSERVATION_SD)
+        mean, root = self._posterior(distance, known, sd=OBSERVATION_SD)
         spread = np.interp(np.arange(self.size), _STRETCHED, _SPREAD)
         spread = np.where(self.symmetric, spread, np.minimum(spread, _LOPSIDED))
         chance = spread * (root @ rng.standard_normal(self.size))
         for share in np.linspace(1, 1 / 3, 15):
-            code = np.clip(mean + share * chance, -_BOUND, _BOUND).astype(np.float32)
+            code = np.clip(mean + share * chance, -BOUND, BOUND).astype(np.float32)
             if natural(code):
                 break
         return code
@@ -165,7 +154,7 @@ class Atlas:
         """The depth under the outer skin alone (mm): sinuses, the nose and the mouth are inside the head."""
         ball = geometry.ball(_OPENING, np.diag([2.0, 2.0, 2.0, 1.0]))
         pad = len(ball)
-        closed = _filled(ndimage.binary_dilation(np.pad(self.depth > 0, pad, mode="edge"), ball))
+        closed = enclosed(ndimage.binary_dilation(np.pad(self.depth > 0, pad, mode="edge"), ball))
         inside = ndimage.binary_erosion(closed, ball, border_value=1)[(slice(pad, -pad),) * 3] | (self.depth > 0)
         under = ndimage.distance_transform_edt(inside, sampling=2.0) - 1.0  # from the voxel's middle to its face
         # Only where a sinus is nearer than the skin: a distance that was measured on a raster has steps.
@@ -187,7 +176,7 @@ class Atlas:
         if detail is None:
             return field
         drawn, outwards = bend(np.stack([self.solid, detail[0]]), field)
-        return _outwards(field, drawn, outwards * detail[1])
+        return move_outwards(field, drawn, outwards * detail[1])
 
     def is_smooth(self, code: np.ndarray) -> bool:
         """Whether the face of a code (K,) has no folds and no blobs: at its skin it is pressed to no less than _FOLDED
@@ -213,210 +202,7 @@ class Atlas:
         return picture, depth
 
 
-def bend(pictures: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """``pictures`` (X, Y, Z) or (N, X, Y, Z) of the 2 mm box, sampled at every voxel plus ``field`` (3, X, Y, Z) in mm;
-    float32."""
-    import torch
-    import torch.nn.functional as F
-
-    # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
-    lines = [np.arange(n, dtype=np.float32) for n in field.shape[1:]]
-    places = np.stack([
-        (line.reshape(np.roll([-1, 1, 1], axis)) + field[axis] / 2.0) * (2.0 / (len(line) - 1)) - 1.0
-        for axis, line in enumerate(lines)
-    ][::-1], axis=-1)  # fmt: skip
-    source = torch.from_numpy(np.ascontiguousarray(pictures, dtype=np.float32)).reshape(1, -1, *field.shape[1:])
-    target = torch.from_numpy(places.astype(np.float32))[None]
-    with torch.inference_mode():
-        return F.grid_sample(source, target, padding_mode="border", align_corners=True).numpy().reshape(pictures.shape)
-
-
-def to_the_skin(head: np.ndarray, picture: np.ndarray, spacing: float) -> np.ndarray:
-    """``head`` (bool) cut back, from outside, to where ``picture`` (0 in air) is as bright as skin.
-
-    A head mask ends a voxel or two outside the skin, and a face painted to fit it would stand out by as much. Skin is
-    told from air by the brightest tissue nearby, because the coil and the sequence make scalps bright or dim. Nothing
-    enclosed is outside: dark bone at the cut, where a face was taken away, has no skin.
-    """
-    around = 2 * round(_RIND / spacing) + 1
-    dark = picture < SKIN * np.maximum(ndimage.maximum_filter(picture, around), _DIMMEST)
-    steps = round(_RIND / spacing)
-    return _filled(~ndimage.binary_dilation(~_filled(head), iterations=steps, mask=dark | ~head))
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """``mask`` (bool) and what it encloses: all that is not connected to the array's border."""
-    labels, count = ndimage.label(~mask)
-    border = np.zeros(count + 1, dtype=bool)
-    for axis in range(mask.ndim):
-        for end in (0, -1):
-            border[labels.take(end, axis)] = True
-    border[0] = False  # the label of the mask itself
-    return ~border[labels]
-
-
-def signed_distance(head: np.ndarray, spacing: float) -> np.ndarray:
-    """Distance to the skin in mm (float32), positive inside ``head`` (bool), clipped to CLIP."""
-    inside = ndimage.distance_transform_edt(head, sampling=spacing)
-    outside = ndimage.distance_transform_edt(~head, sampling=spacing)
-    return np.clip(inside - outside, -CLIP, CLIP).astype(np.float32)
-
-
-def trusted(
-    distance: np.ndarray, hidden: np.ndarray, spacing: float, margin: float = _CUT_MM
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which voxels' distance is sure though ``hidden`` voxels are unknown, and each voxel's distance to the hidden.
-
-    A distance is sure where the skin is nearer than the next hidden voxel: no hidden skin can be nearer. It must be
-    nearer by ``margin`` (mm): where a face was cut off, the cut may be taken for skin.
-    """
-    away = ndimage.distance_transform_edt(~hidden, sampling=spacing).astype(np.float32)
-    return (~hidden) & (np.abs(distance) < away - margin), away
-
-
-def misfit(
-    shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float,
-    reaches: tuple[float, ...] = _REACHES_MM, share: float = _SHARE,
-) -> np.ndarray:  # fmt: skip
-    """How far a drawn ``shape`` (mm) is from the visible skin: its error where ``sure``, and carried on from there.
-
-    A head that is wider than drawn is so for some centimetres into the face; the rest of the error fades sooner. Each
-    of the ``reaches`` (mm) carries on what those before it left.
-    """
-    # Deep inside and far outside both are clipped, and their difference says nothing.
-    weight = (sure & (np.abs(distance) < CLIP / 2)).astype(np.float32)
-    error = np.clip(distance - shape, -LONGEST, LONGEST)
-    carried = np.zeros_like(error)
-    for reach in reaches:
-        missing, spread = (ndimage.gaussian_filter(a, reach / spacing) for a in ((error - carried) * weight, weight))
-        carried = carried + missing / (spread + share)
-    return carried.astype(np.float32)
-
-
-def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
-    """Bring a field of the canonical box from ``spacing`` to ``target`` mm, a power of two of it; float32.
-
-    Coarser by the mean of blocks, finer by linear interpolation.
-    """
-    if target >= spacing:
-        return geometry.block_mean(field, canonical.box(spacing).affine, target)[0]
-    import torch
-    import torch.nn.functional as F
-
-    tensor = torch.from_numpy(np.ascontiguousarray(field, dtype=np.float32))[None, None]
-    return F.interpolate(tensor, scale_factor=spacing / target, mode="trilinear", align_corners=False)[0, 0].numpy()
-
-
-@dataclass(frozen=True, eq=False)
-class Told:
-    """What the generator is told of the face to paint: its ``code`` (K,), its ``shape`` (mm under the skin) and the
-    bent ``atlas``, both (96, 88, 88) at 2 mm. ``field`` (3, 96, 88, 88) mm: how the atlas was bent."""
-
-    code: np.ndarray
-    shape: np.ndarray
-    atlas: np.ndarray
-    field: np.ndarray
-
-
-def condition(
-    model: ShapeModel, atlas: Atlas, rng: Random, distance: np.ndarray, mask: np.ndarray,
-    view: np.ndarray, *, own: bool,
-) -> Told:  # fmt: skip
-    """The face that the generator is told to paint on a head of signed ``distance`` (2 mm).
-
-    ``mask`` and ``view`` (in the field of view) are bool at 2 mm; they and ``distance`` may go on behind the box.
-    ``own``: the code is the head's own, for training by reconstruction. Else it is drawn given what lies outside of
-    ``mask``.
-    """
-    small = to_raster(distance, 2.0, SPACING)
-    hidden = to_raster((mask | ~view).astype(np.float32), 2.0, SPACING) > 0.01
-    sure, away = trusted(small, hidden, SPACING)
-    box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
-    if own:
-        code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
-        field = atlas.field(code)
-    else:
-        seen = (sure & (away < RING))[box]
-        code = model.draw(rng, small[box], seen, atlas.is_smooth)
-        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
-        field = _set_in(atlas.field(model.project(small[box], seen, _OBSERVATION_SD)), field)
-    told = meet(atlas, code, field, small, sure)
-    # That raster is coarse, and hardly knows the last millimetres before the mask: what is left there would be a step.
-    sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
-    drawn = bend(atlas.solid, told.field)
-    error = _misfit_of_the_box(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
-    return _moved(atlas, code, told.field, drawn, error)
-
-
-def _drawn_detail(atlas: Atlas, rng: Random, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """A random detail and its share at every voxel of the box (see Atlas.detailed), none where skin is seen.
-
-    It sets in slowly behind the edge of the ``mask`` (2 mm): there the visible skin tells the shape, and a skin that
-    must come back to it within some millimetres has pits.
-    """
-    if atlas.detail is None:
-        return None
-    behind = mask.shape[1] - atlas.depth.shape[1]
-    inside = ndimage.distance_transform_edt(mask, sampling=2.0)[:, behind:]
-    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
-
-
-def _set_in(likeliest: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Displacements (3, 96, 88, 88): the ``likeliest`` ones at the ears and behind them, those ``drawn`` in the face.
-
-    Where the face is chance up to its end it is wider than the head, and drops to it before the ears like a wing, or
-    narrower, with pits there.
-    """
-    y = canonical.BOX_CORNER[1] + 2.0 * (np.arange(drawn.shape[2]) + 0.5)
-    return likeliest + np.interp(y, _SIDES, (0, 1)).astype(np.float32)[:, None] * (drawn - likeliest)
-
-
-def _within_the_box(
-    atlas: Atlas, code: np.ndarray, detail: tuple[np.ndarray, np.ndarray] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest code (K,) to this one whose nose does not reach the front of the box, where it would be cut off.
-
-    And the displacements of that code with the ``detail`` (see Atlas.detailed).
-    """
-    step = int(FIELD_SPACING / 2.0)
-    field = atlas.detailed(code, detail)
-    for _ in range(8):  # the voxel that is the deepest in the nose is put right, and again
-        front = bend(atlas.depth, field)[:, -1]
-        x, z = np.unravel_index(front.argmax(), front.shape)
-        if front[x, z] < -_AIR_MM:
-            break
-        forward = atlas.modes[:, 1, x // step, -1, z // step]
-        code = code + forward * ((front[x, z] + _AIR_MM) / max(float((forward**2).sum()), 1e-6))
-        code = np.clip(code, -_BOUND, _BOUND).astype(np.float32)
-        field = atlas.detailed(code, detail)
-    return code, field
-
-
-def meet(atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> Told:
-    """The atlas bent by ``field``, and then moved along the normals of its skin until it meets the skin that is known.
-
-    ``distance`` (mm) and where it is ``sure`` (bool) are on the raster of SPACING, and may go on behind the box.
-    """
-    drawn = bend(atlas.solid, field)
-    error = to_raster(_misfit_of_the_box(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
-    return _moved(atlas, code, field, drawn, error)
-
-
-def _misfit_of_the_box(drawn: np.ndarray, distance: np.ndarray, *visible: Any) -> np.ndarray:
-    """``misfit`` of a head ``drawn`` in the box alone, which goes on behind it as it ends there."""
-    behind = distance.shape[1] - drawn.shape[1]
-    whole = np.pad(drawn, ((0, 0), (behind, 0), (0, 0)), mode="reflect", reflect_type="odd")
-    return misfit(np.clip(whole, -CLIP, CLIP), distance, *visible)[:, behind:]
-
-
-def _moved(atlas: Atlas, code: np.ndarray, field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> Told:
-    """The atlas bent by ``field``, its skin moved outwards by ``error``: see ``_outwards``."""
-    field = _outwards(field, drawn, error)
-    picture, shape = atlas.bend(field)
-    return Told(code, shape, picture, field)
-
-
-def _outwards(field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> np.ndarray:
+def move_outwards(field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> np.ndarray:
     """``field`` (3, X, Y, Z) with the skin of what it bends moved outwards along its normals by ``error`` (X, Y, Z) mm.
 
     ``drawn`` is the bent depth under the outer skin: along the normals of a sinus, skin and sinus would move against

@@ -15,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage, stats
 
-from RefaceLib.face import shapemodel
-from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel, bend
+from RefaceLib.face import conditioning, rasters, shapemodel, skindistance
+from RefaceLib.face.rasters import bend
+from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.faces import from_to
@@ -103,9 +104,11 @@ def recentred(boxes: list[Box], model: ShapeModel, atlas: Atlas) -> tuple[ShapeM
     drawn = bend(atlas.solid, atlas.field(np.zeros(model.size)))
     slope = np.stack(np.gradient(drawn, 2.0))
     move = _skin_error(boxes, drawn) * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
-    centre = atlas.centre + np.stack([shapemodel.to_raster(part, 2.0, shapemodel.FIELD_SPACING) for part in move])
-    error = _skin_error(boxes, shapemodel.to_raster(model.mean, shapemodel.SPACING, 2.0))
-    mean = np.clip(model.mean + shapemodel.to_raster(error, 2.0, shapemodel.SPACING), -shapemodel.CLIP, shapemodel.CLIP)
+    centre = atlas.centre + np.stack([rasters.to_raster(part, 2.0, shapemodel.FIELD_SPACING) for part in move])
+    error = _skin_error(boxes, rasters.to_raster(model.mean, shapemodel.SPACING, 2.0))
+    mean = np.clip(
+        model.mean + rasters.to_raster(error, 2.0, shapemodel.SPACING), -skindistance.CLIP, skindistance.CLIP
+    )
     return replace(model, mean=mean), replace(atlas, centre=centre.astype(np.float32))
 
 
@@ -146,9 +149,9 @@ def detail_of(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1, 
     skin = centred[:, face.ravel()]
     _, vectors = np.linalg.eigh((skin @ skin.T).astype(np.float64) / len(both))
     modes = vectors[:, ::-1][:, :size].T.astype(np.float32) @ centred / np.sqrt(len(both))
-    modes = np.stack([shapemodel.to_raster(m.reshape(mean.shape), 2.0, shapemodel.SPACING) for m in modes])
-    near = shapemodel.to_raster(np.abs(atlas.solid), 2.0, shapemodel.SPACING) < 2 * _DETAIL_MM
-    return Detail(shapemodel.to_raster(mean, 2.0, shapemodel.SPACING) * near, modes * near)
+    modes = np.stack([rasters.to_raster(m.reshape(mean.shape), 2.0, shapemodel.SPACING) for m in modes])
+    near = rasters.to_raster(np.abs(atlas.solid), 2.0, shapemodel.SPACING) < 2 * _DETAIL_MM
+    return Detail(rasters.to_raster(mean, 2.0, shapemodel.SPACING) * near, modes * near)
 
 
 def _left_out(box: Box, model: ShapeModel, atlas: Atlas, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -159,12 +162,12 @@ def _left_out(box: Box, model: ShapeModel, atlas: Atlas, seed: int | None = None
     """
     distance, rng = box.distance.astype(np.float32), np.random.default_rng(seed or 0)
     mask = subject_mask(box, rng, ears=True, jitter=0.0)
-    told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=seed is None)
+    told = conditioning.condition(model, atlas, rng, distance, mask, box.view, own=seed is None)
     sure = np.abs(distance) < _to_the_edge(box)
     if seed is not None:
         sure &= mask
-    left = np.where(sure & (np.abs(told.shape) < shapemodel.LONGEST), distance - told.shape, 0)
-    left = np.clip(left, -shapemodel.LONGEST, shapemodel.LONGEST).astype(np.float32)
+    left = np.where(sure & (np.abs(told.shape) < conditioning.LONGEST), distance - told.shape, 0)
+    left = np.clip(left, -conditioning.LONGEST, conditioning.LONGEST).astype(np.float32)
     left, known = bend(np.stack([left, sure]), from_to(told.field, np.zeros_like(told.field)))
     skin = (np.abs(atlas.solid) < _DETAIL_MM - 1.0).astype(np.float32)
     left, weight = (ndimage.gaussian_filter(a, 1.0) for a in (left * skin, skin))
@@ -193,38 +196,38 @@ def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -
         more = weight * _symmetric(total / np.maximum(count, 1))
         more, weight = (ndimage.gaussian_filter(a, _BROAD_MM / 2.0) for a in (more, weight))
         more = (more / (weight + 0.01)).astype(np.float32)
-        mean = atlas.detail.mean + shapemodel.to_raster(more, 2.0, shapemodel.SPACING) * atlas.detail.modes.any(axis=0)
+        mean = atlas.detail.mean + rasters.to_raster(more, 2.0, shapemodel.SPACING) * atlas.detail.modes.any(axis=0)
         atlas = replace(atlas, detail=replace(atlas.detail, mean=mean.astype(np.float32)))
     return atlas
 
 
 def _row(box: Box, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A head's data, displacements and then signed distances, and which of them its field of view lets us know."""
-    bends = [shapemodel.to_raster(component, 2.0, shapemodel.FIELD_SPACING) for component in field]
-    shape = shapemodel.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING)
+    bends = [rasters.to_raster(component, 2.0, shapemodel.FIELD_SPACING) for component in field]
+    shape = rasters.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING)
     # Near the edge of the view the distance is to the edge and not to the skin.
     away = ndimage.distance_transform_edt(box.view, sampling=box.spacing) if not box.view.all() else None
-    sure = np.ones(box.view.shape, bool) if away is None else away > shapemodel.CLIP
+    sure = np.ones(box.view.shape, bool) if away is None else away > skindistance.CLIP
     sure = sure.astype(np.float32)
-    known = [shapemodel.to_raster(sure, box.spacing, s).ravel() > 0.5 for s in
+    known = [rasters.to_raster(sure, box.spacing, s).ravel() > 0.5 for s in
              (*[shapemodel.FIELD_SPACING] * 3, shapemodel.SPACING)]  # fmt: skip
     return np.concatenate([*[b.ravel() for b in bends], shape.ravel()]), np.concatenate(known)
 
 
 def atlas_depth(mean: np.ndarray) -> np.ndarray:
     """The signed distance (mm) to the skin of the mean head (2 mm), found at 1 mm so that it has no terraces."""
-    fine = shapemodel.to_raster(mean, 2.0, 1.0)
+    fine = rasters.to_raster(mean, 2.0, 1.0)
     head = ndimage.binary_closing(np.pad(fine > _SKIN, 8, mode="edge"), iterations=5)[(slice(8, -8),) * 3]
     labels, _ = ndimage.label(~head)
     air = np.bincount(labels[labels > 0]).argmax()
-    return shapemodel.to_raster(shapemodel.signed_distance(labels != air, 1.0), 1.0, 2.0)
+    return rasters.to_raster(skindistance.signed_distance(labels != air, 1.0), 1.0, 2.0)
 
 
 def _face_weight(depth: np.ndarray) -> np.ndarray:
     """1 near the skin of the face and the ears, on the raster of the displacements."""
     x, y, z = _places(shapemodel.FIELD_SPACING)
     face = canonical.in_face(x, y, z) | canonical.in_ears(x, y, z)
-    skin = np.abs(shapemodel.to_raster(depth, 2.0, shapemodel.FIELD_SPACING)) < _FACE_MM
+    skin = np.abs(rasters.to_raster(depth, 2.0, shapemodel.FIELD_SPACING)) < _FACE_MM
     return np.where(face & skin, 1.0, _ELSEWHERE).astype(np.float32)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib.face import shapemodel
-from RefaceLib.face.shapemodel import Atlas, ShapeModel, bend
+from RefaceLib.face import conditioning, rasters, shapemodel, skindistance
+from RefaceLib.face.rasters import bend
+from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
@@ -53,22 +54,22 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
     image, view = box.image.astype(np.float32) / EIGHT_BIT * box.view, box.view
     distance = box.distance.astype(np.float32)
     head = (model, atlas, rng, distance, mask, view)
-    told = shapemodel.condition(*head, own=own)
+    told = conditioning.condition(*head, own=own)
     if not own:
-        mine = shapemodel.condition(*head, own=True)
+        mine = conditioning.condition(*head, own=True)
         bent, seen, depth = bend(np.stack([image, view, distance]), from_to(mine.field, told.field))
         image, view, distance = (
             np.where(mask, a, b) for a, b in ((bent, image), (seen > 0.99, view), (depth, distance))
         )
     # A code does not tell all of a face, and a painter who is told of a skin that is not there learns to blur it.
-    known, small = (shapemodel.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
-    told = shapemodel.meet(atlas, told.code, told.field, small, known > 0.99)
+    known, small = (rasters.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
+    told = conditioning.fit_to_visible_skin(atlas, told.code, told.field, small, known > 0.99)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
 
     return FaceSample(
-        tensor(image * view), tensor(mask), tensor(told.shape) / shapemodel.CLIP, tensor(told.atlas), tensor(view),
+        tensor(image * view), tensor(mask), tensor(told.shape) / skindistance.CLIP, tensor(told.atlas), tensor(view),
         torch.from_numpy(told.code)[None], own,
     )  # fmt: skip
 

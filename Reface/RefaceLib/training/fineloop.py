@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from RefaceLib.face import shapemodel
+from RefaceLib.face import rasters
 from RefaceLib.networks.inference import precision
 from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.training import state
@@ -57,7 +57,7 @@ def fine_heads(boxes: list[Box], rng: np.random.Generator) -> list[FineHead]:
         centres = np.argwhere(near_skin)[::97]
         small = geometry.block_mean(picture, np.eye(4), 2.0)[0]
         for blur in (0.0, 0.5, 0.8):
-            coarse = shapemodel.to_raster(ndimage.gaussian_filter(small, blur), 2.0, 1.0)
+            coarse = rasters.to_raster(ndimage.gaussian_filter(small, blur), 2.0, 1.0)
             heads.append(FineHead(picture.astype(np.float16), coarse.astype(np.float16), mask, centres))
     return heads
 

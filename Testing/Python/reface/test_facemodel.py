@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.phantomfaces import NoPool
-from RefaceLib.face import shapemodel
+from RefaceLib.face import rasters, shapemodel
 from RefaceLib.head import canonical
 from RefaceLib.training import atlas, boxes
 from RefaceLib.volume import geometry
@@ -37,7 +37,7 @@ def test_the_atlas_bent_to_a_heads_own_code_is_nearer_to_the_head(phantom_boxes,
     everywhere = np.ones(model.mean.shape, bool)
     errors = []
     for box in phantom_boxes:
-        small = shapemodel.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
+        small = rasters.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
         for code in (np.zeros(2), model.project(small, everywhere)):
             shape = made.bend(made.field(code))[1]
             errors.append(np.abs(shape - box.distance.astype(np.float32))[box.view].mean())
@@ -69,7 +69,7 @@ def test_details_are_what_codes_leave_of_the_skin(phantom_boxes, face_model, mon
         detail = atlas.detail_of(phantom_boxes, model, lean, size=2)
         assert detail.mean.shape == model.mean.shape and detail.modes.shape == (2, *model.mean.shape)
         x, y, z = atlas._places(shapemodel.SPACING)
-        depth = shapemodel.to_raster(lean.depth, 2.0, shapemodel.SPACING)
+        depth = rasters.to_raster(lean.depth, 2.0, shapemodel.SPACING)
         assert not detail.modes[:, np.abs(depth) > 14].any()
         cheeks = (np.abs(depth) < 3) & (y > 45) & (z > -100) & (z < -30)
         left[thinner] = detail.mean[cheeks].mean()
@@ -131,5 +131,5 @@ def test_registration_tells_where_to_look_and_by_how_many_millimetres():
     assert field.shape == (3, 48, 44, 40) and field.dtype == np.float32
     near = blob(fixed) > 0.5
     assert np.allclose(field[:, near].mean(axis=1), 2 * shift, atol=1.0)
-    bent = shapemodel.bend(blob(fixed + shift), field)
+    bent = rasters.bend(blob(fixed + shift), field)
     assert np.abs(bent - blob(fixed)).mean() < 0.25 * np.abs(blob(fixed + shift) - blob(fixed)).mean()

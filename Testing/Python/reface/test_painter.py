@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from RefaceLib.face import painter, shapemodel
+from RefaceLib.face import conditioning, painter, shapemodel, skindistance
 from RefaceLib.head import canonical
 
 SHAPE = canonical.box(1.0).shape
@@ -61,7 +61,7 @@ def told():
     head = y < 120.0
     head[40:56, 30:38, 40:56] = False  # its wall is 44 mm under the skin
     head[10:12, 54:60, 40:42] = False  # a nostril, four millimetres wide
-    depth = shapemodel.signed_distance(head, 2.0)
+    depth = skindistance.signed_distance(head, 2.0)
     coarse = canonical.box(shapemodel.FIELD_SPACING).shape
     atlas = shapemodel.Atlas(
         head.astype(np.float32), depth, np.zeros((3, *coarse), np.float32), np.zeros((1, 3, *coarse), np.float32)
@@ -69,7 +69,7 @@ def told():
     code = np.zeros(1, np.float32)
     field = atlas.field(code)
     picture, shape = atlas.bend(field)
-    return shapemodel.Told(code, shape, picture, field), atlas
+    return conditioning.Conditioning(code, shape, picture, field), atlas
 
 
 def test_a_cavity_deep_in_a_head_is_no_edge_of_its_skin(told):

@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 
 from helpers.phantom import brain_mask, make_phantom
-from RefaceLib.face import shapemodel
+from RefaceLib.face import rasters, skindistance
 from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.face.weights import models_folder, read_registry, sha256_of
 from RefaceLib.head import canonical, headparser
@@ -376,7 +376,7 @@ def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom
 def test_the_skin_that_is_told_is_that_of_the_truth(phantom_boxes, face_model):
     for own in (True, False):
         sample = random_face(np.random.default_rng(3), phantom_boxes[0], *face_model, own=own)
-        shape, image = sample.shape[0, 0].numpy() * shapemodel.CLIP, sample.image[0, 0].numpy()
+        shape, image = sample.shape[0, 0].numpy() * skindistance.CLIP, sample.image[0, 0].numpy()
         hidden = (sample.mask * sample.view)[0, 0].numpy() > 0
         assert image[hidden & (np.abs(shape - 4) < 1)].mean() > 0.3  # under the skin there is flesh,
         assert image[hidden & (np.abs(shape + 5) < 1)].mean() < 0.1  # and before it air
@@ -391,8 +391,8 @@ def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
         for _ in range(2)
     )
     assert 2 < np.abs(mine).max() < 15
-    again = shapemodel.bend(shapemodel.bend(picture, mine), from_to(mine, other))
-    wanted, before = shapemodel.bend(picture, other), shapemodel.bend(picture, mine)
+    again = rasters.bend(rasters.bend(picture, mine), from_to(mine, other))
+    wanted, before = rasters.bend(picture, other), rasters.bend(picture, mine)
     inner = (slice(10, -10),) * 3
     assert np.abs(again - wanted)[inner].mean() < 0.2 * np.abs(before - wanted)[inner].mean()
 
