@@ -1,4 +1,4 @@
-"""Fields of the canonical box: brought to another raster, and warped by displacements."""
+"""Fields of the canonical box: resampled to another raster, and warped by displacements."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from RefaceLib.volume import geometry
 
 
 def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
-    """Bring a field of the canonical box from ``spacing`` to ``target`` mm, a power of two of it; float32.
+    """Resample a field (X, Y, Z) of the canonical box from ``spacing`` to ``target`` mm, a power of two apart; float32.
 
-    Coarser by the mean of blocks, finer by linear interpolation.
+    A coarser raster gets the means of blocks, a finer one linear interpolation.
     """
     if target >= spacing:
         return geometry.block_mean(field, canonical.box(spacing).affine, target)[0]
@@ -22,9 +22,11 @@ def to_raster(field: np.ndarray, spacing: float, target: float) -> np.ndarray:
     return F.interpolate(tensor, scale_factor=spacing / target, mode="trilinear", align_corners=False)[0, 0].numpy()
 
 
-def bend(pictures: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """``pictures`` (X, Y, Z) or (N, X, Y, Z) of the 2 mm box, sampled at every voxel plus ``field`` (3, X, Y, Z) in mm;
-    float32."""
+def warp(pictures: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """Sample ``pictures`` (X, Y, Z) or (N, X, Y, Z) of the 2 mm box at every voxel plus ``field`` (3, X, Y, Z) in mm.
+
+    Linear interpolation; beyond the box its border continues. Returns float32 of the shape of ``pictures``.
+    """
     import torch
     import torch.nn.functional as F
 

@@ -88,9 +88,9 @@ def load_shape_model(folder: Path | None = None) -> tuple[ShapeModel, Atlas]:
 
     arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape", folder)).items()}
     modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
-    bends = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
+    fields = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
     drawn = [arrays[name] for name in ("picture", "depth", "centre")]
-    return ShapeModel(arrays["mean"], modes), Atlas(*drawn, bends, load_detail(folder))
+    return ShapeModel(arrays["mean"], modes), Atlas(*drawn, fields, load_detail(folder))
 
 
 def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
@@ -98,10 +98,10 @@ def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
     from safetensors.numpy import save_file
 
     modes, scales = _to_bytes(model.modes)
-    bends, bend_scales = _to_bytes(atlas.modes)
+    fields, field_scales = _to_bytes(atlas.modes)
     half = {"mean": model.mean, "picture": atlas.picture, "depth": atlas.depth, "centre": atlas.centre}
     arrays = {name: array.astype(np.float16) for name, array in half.items()}
-    save_file({**arrays, "modes": modes, "scales": scales, "bends": bends, "bend_scales": bend_scales}, path)
+    save_file({**arrays, "modes": modes, "scales": scales, "bends": fields, "bend_scales": field_scales}, path)
 
 
 def load_detail(folder: Path | None = None) -> Detail:

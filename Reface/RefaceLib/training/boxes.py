@@ -47,7 +47,7 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     sampled = geometry.resample(coarse, coarse_affine, world)
     image = np.clip(scale.normalise(sampled), 0, 2) * view
     points = geometry.apply_affine(np.linalg.inv(frame), parse.points)
-    head = skindistance.to_the_skin(head, image, spacing)
+    head = skindistance.trim_to_skin(head, image, spacing)
     distance = skindistance.signed_distance(head, spacing).astype(np.float16)
     packed = np.rint(image * EIGHT_BIT).astype(np.uint8)
     guard = geometry.dilate_mm(brain, facemask.PROTECTED_MM + 1.0, grid.affine)

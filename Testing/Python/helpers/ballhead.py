@@ -58,7 +58,7 @@ def front_mask():
 
 
 def bump_detail():
-    """A detail whose skin lies 2 mm farther out in front, and by chance more there or less."""
+    """A detail whose skin lies 2 mm farther out in front, and randomly more or less."""
     bump = bump_field((0, 80, -50), 1.0, 12.0).astype(np.float32)
     return Detail(2 * bump, fifth(1.5 * bump))
 

@@ -19,15 +19,15 @@ def front():
     return hidden
 
 
-def _continued(scan, painted, hidden, view=None, under=1.0):
+def _with_remainder(scan, painted, hidden, view=None, under=1.0):
     view = np.ones(SHAPE, bool) if view is None else view
     visible = np.where(view & ~hidden, scan, 0).astype(np.float32)
     under = np.broadcast_to(np.float32(under), SHAPE)
-    return painter._continued(painted.astype(np.float32), visible, hidden, view, under)
+    return painter._add_remainder(painted.astype(np.float32), visible, hidden, view, under)
 
 
 def test_tissue_that_is_brighter_in_the_scan_goes_on_so_for_some_millimetres(front):
-    profile = _continued(np.full(SHAPE, 0.9), np.full(SHAPE, 0.5), front)[96, :, 88]
+    profile = _with_remainder(np.full(SHAPE, 0.9), np.full(SHAPE, 0.5), front)[96, :, 88]
     assert profile[100] > 0.75 and np.allclose(profile[110:], 0.5, atol=1e-3)
     assert (np.diff(profile[100:]) <= 1e-4).all()  # and fades
 
@@ -36,26 +36,26 @@ def test_no_holes_come_into_the_skin_where_the_scans_lies_deeper(front):
     """Nor does skin come into the air."""
     depth = 90.0 - np.arange(SHAPE[2], dtype=np.float32)[None, None, :]
     scan, painted = (np.broadcast_to((depth > under) * 1.0, SHAPE) for under in (2.0, 0.0))
-    continued = _continued(scan, painted, front, under=depth > 1.0)
+    continued = _with_remainder(scan, painted, front, under=depth > 1.0)
     skin = np.broadcast_to(depth < 1.0, SHAPE) & front
     assert np.array_equal(continued[skin], painted[skin].astype(np.float32))
 
 
 def test_a_painting_that_fits_stays_as_it_is(front):
     scan = np.random.default_rng(0).random(SHAPE)
-    assert np.abs(_continued(scan, scan, front) - scan).max() < 1e-5
+    assert np.abs(_with_remainder(scan, scan, front) - scan).max() < 1e-5
 
 
 def test_what_lies_outside_the_field_of_view_has_no_say(front):
     view = np.zeros(SHAPE, bool)
     view[:, 120:] = True  # nothing of what is seen is in view
     painted = np.full(SHAPE, 0.5)
-    assert np.array_equal(_continued(np.full(SHAPE, 0.9), painted, front, view), painted.astype(np.float32))
+    assert np.array_equal(_with_remainder(np.full(SHAPE, 0.9), painted, front, view), painted.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
-def told():
-    """What is told of a head of one flat skin with a cavity deep in it and a nostril, and its atlas."""
+def conditioned():
+    """The conditioning of a head of one flat skin with a cavity deep in it and a nostril, and its atlas."""
     grid = canonical.box(2.0)
     y = np.indices(grid.shape)[1] * 2.0
     head = y < 120.0
@@ -68,21 +68,21 @@ def told():
     )
     code = np.zeros(1, np.float32)
     field = atlas.field(code)
-    picture, shape = atlas.bend(field)
+    picture, shape = atlas.warp(field)
     return conditioning.Conditioning(code, shape, picture, field), atlas
 
 
-def test_a_cavity_deep_in_a_head_is_no_edge_of_its_skin(told):
-    told, atlas = told
-    shape = painter._under_the_skin(told, atlas)
-    assert told.shape[48, 34, 48] < -4 and shape[40:56, 30:38, 40:56].min() > 10
+def test_a_cavity_deep_in_a_head_is_no_edge_of_its_skin(conditioned):
+    found, atlas = conditioned
+    shape = painter._under_the_skin(found, atlas)
+    assert found.shape[48, 34, 48] < -4 and shape[40:56, 30:38, 40:56].min() > 10
 
 
-def test_the_skin_and_nostrils_are_edges_as_before(told):
-    told, atlas = told
-    shape = painter._under_the_skin(told, atlas)
+def test_the_skin_and_nostrils_are_edges_as_before(conditioned):
+    found, atlas = conditioned
+    shape = painter._under_the_skin(found, atlas)
     near_air = np.s_[:, 59:]
-    np.testing.assert_allclose(shape[near_air], told.shape[near_air], atol=1e-4)
+    np.testing.assert_allclose(shape[near_air], found.shape[near_air], atol=1e-4)
     assert (shape[10:12, 58:60, 40:42] < 0).all()
 
 
@@ -94,7 +94,7 @@ def test_contrast_comes_to_what_lies_under_the_skin_alone():
     shape, painted = np.full(small, 16.0), np.ones(small, bool)
     deep = np.zeros(SHAPE, np.float32)
     deep[..., :88] = 1.0
-    matched = painter._match_tone(picture, shape, deep, painted, shown)
+    matched = painter._match_contrast(picture, shape, deep, painted, shown)
     assert np.array_equal(matched[..., 88:], picture[..., 88:])
     assert np.median(matched[..., :88]) > np.median(picture) + 0.2
 
@@ -107,7 +107,7 @@ def test_a_correction_of_contrast_makes_no_line_stand_out_more():
     picture[:, 60:62, :88] = 0.6
     shown = np.clip(rng.choice([0.3, 1.1], 20_000) + rng.normal(0, 0.02, 20_000), 0.2, 2).astype(np.float32)
     small = tuple(n // 2 for n in SHAPE)
-    matched = painter._match_tone(
+    matched = painter._match_contrast(
         picture, np.full(small, 16.0), np.ones(SHAPE, np.float32), np.ones(small, bool), shown
     )
     wide = matched[50, 100, 150] - matched[50, 100, 20]

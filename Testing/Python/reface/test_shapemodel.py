@@ -17,7 +17,7 @@ from helpers.ballhead import (
     voxel_positions,
 )
 from RefaceLib.face import shapemodel
-from RefaceLib.face.seeds import Chance
+from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 
@@ -39,7 +39,7 @@ def test_without_anything_known_the_code_is_the_mean_head(model):
     assert np.allclose(model.project(model.mean + 5, nowhere), 0)
 
 
-def test_a_drawn_face_fits_what_is_seen_and_is_chance_where_nothing_is(model):
+def test_a_drawn_face_fits_what_is_seen_and_is_random_where_nothing_is(model):
     seen = voxel_positions(shapemodel.SPACING)[1] < 40
     target = model.shape(np.array([1.5, 1.5, 0]))
     codes = np.array([model.draw(np.random.default_rng(n), target, seen) for n in range(200)])
@@ -68,7 +68,7 @@ def _without_one(voxels):
     return fewer
 
 
-def test_chance_is_stretched_and_bounded(model):
+def test_draws_are_stretched_and_bounded(model):
     """Where nothing is known: later components to twice their standard deviation, so that faces differ as people's do,
     and the first, the size of head and jaw, hardly."""
     everywhere = np.ones(model.mean.shape, bool)
@@ -79,7 +79,7 @@ def test_chance_is_stretched_and_bounded(model):
         assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 3.5
 
 
-def test_chance_is_shortened_until_the_face_is_natural(model):
+def test_a_draw_is_shortened_until_the_face_is_natural(model):
     nothing = np.zeros(model.mean.shape, bool)
     free, bound = (
         model.draw(np.random.default_rng(3), model.mean, nothing, natural)
@@ -122,7 +122,7 @@ def test_the_same_seed_draws_the_same_code(model):
 def test_seeds_that_follow_each_other_draw_faces_apart(model):
     many = ShapeModel(model.mean, np.zeros((40, *model.mean.shape), np.float32))
     nothing = np.zeros(model.mean.shape, bool)
-    codes = np.array([many.draw(Chance(seed), model.mean, nothing) for seed in range(80)])
+    codes = np.array([many.draw(SeededDraws(seed), model.mean, nothing) for seed in range(80)])
     alike = np.corrcoef(codes)
     block = np.arange(80) // 4
     same = (block[:, None] == block) & ~np.eye(80, dtype=bool)
@@ -146,7 +146,7 @@ def test_faces_are_drawn_about_the_code_that_explains_what_is_seen_with_the_same
     assert np.allclose(model.project(target, seen, shapemodel.OBSERVATION_SD), np.mean(codes, axis=0), atol=0.25)
 
 
-def test_a_detail_is_chance_within_bounds():
+def test_a_detail_is_random_within_bounds():
     detail = bump_detail()
     drawn = np.array([detail.draw(np.random.default_rng(seed))[48, 65, 48] for seed in range(300)])  # at the bump
     assert drawn.mean() == pytest.approx(2.0, abs=0.2) and np.abs(drawn - 2).max() < 5.1
@@ -159,10 +159,10 @@ def test_the_broad_part_of_a_detail_is_stretched_and_neither_a_wart_nor_what_is_
     first = broad[None].astype(np.float32)
 
     def spread(modes):
-        """Of 200 details of one component, over that of chance itself."""
+        """Of 200 details of one component, over that of the random numbers."""
         drawn = [Detail(0 * modes[0], modes).draw(np.random.default_rng(n)).max() for n in range(200)]
-        chance = [np.random.default_rng(n).standard_normal(len(modes))[-1] for n in range(200)]
-        return np.std(drawn) / np.std(np.abs(np.clip(chance, 0, 2.5)))
+        numbers = [np.random.default_rng(n).standard_normal(len(modes))[-1] for n in range(200)]
+        return np.std(drawn) / np.std(np.abs(np.clip(numbers, 0, 2.5)))
 
     assert 1.6 < spread(fifth(broad)) < 2.4 and spread(fifth(narrow)) < 1.4 and spread(fifth(lopsided)) < 0.8
     assert spread(first) < 1.1  # what moves cheeks most would make balls of them
@@ -190,16 +190,16 @@ def _atlas(picture, centre=(0, 0, 0), mode=(0, 0, 0)):
     return Atlas(picture, picture - 0.5, fields[0], fields[1][None])
 
 
-def test_an_atlas_that_does_not_bend_shows_its_picture(picture):
+def test_an_atlas_that_is_not_warped_shows_its_picture(picture):
     atlas = _atlas(picture, mode=(9, 9, 9))
-    drawn, depth = atlas.bend(atlas.field(np.zeros(1)))
+    drawn, depth = atlas.warp(atlas.field(np.zeros(1)))
     assert drawn.shape == (96, 88, 88) and drawn.dtype == np.float32 and np.allclose(drawn, picture, atol=1e-4)
     assert np.allclose(depth, picture - 0.5, atol=1e-4)
 
 
-def test_an_atlas_bends_by_millimetres_with_the_code(picture):
+def test_a_code_warps_the_atlas_by_millimetres(picture):
     atlas = _atlas(picture, centre=(2, 0, 0), mode=(0, -2, 4))
     field = atlas.field(np.ones(1))
     assert np.allclose(field, np.reshape([2, -2, 4], (3, 1, 1, 1)))
-    drawn, _ = atlas.bend(field)  # 1, -1 and 2 voxels
+    drawn, _ = atlas.warp(field)  # 1, -1 and 2 voxels
     assert np.allclose(drawn[:-1, 1:, :-2], picture[1:, :-1, 2:], atol=1e-3)

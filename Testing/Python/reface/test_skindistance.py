@@ -39,6 +39,6 @@ def test_dark_bone_at_a_cut_is_not_outside():
     bone = (radius < 60) & (y > 52) & ~hidden
     picture = np.where((radius < 70) & ~bone, 0.8, 0.0).astype(np.float32)
     head = ((radius < 70) & ~bone) | hidden
-    found = skindistance.to_the_skin(head, np.where(hidden, 1.0, picture), 2.0)
+    found = skindistance.trim_to_skin(head, np.where(hidden, 1.0, picture), 2.0)
     assert found[bone].all() and found[hidden].all()
     assert not found[(radius > 74) & ~hidden].any()

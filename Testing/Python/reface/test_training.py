@@ -311,7 +311,7 @@ def shape_model(face_model):
 
 @pytest.fixture(scope="module")
 def still_atlas(phantom_boxes):
-    """An atlas that does not bend."""
+    """An atlas whose displacements are 0."""
     field = np.zeros(atlas.fields_shape(), np.float32)
     box = phantom_boxes[0]
     picture = box.image.astype(np.float32) / boxes.EIGHT_BIT
@@ -363,7 +363,7 @@ def test_a_step_on_a_drawn_face_trains_as_one_on_the_heads_own(
         assert any(not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True))
 
 
-def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom_boxes, face_model):
+def test_the_truth_of_a_drawn_face_is_the_head_warped_and_only_in_the_mask(phantom_boxes, face_model):
     box, model, atlas = phantom_boxes[0], *face_model
     own, drawn = (random_face(np.random.default_rng(3), box, model, atlas, own=own) for own in (True, False))
     mask = own.mask[0, 0].numpy() > 0
@@ -373,7 +373,7 @@ def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom
     assert np.abs(heads[0] - heads[1])[mask].mean() > 0.002
 
 
-def test_the_skin_that_is_told_is_that_of_the_truth(phantom_boxes, face_model):
+def test_the_skin_of_the_conditioning_is_that_of_the_truth(phantom_boxes, face_model):
     for own in (True, False):
         sample = random_face(np.random.default_rng(3), phantom_boxes[0], *face_model, own=own)
         shape, image = sample.shape[0, 0].numpy() * skindistance.CLIP, sample.image[0, 0].numpy()
@@ -382,7 +382,7 @@ def test_the_skin_that_is_told_is_that_of_the_truth(phantom_boxes, face_model):
         assert image[hidden & (np.abs(shape + 5) < 1)].mean() < 0.1  # and before it air
 
 
-def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
+def test_a_head_warped_from_its_own_code_to_another_is_the_atlas_warped_to_that():
     grid = canonical.box(2.0).shape
     rng = np.random.default_rng(0)
     picture = ndimage.gaussian_filter(rng.random(grid), 3).astype(np.float32)
@@ -391,8 +391,8 @@ def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
         for _ in range(2)
     )
     assert 2 < np.abs(mine).max() < 15
-    again = rasters.bend(rasters.bend(picture, mine), from_to(mine, other))
-    wanted, before = rasters.bend(picture, other), rasters.bend(picture, mine)
+    again = rasters.warp(rasters.warp(picture, mine), from_to(mine, other))
+    wanted, before = rasters.warp(picture, other), rasters.warp(picture, mine)
     inner = (slice(10, -10),) * 3
     assert np.abs(again - wanted)[inner].mean() < 0.2 * np.abs(before - wanted)[inner].mean()
 

@@ -98,10 +98,10 @@ def _install(folder, name, file):
 
 def test_a_shape_model_comes_back_from_its_file(folder, monkeypatch):
     rng = np.random.default_rng(0)
-    shape, bends = canonical.box(8.0).shape, (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
+    shape, fields = canonical.box(8.0).shape, (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
     model = ShapeModel(*(rng.normal(0, 5, s).astype(np.float32) for s in (shape, (4, *shape))))
     picture = rng.random((24, 22, 22)).astype(np.float32)
-    atlas = Atlas(picture, 16 * picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (bends, (4, *bends))))
+    atlas = Atlas(picture, 16 * picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (fields, (4, *fields))))
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     _install(folder, "shape", folder / "shape.safetensors")
     monkeypatch.setattr(weights, "load_detail", lambda folder: None)

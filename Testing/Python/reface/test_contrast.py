@@ -1,4 +1,4 @@
-"""The contrast of a scan's tissue, carried over to what was painted."""
+"""Painted tissue gets the contrast of the scan's tissue."""
 
 import numpy as np
 import pytest
