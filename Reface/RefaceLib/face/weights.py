@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from RefaceLib.networks.layers import FineGenerator, Generator, HeadParserNet
 
 REGISTRY = "registry.json"
-NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
+NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
     """Everything that was learnt, loaded once and used for many volumes. ``about``: name, version, sha256."""
 
-    finder: HeadParserNet
+    localizer: HeadParserNet
     parser: HeadParserNet
     shape: ShapeModel
     atlas: Atlas
@@ -162,11 +162,11 @@ def load_models(device: str = "auto", folder: Path | None = None) -> Models:
 
 @cache
 def _load_once(device: str, folder: Path | None) -> Models:
-    from RefaceLib.networks.layers import FineGenerator, Generator, finder_net, parser_net
+    from RefaceLib.networks.layers import FineGenerator, Generator, localizer_net, parser_net
 
     shape, atlas = load_shape_model(folder)
     return Models(
-        finder=_load_network("finder", finder_net(), device, folder),
+        localizer=_load_network("localizer", localizer_net(), device, folder),
         parser=_load_network("parser", parser_net(), device, folder),
         shape=shape,
         atlas=atlas,

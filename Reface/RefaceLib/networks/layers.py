@@ -84,7 +84,7 @@ def _coordinates(x: Tensor) -> Tensor:
 class HeadParserNet(nn.Module):
     """Image (B, 1, X, Y, Z) at 2 mm -> mask logits (B, 2, X, Y, Z) and heat-map logits (B, L, X/2, Y/2, Z/2).
 
-    Two of them work one after the other: the *finder* in any pose (X, Y, Z multiples of 16), and the *parser* in the
+    Two of them run in sequence: the *localizer* in any pose (X, Y, Z multiples of 16), and the *parser* in the
     canonical pose (multiples of 8), which also gets the position of every voxel (``coordinates``).
     """
 
@@ -108,7 +108,7 @@ class HeadParserNet(nn.Module):
         return masks, self.heat(features)
 
 
-def finder_net() -> HeadParserNet:
+def localizer_net() -> HeadParserNet:
     """The head parser's first stage, as shipped."""
     return HeadParserNet((32, 64, 128, 160))
 

@@ -36,9 +36,9 @@ def seen_defaced(image_path: Path, label_path: Path, face: np.ndarray) -> np.nda
     truth = heads.labelled_parse(image_path, label_path, face)
     frame = brain_frame(truth.points, truth.certainty)
     models = weights.load_models("cpu")
-    whole = parse_head(values, affine, models.finder, models.parser, "cpu")
+    whole = parse_head(values, affine, models.localizer, models.parser, "cpu")
     values[facemask.face_mask(whole, values.shape, affine, ears=True)] = 0
-    rest = parse_head(values, affine, models.finder, models.parser, "cpu")
+    rest = parse_head(values, affine, models.localizer, models.parser, "cpu")
     return geometry.apply_affine(np.linalg.inv(frame), rest.points[len(FACE_LANDMARKS) :])
 
 

@@ -27,8 +27,8 @@ from RefaceLib.training.atlas import build_face_model
 if TYPE_CHECKING:
     from RefaceLib.face.shapemodel import Atlas, ShapeModel
 
-STAGES = ("finder", "parser", "faces", "fine", "export")
-_SHARES = {"finder": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget
+STAGES = ("localizer", "parser", "faces", "fine", "export")
+_SHARES = {"localizer": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class TrainCommand:
         for stage in STAGES if self.stage == "all" else (self.stage,):
             getattr(self, f"_{stage}")(device)
 
-    def _finder(self, device: str) -> None:
-        self._train_parser("finder", device)
+    def _localizer(self, device: str) -> None:
+        self._train_parser("localizer", device)
 
     def _parser(self, device: str) -> None:
         self._train_parser("parser", device)
@@ -134,11 +134,11 @@ class TrainCommand:
 
     def _parser_networks(self) -> tuple[object, object]:
         """Finder and parser of this training where they were trained, else those that are shipped."""
-        names = ("finder", "parser")
+        names = ("localizer", "parser")
         if all((self.out / name / "parser.pt").exists() for name in names):
             return tuple(_averaged(self.out / name / "parser.pt", f"{name}_net") for name in names)
         shipped = weights.load_models("cpu")
-        return shipped.finder, shipped.parser
+        return shipped.localizer, shipped.parser
 
     def fine_data(self) -> list[boxes.Box]:
         """1 mm boxes of the fine heads, by the head parser."""
@@ -195,7 +195,7 @@ def export(out: Path, data: Path) -> None:
 
 
 _CHECKPOINTS = {
-    "finder": ("finder/parser.pt", "finder_net"),
+    "localizer": ("localizer/parser.pt", "localizer_net"),
     "parser": ("parser/parser.pt", "parser_net"),
     "coarse": ("faces/faces.pt", "Generator"),
     "fine": ("fine/fine.pt", "FineGenerator"),
@@ -209,7 +209,7 @@ def _figures(
     from RefaceLib.training.parserloop import load_samples, validate
 
     figures: dict[str, dict[str, float]] = {name: {} for name in nets}
-    parsers = [name for name in ("finder", "parser") if name in nets]
+    parsers = [name for name in ("localizer", "parser") if name in nets]
     samples = load_samples(data)[2] if parsers else []
     for name in parsers:
         figures[name] = validate(nets[name], samples, posed=name == "parser", device="cpu")
@@ -220,7 +220,7 @@ def _figures(
 
 _IXI_LICENCE = "CC-BY-SA-3.0"  # what is made of IXI keeps its licence
 _LICENCE = {
-    "finder": _IXI_LICENCE,
+    "localizer": _IXI_LICENCE,
     "parser": _IXI_LICENCE,
     "shape": _IXI_LICENCE,
     "detail": _IXI_LICENCE,
@@ -229,7 +229,7 @@ _LICENCE = {
 }
 _IXI = "IXI T1 at 2 mm with DLMUSE labels (CC BY-SA 3.0), less the subjects of validation.txt"
 _DATA = {
-    "finder": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
+    "localizer": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "parser": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "shape": [_IXI + " and excluded.txt"],
     "detail": [_IXI + " and excluded.txt"],

@@ -266,7 +266,7 @@ def test_landmarks_come_back_from_their_heat_maps():
 def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_path, clock, monkeypatch):
     monkeypatch.setattr(parserloop, "load_samples", lambda _: samples)
     small = layers.HeadParserNet((8, 8), coordinates=posed)
-    for name in ("parser_net", "finder_net"):
+    for name in ("parser_net", "localizer_net"):
         monkeypatch.setattr(parserloop, name, partial(layers.HeadParserNet, (8, 8), coordinates=posed))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     figures = []
@@ -283,7 +283,7 @@ def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_
 
 
 def test_the_parser_trains_without_validation_heads(samples, tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(parserloop, "finder_net", partial(layers.HeadParserNet, (8, 8)))
+    monkeypatch.setattr(parserloop, "localizer_net", partial(layers.HeadParserNet, (8, 8)))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     monkeypatch.setattr(parserloop, "load_samples", lambda _: (*samples[:2], []))
     parserloop.train(parserloop.ParserTraining(tmp_path, tmp_path, posed=False, minutes=STEP))

@@ -18,7 +18,7 @@ from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.networks.layers import FineGenerator
 
-NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
+NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 LARGEST = 40e6  # bytes that the weights may have together
 
 
