@@ -18,10 +18,6 @@ _NEAR_AIR_MM = 25.0
 _NEAR_FACE_MM = 15.0
 _FROM_BRAIN_MM = 6.0
 _ENOUGH = 500  # voxels of 2 mm
-_QUANTILES = (10, 25, 50, 75, 90, 97)
-# Added to the quantiles of the visible tissue, so that a face has those of the true one after sharpening. Between the
-# medians of ten training heads (2 mm) and of seven heads of other scanners (1 mm).
-_OFFSETS = np.array([-0.03, 0.01, 0.03, 0.06, 0.1, 0.1], np.float32)
 _SLOPES = (0.5, 2.5)  # limits of the mapping's slope: noise and edges are scaled by it
 # Depths (mm) at which skin is compared; not within its first half millimetre, which is the scan's blur.
 _FACE_MM, _SCALP_MM = (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
@@ -41,8 +37,10 @@ def flesh(
     return view & ~hidden & head & near & (visible > TISSUE)
 
 
-def match(picture: np.ndarray, painted: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Map ``picture`` so that the quantiles of its tissue become those of the visible tissue, plus offsets.
+def match(
+    picture: np.ndarray, painted: np.ndarray, shown: np.ndarray, percentiles: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """Map ``picture`` so that its tissue has the ``percentiles`` (Q,) of the visible tissue, plus ``offsets`` (Q,).
 
     ``painted`` (N,) are values of the picture's tissue under the skin, ``shown`` (M,) those of the visible tissue (see
     ``flesh``). The mapping is piecewise linear and increasing. With too few values, ``picture`` is returned unchanged.
@@ -50,8 +48,8 @@ def match(picture: np.ndarray, painted: np.ndarray, shown: np.ndarray) -> np.nda
     painted = painted[painted > TISSUE]
     if min(painted.size, shown.size) < _ENOUGH:
         return picture
-    source = np.percentile(painted, _QUANTILES)
-    target = np.percentile(shown, _QUANTILES) + _OFFSETS
+    source = np.percentile(painted, percentiles)
+    target = np.percentile(shown, percentiles) + offsets
     knots, levels = [0.0, TISSUE], [_DARKEST, TISSUE]
     for here, wanted in zip(source, target, strict=True):
         low, high = (levels[-1] + slope * (here - knots[-1]) for slope in _SLOPES)

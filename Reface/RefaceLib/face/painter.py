@@ -15,6 +15,7 @@ from scipy import ndimage
 from RefaceLib.common.errors import CancelledError
 from RefaceLib.face import contrast, rasters, skindistance
 from RefaceLib.face.conditioning import Conditioning, condition
+from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import Atlas
@@ -35,9 +36,6 @@ _AROUND_MM = 20.0  # from the mask: visible skin within this distance is compare
 _INNER_MM = (4.0, 10.0)  # depths over which cavities stop to count as outside
 # Least brightness of skin at these depths (mm): without it, thin lids and wings of noses would have pits.
 _SKIN_DEPTHS, _DIMMEST_SKIN = (-0.5, 0.5, 3.0, 4.5), (0.0, 0.4, 0.4, 0.0)
-# The generator paints skin soft, over some five millimetres, although it knows its place. These factors at depths under
-# the drawn skin (mm) give it an edge of a millimetre and, after blending, the brightness of true skin.
-_DEPTHS, _SHARPENING = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0), (0.0, 0.03, 0.36, 1.05, 1.18, 1.06, 1.02, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ def paint(
     ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` and ``brain``
     (I, J, K) bool, ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
     """
-    frame = brain_frame(parse.points, parse.certainty, canonical.DEFACED_BRAIN_POINTS)
+    frame = brain_frame(parse.points, parse.certainty, models.fitted.defaced_brain_points)
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, brain & ~mask)
@@ -83,21 +81,27 @@ def paint(
         raise CancelledError("The run was stopped; nothing was written.")
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = rasters.to_raster(shape, 2.0, 1.0)
-    picture = _with_skin(picture, depth, visible, hidden, view)
+    picture = _with_skin(picture, depth, visible, hidden, view, models.fitted)
     deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_CONTRAST_MM, _SKIN_MM))
-    picture = _match_contrast(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
+    painted = _halve((hidden & view).astype(np.float32)) > 0.5
+    picture = _match_contrast(picture, shape, deep, painted, shown, models.fitted)
     picture = _match_edges(picture, visible, hidden, view)
     picture = _add_remainder(picture, visible, hidden, view, under)
     return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, conditioning.code, scale)
 
 
 def _with_skin(
-    picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray
-) -> np.ndarray:
-    """``picture`` with this scan's skin: a sharp edge without pits where ``depth`` (mm) is 0, and no haze before it."""
+    picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray,
+    fitted: FittedConstants,
+) -> np.ndarray:  # fmt: skip
+    """``picture`` with this scan's skin: a sharp edge without pits where ``depth`` (mm) is 0, and no haze before it.
+
+    The generator paints skin soft, over some five millimetres, although it knows its place. The fitted factors give it
+    an edge of a millimetre and, after blending, the brightness of true skin.
+    """
     steep, least = (
         np.interp(depth, places, values).astype(np.float32)
-        for places, values in ((_DEPTHS, _SHARPENING), (_SKIN_DEPTHS, _DIMMEST_SKIN))
+        for places, values in ((fitted.skin_depths, fitted.skin_factors), (_SKIN_DEPTHS, _DIMMEST_SKIN))
     )
     return np.maximum(_match_skin(picture * steep, depth, visible, hidden, view), least)
 
@@ -125,8 +129,9 @@ def _shown(
 
 
 def _match_contrast(
-    picture: np.ndarray, shape: np.ndarray, deep: np.ndarray, painted: np.ndarray, shown: np.ndarray
-) -> np.ndarray:
+    picture: np.ndarray, shape: np.ndarray, deep: np.ndarray, painted: np.ndarray, shown: np.ndarray,
+    fitted: FittedConstants,
+) -> np.ndarray:  # fmt: skip
     """Match the contrast of the tissue under the skin to this scan. Skin stays: its brightness places the surface.
 
     ``shape`` (mm under the skin) and ``painted`` (bool) are at 2 mm, ``picture`` and ``deep`` (0 in the skin to 1 under
@@ -134,8 +139,8 @@ def _match_contrast(
     """
     face = painted & (shape > _CONTRAST_MM[0])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
-    more = contrast.match(picture, _halve(picture)[face], shown) - picture
-    return np.maximum(picture + ndimage.gaussian_filter(more, _CONTRAST_SMOOTHING_MM) * deep, 0)
+    matched = contrast.match(picture, _halve(picture)[face], shown, fitted.percentiles, fitted.offsets)
+    return np.maximum(picture + ndimage.gaussian_filter(matched - picture, _CONTRAST_SMOOTHING_MM) * deep, 0)
 
 
 def _halve(field: np.ndarray) -> np.ndarray:

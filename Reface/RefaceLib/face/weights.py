@@ -1,4 +1,4 @@
-"""The weights, those that are shipped or a folder of one's own: a registry, their hashes, how they become networks."""
+"""The weights, shipped or of one's own: their registry, their hashes, and how they become networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from RefaceLib.common.errors import WeightsError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.shapemodel import SPACING, Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.networks.inference import choose_device
@@ -26,7 +27,10 @@ NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """Everything that was learnt, loaded once and used for many volumes. ``about``: name, version, sha256."""
+    """Everything that was learnt, loaded once and used for many volumes.
+
+    ``fitted`` are the constants that belong to these weights; ``about`` has name, version and sha256 of the generator.
+    """
 
     localizer: HeadParserNet
     parser: HeadParserNet
@@ -34,6 +38,7 @@ class Models:
     atlas: Atlas
     coarse: Generator
     fine: FineGenerator
+    fitted: FittedConstants
     device: str
     about: dict[str, str]
 
@@ -48,10 +53,10 @@ def models_folder() -> Path:
 
 
 def read_registry(folder: Path | None = None) -> dict[str, Any]:
-    """The registry: one entry a file of weights, by name (see NAMES).
+    """The registry: one entry per file of weights, by name (see NAMES), and the section "fitted" (see FittedConstants).
 
-    ``folder``: that of other weights than the shipped ones, as `reface train` writes it. Raises WeightsError where it
-    holds no registry of all of them.
+    ``folder``: that of other weights than the shipped ones, as `reface train` writes it. Raises WeightsError where the
+    registry lacks one of the files, or constants that were fitted to them.
     """
     path = (folder or models_folder()) / REGISTRY
     try:
@@ -61,7 +66,18 @@ def read_registry(folder: Path | None = None) -> dict[str, Any]:
         complete = False
     if not complete:
         raise WeightsError(f"{path.parent} holds no weights of Reface: give the folder Models of 'reface train'.")
+    try:
+        FittedConstants.of(registry.get("fitted"))
+    except ValueError as error:
+        raise WeightsError(
+            f"The weights in {path.parent} have no constants that were fitted to them: export them again."
+        ) from error
     return registry
+
+
+def write_registry(registry: dict[str, Any], folder: Path) -> None:
+    """Write the registry of own weights into their ``folder``."""
+    (folder / REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
 
 
 def checked_file(name: str, folder: Path | None = None) -> Path:
@@ -172,6 +188,7 @@ def _load_once(device: str, folder: Path | None) -> Models:
         atlas=atlas,
         coarse=_load_network("coarse", Generator(shape.size), device, folder),
         fine=_load_network("fine", FineGenerator(), device, folder),
+        fitted=FittedConstants.of(read_registry(folder)["fitted"]),
         device=device,
         about=about_generator(folder),
     )

@@ -140,9 +140,9 @@ def brain_frame(
 ) -> np.ndarray:
     """The similarity (4 x 4) from canonical to RAS mm by the landmarks of the brain alone (points (17, 3) RAS mm).
 
-    ``canonical_points`` (11, 3) mm: canonical.DEFACED_BRAIN_POINTS where a parser saw a head without its face.
-    Only the brain has a say, so that the frame of a generated face knows nothing of the face that was. Raises
-    HeadNotFoundError where the landmarks are uncertain or the size is not a head's.
+    ``canonical_points`` (11, 3) mm are where the parser sees these landmarks in the canonical head; for a defaced head,
+    FittedConstants.defaced_brain_points. Only the brain is used, so the frame of a generated face is independent of
+    the old face. Raises HeadNotFoundError where the landmarks are uncertain or the size is not a head's.
     """
     points, certainty = points[len(FACE_LANDMARKS) :], certainty[len(FACE_LANDMARKS) :]
     seen = certainty > 0

@@ -14,12 +14,12 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.face import weights
+from RefaceLib.face import fitted, weights
 from RefaceLib.head.headparser import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model
@@ -163,7 +163,8 @@ def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -
 def export(out: Path, data: Path) -> None:
     """Write ``out``/Models: the weights as safetensors and their registry with hashes and validation figures.
 
-    What was not trained in ``out`` is taken over from the shipped weights, its entry in the registry with it.
+    What was not trained in ``out`` is taken over from the shipped weights, its entry in the registry with it. Constants
+    that were fitted to weights which are no longer the shipped ones become neutral (see ``fitted_section``).
     """
     folder = out / "Models"
     folder.mkdir(exist_ok=True)
@@ -191,7 +192,22 @@ def export(out: Path, data: Path) -> None:
             "licence": _LICENCE[name], "data": _DATA[name], "command": "reface train DATA OUT; see docs/experiments.md",
             "figures": figures[name], **training_log(out / _CHECKPOINTS.get(name, _CHECKPOINTS["coarse"])[0]),
         }  # fmt: skip
-    (folder / weights.REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+    registry["fitted"] = fitted_section(registry["models"], shipped)
+    weights.write_registry(registry, folder)
+
+
+def fitted_section(models: dict[str, Any], shipped: dict[str, Any]) -> dict[str, Any]:
+    """The section "fitted" of the registry for ``models``, the entries of its files by name.
+
+    A constant of the ``shipped`` registry holds only for the files that it was fitted to. For others it is neutral.
+    """
+    section = fitted.neutral()
+    for name, files in fitted.FITTED_TO.items():
+        if all(models[file]["sha256"] == shipped["models"][file]["sha256"] for file in files):
+            section[name] = shipped["fitted"][name]
+        else:
+            print(f"The constant {name} is neutral: docs/training.md explains how to fit it to the new weights.")
+    return section
 
 
 _CHECKPOINTS = {

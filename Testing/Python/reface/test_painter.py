@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from RefaceLib.face import conditioning, painter, shapemodel, skindistance
+from RefaceLib.face.fitted import FittedConstants, neutral
+from RefaceLib.face.weights import read_registry
 from RefaceLib.head import canonical
 
 SHAPE = canonical.box(1.0).shape
+FITTED = FittedConstants.of(read_registry()["fitted"])  # of the shipped weights
+NEUTRAL = FittedConstants.of(neutral())
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +98,7 @@ def test_contrast_comes_to_what_lies_under_the_skin_alone():
     shape, painted = np.full(small, 16.0), np.ones(small, bool)
     deep = np.zeros(SHAPE, np.float32)
     deep[..., :88] = 1.0
-    matched = painter._match_contrast(picture, shape, deep, painted, shown)
+    matched = painter._match_contrast(picture, shape, deep, painted, shown, FITTED)
     assert np.array_equal(matched[..., 88:], picture[..., 88:])
     assert np.median(matched[..., :88]) > np.median(picture) + 0.2
 
@@ -108,7 +112,7 @@ def test_a_correction_of_contrast_makes_no_line_stand_out_more():
     shown = np.clip(rng.choice([0.3, 1.1], 20_000) + rng.normal(0, 0.02, 20_000), 0.2, 2).astype(np.float32)
     small = tuple(n // 2 for n in SHAPE)
     matched = painter._match_contrast(
-        picture, np.full(small, 16.0), np.ones(SHAPE, np.float32), np.ones(small, bool), shown
+        picture, np.full(small, 16.0), np.ones(SHAPE, np.float32), np.ones(small, bool), shown, FITTED
     )
     wide = matched[50, 100, 150] - matched[50, 100, 20]
     line = matched[50, 60, 20] - matched[50, 100, 20]
@@ -125,10 +129,20 @@ def test_a_skin_has_no_pits_and_no_mist_before_it(front):
     skin = (depth > 0.5) & (depth < 3.0)
     nothing = np.zeros(SHAPE, bool)
     picture = np.where(skin, 0.1, 0.3).astype(np.float32)
-    painted = painter._with_skin(picture, depth, picture, front, nothing)
+    painted = painter._with_skin(picture, depth, picture, front, nothing, FITTED)
     assert painted[skin].min() >= 0.39  # a thin lid that was painted dim
     assert (painted[depth < -3] == 0).all()
     np.testing.assert_allclose(painted[depth > 5], 0.3)
+
+
+def test_skin_that_no_curve_was_fitted_to_is_painted_as_the_networks_paint_it(front):
+    depth = _depth()
+    picture = np.full(SHAPE, 0.5, np.float32)
+    sharp, plain = (
+        painter._with_skin(picture, depth, picture, front, np.zeros(SHAPE, bool), fitted)
+        for fitted in (FITTED, NEUTRAL)
+    )
+    assert np.array_equal(plain, picture) and not np.array_equal(sharp, picture)
 
 
 def _hidden_at(place):
