@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.common.console import Reporter, part, reporter, tell_done, tell_warnings
-from RefaceLib.common.errors import InputError, PromiseError
+from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
     from RefaceLib.common.files import OutputSet
@@ -104,19 +104,19 @@ class ImageCommand:
 
     def _run_pipeline(self, volume: Volume, progress: Reporter) -> RefaceResult:
         from RefaceLib import pipeline
-        from RefaceLib.face import weights
+        from RefaceLib.face import promise, weights
 
         options = pipeline.RefaceOptions(mode=self.mode, seed=self.seed, ears=self.ears, device=self.device)
         models = weights.load_models(self.device, self.models) if self.models else None
         result = pipeline.reface_volume(volume, options, models=models, progress=progress)
-        _check_promises(result.counts, self.output)
+        promise.verify(result.counts, str(self.output))
         return result
 
     def _write(
         self, volume: Volume, result: RefaceResult, times: tuple[float, float], progress: Reporter
     ) -> dict[str, Any]:
-        from RefaceLib.commandline.report import build_report, write_report
-        from RefaceLib.common.files import OutputSet
+        from RefaceLib.commandline.report import build_report
+        from RefaceLib.common.files import OutputSet, write_json
         from RefaceLib.volume.io import write_mask, write_volume
 
         started, read = times
@@ -144,37 +144,41 @@ class ImageCommand:
             )
             others = (self.mask_out, self.brain_out, self.picture, *(output for _, output in self.apply_to))
             report["also_written"] = [str(path) for path in others if path]
-            write_report(out.stage(self.report_path), report)
+            write_json(out.stage(self.report_path), report)
             progress(1.0, "write")
         return report
 
     def _apply(self, volume: Volume, result: RefaceResult, other: Path, output: Path, out: OutputSet) -> None:
-        from RefaceLib.commandline.report import build_applied_report, write_report
-        from RefaceLib.pipeline import apply_mask
+        from RefaceLib.commandline.report import build_applied_report
+        from RefaceLib.common.files import write_json
+        from RefaceLib.face import promise
+        from RefaceLib.face.deface import apply_mask
         from RefaceLib.volume.io import read_volume, write_volume
 
         target = read_volume(other)
         stored = apply_mask(result.mask, volume.affine, target)
+        counts = promise.count_changes_elsewhere(
+            target.stored, stored, target.affine, result.mask, result.brain, volume.affine
+        )
+        promise.verify(counts, str(output))
         staged = out.stage(output)
         write_volume(staged, target, stored)
         report = build_applied_report(
             result,
-            volume,
             target,
-            stored,
+            counts,
             input=str(other),
             output=str(output),
             mask_from=str(self.input),
             output_file=staged,
         )
-        _check_promises(report, output)
-        write_report(out.stage(_report_beside(output)), report)
+        write_json(out.stage(_report_beside(output)), report)
 
     def _draw(self, path: Path, volume: Volume, result: RefaceResult) -> None:
-        from RefaceLib.commandline.report import write_picture
+        from RefaceLib.commandline.picture import write_picture
 
         model = "" if result.mode == "deface" else f", {result.model['name']} {result.model['version']}"
-        after = volume.to_values(result.stored)
+        after = volume.codec.to_values(result.stored)
         title = f"{result.mode}, seed {result.seed}{model}"
         write_picture(path, volume.values(), after, result.mask, volume.affine, result.landmarks, title=title)
 
@@ -263,15 +267,6 @@ def _report_beside(output: Path) -> Path:
 
     extension = image_extension(output) or output.suffix
     return output.with_name(output.name[: len(output.name) - len(extension)] + ".json")
-
-
-def _check_promises(counts: dict[str, Any], output: Path) -> None:
-    outside, brain = counts["voxels_changed_outside_mask"], counts["brain_voxels_changed"]
-    if outside != 0 or brain != 0:
-        raise PromiseError(
-            f"{output} would have {outside:g} changed voxels outside the mask and {brain:g} in the brain, "
-            "so nothing is written."
-        )
 
 
 def _check_packages(option: str, packages: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from RefaceLib.common.errors import CancelledError
 from RefaceLib.face import contrast, rasters, skindistance
 from RefaceLib.face.conditioning import Conditioning, condition
+from RefaceLib.face.deface import Defaced
 from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.face.seeds import SeededDraws
@@ -52,14 +53,15 @@ class Painting:
 
 
 def paint(
-    values: np.ndarray, affine: np.ndarray, mask: np.ndarray, brain: np.ndarray, parse: HeadParse, models: Models,
-    seed: int, cancelled: Callable[[], bool] | None = None,
+    defaced: Defaced, mask: np.ndarray, brain: np.ndarray, parse: HeadParse, models: Models, seed: int,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Painting:  # fmt: skip
-    """Paint a face for a *defaced* volume.
+    """Paint a face for a defaced head.
 
-    ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` and ``brain``
-    (I, J, K) bool, ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
+    ``mask`` (I, J, K; bool) is what is blank in it, ``brain`` (bool) and ``parse`` were found in its values. The same
+    arguments and ``seed`` give the same bits on one CPU.
     """
+    values, affine = defaced.values, defaced.grid.affine
     frame = brain_frame(parse.points, parse.certainty, models.fitted.defaced_brain_points)
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError, PromiseError
-from RefaceLib.volume.formats import FileSource, new_nrrd_header
+from RefaceLib.volume.header import FileSource
 from RefaceLib.volume.io import Volume, read_volume, write_volume
+from RefaceLib.volume.nrrd import new_nrrd_header
 
 
 def write_exchange(path: Path, volume: Volume) -> None:
@@ -42,30 +43,6 @@ def read_mask(path: Path, volume: Volume) -> np.ndarray:
     if mask.stored.shape != volume.stored.shape or (mask.affine != volume.affine).any():
         raise PromiseError("The result was thrown away: its mask has another grid; please report this.")
     return mask.stored != 0
-
-
-def count_changes(before: np.ndarray, after: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, int]:
-    """Count, bit by bit, what changed between two arrays of one shape and type; `mask` and `brain` are bool.
-
-    PromiseError where a voxel outside the mask or in the brain changed, or where the mask enters the brain: these are
-    the first two promises of Reface, checked here on the very arrays that go into the scene.
-    """
-    changed = bits(before) != bits(after)
-    counts = {
-        "voxels_changed": int(changed.sum()),
-        "voxels_changed_outside_mask": int((changed & ~mask).sum()),
-        "brain_voxels_changed": int((changed & brain).sum()),
-    }
-    if counts["voxels_changed_outside_mask"] or counts["brain_voxels_changed"] or (mask & brain).any():
-        raise PromiseError(
-            "The result was thrown away: voxels outside the face would have changed; please report this."
-        )
-    return counts
-
-
-def bits(array: np.ndarray) -> np.ndarray:
-    """The numbers as unsigned integers of their size, so that NaN equals itself and -0.0 is not 0.0."""
-    return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
 
 
 def node_report(report: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from RefaceLib.common.errors import PromiseError, RefaceError
+from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.process import ChildProcess, Outcome, Workspace
+from RefaceLib.face import promise
 from RefaceLib.volume.io import Volume
 from RefaceLib.window import handover
 
@@ -253,20 +254,20 @@ class RefaceJob:
         name, volume = self._request.volume
         stored = handover.read_result(self._path(f"face{kept}"), volume)
         mask, brain = (handover.read_mask(self._path(stem), volume) for stem in ("mask", "brain"))
-        counts = handover.count_changes(volume.stored, stored, mask, brain)
+        counts = promise.count_changes(volume.stored, stored, mask, brain)
         report = json.loads(self._path(f"face{kept}", ".json").read_text(encoding="utf-8"))
-        if any(report[key] != count for key, count in counts.items()):
-            raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
-        others = tuple(self._read_other(index) for index in range(len(self._request.others)))
+        promise.verify_report(report, counts)
+        others = tuple(self._read_other(index, mask, brain) for index in range(len(self._request.others)))
         report = handover.node_report(report, {"input": name})
         if len(self._request.seeds) > 1:
             report["candidates"] = {"seeds": self._request.seeds, "kept": "the least like the original"}
         return RefaceAnswer(stored, mask, others, report)
 
-    def _read_other(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _read_other(self, index: int, mask: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         name, volume = self._request.others[index]
         stored = handover.read_result(self._path(f"applied{index}"), volume)
         report = json.loads(self._path(f"applied{index}", ".json").read_text(encoding="utf-8"))
-        if report["voxels_changed"] != int((handover.bits(stored) != handover.bits(volume.stored)).sum()):
-            raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
+        affine = self._request.volume[1].affine
+        counts = promise.count_changes_elsewhere(volume.stored, stored, volume.affine, mask, brain, affine)
+        promise.verify_report(report, counts)
         return stored, handover.node_report(report, {"input": name, "mask_from": self._request.volume[0]})

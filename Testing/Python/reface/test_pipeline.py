@@ -165,14 +165,14 @@ def test_the_painter_gets_a_head_that_is_blank_in_the_mask(small_head, refaced, 
     seen = {}
     paint = painter.paint
 
-    def spy(values, affine, mask, brain, parse, *rest):
-        seen.update(values=values.copy(), mask=mask.copy(), parse=parse)
-        return paint(values, affine, mask, brain, parse, *rest)
+    def spy(head, mask, brain, parse, *rest):
+        seen.update(values=head.values.copy(), stored=head.stored.copy(), mask=mask.copy(), parse=parse)
+        return paint(head, mask, brain, parse, *rest)
 
     monkeypatch.setattr(painter, "paint", spy)
     result = reface_volume(small_head, CPU, models=models)
     assert np.array_equal(seen["mask"], result.mask)
-    assert np.unique(seen["values"][result.mask]).tolist() == [0.0]
+    assert np.unique(seen["values"][result.mask]).tolist() == np.unique(seen["stored"][result.mask]).tolist() == [0.0]
     # The parse that places the new face was made of the blank head too: nothing is left that could point at the nose.
     alone = pipeline.parse_head(seen["values"], small_head.affine, models.localizer, models.parser, models.device)
     assert np.array_equal(alone.points, seen["parse"].points)

@@ -94,7 +94,7 @@ def of_head(path: Path, models: Path | None) -> tuple[float, Tissue, Tissue]:
     options = pipeline.RefaceOptions(seed=zlib.crc32(path.name.encode()), ears=False, device="cpu")
     result = pipeline.reface_volume(volume, options, models=load_models("cpu", models))
     before = np.nan_to_num(volume.values())
-    after = np.where(result.mask, volume.to_values(result.stored), before)
+    after = np.where(result.mask, volume.codec.to_values(result.stored), before)
     scale, level = IntensityScale.of(before, result.brain), measures.skin_level(before, volume.affine)
     faces = [
         tissue_of(

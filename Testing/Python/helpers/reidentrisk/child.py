@@ -26,7 +26,7 @@ SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(
 def calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration and a skin for the stand-ins."""
     monkeypatch.setattr(risk, "load_calibration", lambda model, views, attacker, *rest: calibration(attacker))
-    monkeypatch.setattr("ReidentRiskLib.attack.surface.vertices", lambda surface: SKIN)
+    monkeypatch.setattr("RefaceLib.skin.surface.vertices", lambda surface: SKIN)
 
 
 def step() -> None:
