@@ -101,7 +101,7 @@ def reface_volume(
         values = volume.values()
         finite = np.isfinite(values)
         values[~finite] = 0
-        parse = parse_head(values, volume.affine, models.finder, models.parser, models.device)
+        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         warnings += headcheck.inspect_head(values.shape, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
@@ -134,7 +134,7 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
 
     values, grid = defaced.values, defaced.grid
     with run.stage("parse"):
-        rest = parse_head(values, grid.affine, models.finder, models.parser, models.device)
+        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device)
         head, brain = (
             facemask.to_native(found, rest.grid, grid.shape, grid.affine) for found in (rest.head, rest.brain)
         )

@@ -193,7 +193,7 @@ def _parse(values: np.ndarray, affine: np.ndarray, models: Models | None) -> Hea
     from RefaceLib.head.headcheck import inspect_head
 
     models = models or load_models()
-    parse = parse_head(values, affine, models.finder, models.parser, models.device)
+    parse = parse_head(values, affine, models.localizer, models.parser, models.device)
     inspect_head(values.shape, affine, parse)
     return parse
 

@@ -42,7 +42,7 @@ SCANS = 2  # simulated further scans of every head
 FEWEST_HEADS = 15  # 105 pairs of strangers: with fewer, "1 in 100" cannot be told
 EMBEDDINGS = "embeddings"  # folder for what is kept between runs
 RECIPE = "1"  # of the simulated scans; another number makes kept embeddings void
-PARSERS = ("finder", "parser")  # RefaceLib's networks that a head's pose comes from
+PARSERS = ("localizer", "parser")  # RefaceLib's networks that a head's pose comes from
 
 _TURN = 10.0  # degrees about each axis, at most
 _SHIFT = 6.0  # mm along each axis, at most
