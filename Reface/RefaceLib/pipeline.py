@@ -7,13 +7,15 @@ Reading and writing files is the command line's (io), nodes are the window's (mr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from RefaceLib.common.errors import CancelledError, InputError
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.options import MODES
+from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.face import blend, promise, texture
 from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, load_models
@@ -23,10 +25,7 @@ from RefaceLib.head.headparser import HeadParse, parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, check_values
 
-MODES = ("reface", "deface", "recover")
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ class _Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        if self.cancelled and self.cancelled():
-            raise CancelledError("The run was stopped; nothing was written.")
+        raise_if_cancelled(self.cancelled)
         if self.progress:
             self.fraction = max(self.fraction, STAGES[name])  # a head is parsed twice: never go back
             self.progress(self.fraction, name)
@@ -103,7 +101,7 @@ def reface_volume(
         values = volume.values()
         finite = np.isfinite(values)
         values[~finite] = 0
-        parse = parse_head(values, volume.affine, models.finder, models.parser, models.device)
+        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         warnings += headcheck.inspect_head(values.shape, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
@@ -136,7 +134,7 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
 
     values, grid = defaced.values, defaced.grid
     with run.stage("parse"):
-        rest = parse_head(values, grid.affine, models.finder, models.parser, models.device)
+        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device)
         head, brain = (
             facemask.to_native(found, rest.grid, grid.shape, grid.affine) for found in (rest.head, rest.brain)
         )

@@ -1,6 +1,6 @@
 """The sub-commands of `reface`: one frozen dataclass each, with run() -> exit code.
 
-They raise RefaceError with one sentence where they cannot do their work; runner.py turns it into the exit code.
+They raise RefaceError with one sentence where they cannot do their work; common/shell.py turns it into the exit code.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.common.console import Reporter, part, reporter, tell_done, tell_warnings
+from RefaceLib.common.console import Reporter, reporter, tell_done, tell_warnings
 from RefaceLib.common.errors import InputError
+from RefaceLib.common.progress import Progress, part
 
 if TYPE_CHECKING:
     from RefaceLib.common.files import OutputSet
@@ -102,7 +103,7 @@ class ImageCommand:
             check_format(output, read_volume(other))
         return volume
 
-    def _run_pipeline(self, volume: Volume, progress: Reporter) -> RefaceResult:
+    def _run_pipeline(self, volume: Volume, progress: Progress) -> RefaceResult:
         from RefaceLib import pipeline
         from RefaceLib.face import promise, weights
 

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.errors import CancelledError, InputError, RefaceError
+from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, raise_if_cancelled
 from RefaceLib.face.weights import read_registry
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume
@@ -41,7 +42,7 @@ SCANS = 2  # simulated further scans of every head
 FEWEST_HEADS = 15  # 105 pairs of strangers: with fewer, "1 in 100" cannot be told
 EMBEDDINGS = "embeddings"  # folder for what is kept between runs
 RECIPE = "1"  # of the simulated scans; another number makes kept embeddings void
-PARSERS = ("finder", "parser")  # RefaceLib's networks that a head's pose comes from
+PARSERS = ("localizer", "parser")  # RefaceLib's networks that a head's pose comes from
 
 _TURN = 10.0  # degrees about each axis, at most
 _SHIFT = 6.0  # mm along each axis, at most
@@ -239,17 +240,14 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _embed_all(
-    jobs: Sequence[_Job], count: int, progress: Callable[[float, str], None], cancelled: Callable[[], bool] | None
-) -> list[str]:
+def _embed_all(jobs: Sequence[_Job], count: int, progress: Progress, cancelled: Cancelled | None) -> list[str]:
     """Embed every scan in `count` processes (1: in this one); the sentences about those that could not be used."""
     notes: list[str] = []
 
     def done(index: int, note: str | None) -> None:
         notes.extend([note] if note else [])
         progress((index + 1) / len(jobs), f"scan {index + 1} of {len(jobs)}")
-        if cancelled and cancelled():
-            raise CancelledError("The run was stopped; it goes on where it was when it is started again.")
+        raise_if_cancelled(cancelled, "The run was stopped; it goes on where it was when it is started again.")
 
     if count == 1:
         for index, job in enumerate(jobs):
@@ -367,8 +365,8 @@ def calibrate(
     out: Path,
     options: CalibrateOptions,
     *,
-    progress: Callable[[float, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Calibrated:
     """Embed all heads of the folder `heads` and count; embeddings are kept in the folder `out` between runs.
 
@@ -376,7 +374,7 @@ def calibrate(
     """
     from ReidentRiskLib.attack.render import renderer_name
 
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     files = head_files(heads, options.pattern)
     _check_count(len(files), heads)
     folder = out / EMBEDDINGS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import RefaceLib
-from RefaceLib.common.console import part
-from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, part, raise_if_cancelled
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib.judge import risk
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.embedder import Embedder
     from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
 Source = Path | Volume  # a file of a volume or of a photograph, or a volume
 
 PHOTO_EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -61,7 +59,7 @@ def load_tools(
     from ReidentRiskLib.attack.embedder import load_embedder
     from ReidentRiskLib.attack.models import default_model
 
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     name = model or default_model(accept_licence)
     embedder = load_embedder(name, device, accept_licence, progress=part(progress, 0.0, 0.7), cancelled=cancelled)
     detector = load_detector(progress=part(progress, 0.7, 0.8), cancelled=cancelled)
@@ -157,7 +155,7 @@ def look_at(
     from ReidentRiskLib.attack.heads import embed_head
 
     found = find_head(name, source, tools, original=original, points=points)
-    _stop_if(cancelled)
+    raise_if_cancelled(cancelled)
     embedding = embed_head(
         found.head,
         tools.embedder,
@@ -191,11 +189,6 @@ def not_found(name: str, tools: Tools, views: str, note: str) -> Face:
 
     rows = np.full((len(view_set(views)), tools.embedder.size), np.nan, np.float32)
     return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, (note,))
-
-
-def _stop_if(cancelled: Cancelled | None) -> None:
-    if cancelled and cancelled():
-        raise CancelledError("The run was stopped; nothing was written.")
 
 
 # ---- comparing ----
@@ -249,7 +242,7 @@ def compare(
     if not probes:
         raise InputError("There is nothing to compare the reference with: give at least one probe.")
     calibrations = calibrations_for(tools, views, calibration)
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     share = 1.0 / (len(probes) + 1)
     start = time.perf_counter()
     rest = dict(keep_pictures=keep_pictures, cancelled=cancelled)
@@ -258,7 +251,7 @@ def compare(
     times = [time.perf_counter()]
     results = []
     for index, (name, source) in enumerate(probes, start=1):
-        _stop_if(cancelled)
+        raise_if_cancelled(cancelled)
         progress(index * share, "probe")
         face = look_at(
             name,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.judge import risk
 from ReidentRiskLib.judge.identify import Identification, identify, record
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.runs.compare import Face, Found, Tools
     from ReidentRiskLib.runs.headlist import Entry
-
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ def look_up(
     else the first head of its subject in the gallery; `own_landmarks` asks for its own. A volume in which no head is
     found counts as not identified. Raises RefaceError with one sentence.
     """
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     share = len(gallery) / (len(gallery) + len(probes))
     looker = _Looker(tools, views, cancelled)
     enrolled = looker.enrol(gallery, part(progress, 0.0, share))

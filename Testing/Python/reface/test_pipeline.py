@@ -44,7 +44,7 @@ RECOVER = RefaceOptions(mode="recover", device="cpu")
 @pytest.fixture(scope="module")
 def parsed(small_head, models):
     """The parse of the small head: the slow part, always the same."""
-    return pipeline.parse_head(small_head.values(), small_head.affine, models.finder, models.parser, models.device)
+    return pipeline.parse_head(small_head.values(), small_head.affine, models.localizer, models.parser, models.device)
 
 
 def _file(path, head, *, dtype=np.int16, slope=1.0, inter=0.0, gain=1.0):
@@ -174,7 +174,7 @@ def test_the_painter_gets_a_head_that_is_blank_in_the_mask(small_head, refaced, 
     assert np.array_equal(seen["mask"], result.mask)
     assert np.unique(seen["values"][result.mask]).tolist() == np.unique(seen["stored"][result.mask]).tolist() == [0.0]
     # The parse that places the new face was made of the blank head too: nothing is left that could point at the nose.
-    alone = pipeline.parse_head(seen["values"], small_head.affine, models.finder, models.parser, models.device)
+    alone = pipeline.parse_head(seen["values"], small_head.affine, models.localizer, models.parser, models.device)
     assert np.array_equal(alone.points, seen["parse"].points)
 
 

@@ -64,7 +64,7 @@ def find_heads(folder: Path) -> list[Head]:
 
 def fingerprint() -> str:
     """A hash of the weights and of the code that makes a face."""
-    digest = hashlib.sha256(json.dumps(weights.read_registry()["models"], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(weights.read_registry(), sort_keys=True).encode())
     for path in code_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -4,9 +4,9 @@
 
 HEADS holds heads ``<id>_T1w.nii.gz``. Without ``--ids``, N of them (default 24) that are on neither list of the
 training (validation.txt, excluded.txt), coarse and fine ones by turns. Every head is refaced once, without its ears,
-and what lies in the mask is measured before and after. The constants by which a painting becomes a scan (_SHARPENING
-of painter.py, _OFFSETS of tone.py) were set by these tables: who trains other weights must look at them again. The
-validation list is left out so that its heads stay unseen.
+and what lies in the mask is measured before and after. The constants skin_curve and contrast_offsets of the
+weights' registry were set by these tables. For other weights they must be fitted again. The validation list is left
+out so that its heads stay unseen.
 """
 
 from __future__ import annotations
