@@ -82,15 +82,16 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
         with contextlib.suppress(OSError, ValueError):  # what is still in the buffer must not fail at the exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except RefaceError as error:
-        return _fail(program, command, str(error), 2)
-    except Exception as error:  # anything else is an error of the program; the user still gets a sentence
-        if os.environ.get("REFACE_DEBUG") == "1":
-            traceback.print_exc()
-        return _fail(program, command, _unexpected(error), 1)
+    except Exception as error:
+        return _fail(program, command, sentence_of(error), 2 if isinstance(error, RefaceError) else 1)
 
 
-def _unexpected(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """One sentence about any error: that of a RefaceError, else that the program failed, with a traceback on demand."""
+    if isinstance(error, RefaceError):
+        return " ".join(str(error).split())
+    if os.environ.get("REFACE_DEBUG") == "1":
+        traceback.print_exception(error)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
         return "There is not enough memory for this volume, and nothing was written: close other programs."
