@@ -17,7 +17,8 @@ from scipy.spatial import cKDTree
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import image_extension
 from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
-from RefaceLib.head.headparser import HeadParse, brain_frame, parse_head
+from RefaceLib.head.headparser import HeadParse, brain_frame
+from RefaceLib.head.pose import parse_head
 from RefaceLib.skin.surface import face_surface, vertices
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
