@@ -9,7 +9,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from ReidentRiskLib.attack.align import SIZE, crop, similarity, template, warp
-from ReidentRiskLib.judge.risk import PHOTO
+from ReidentRiskLib.judge.scores import PHOTO
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.detector import Detection, Detector

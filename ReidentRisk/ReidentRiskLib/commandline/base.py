@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from RefaceLib.common.console import Reporter, tell_done, tell_warnings
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import read_calibrations
 
 if TYPE_CHECKING:
     from ReidentRiskLib.runs.compare import Tools
@@ -71,7 +71,7 @@ class FaceCommand(RunCommand):
 
         view_set(self.views)
         if self.calibration:
-            risk.read_calibrations(self.calibration)
+            read_calibrations(self.calibration)
 
     def load_tools(self, progress: Reporter) -> Tools:
         from ReidentRiskLib.runs.compare import load_tools

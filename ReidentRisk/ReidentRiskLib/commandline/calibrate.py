@@ -12,7 +12,7 @@ from RefaceLib.common.console import part, reporter
 from RefaceLib.common.files import OutputSet, made_folder
 from ReidentRiskLib.commandline.base import RunCommand
 from ReidentRiskLib.commandline.outputs import check_targets
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import CALIBRATION_FILE, calibration_file_content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class CalibrateCommand(RunCommand):
 
     @property
     def report_path(self) -> Path:
-        return self.out / risk.CALIBRATION_FILE
+        return self.out / CALIBRATION_FILE
 
     def run(self) -> int:
         from ReidentRiskLib.attack.models import default_model
@@ -54,7 +54,7 @@ class CalibrateCommand(RunCommand):
             check_targets([self.report_path, checks], [self.heads], self.overwrite)
             made = calibrate(self.heads, self.out, options, progress=part(progress, 0.0, 0.98))
             with OutputSet(self.overwrite) as out:
-                record = risk.calibrations_record(made.calibrations)
+                record = calibration_file_content(made.calibrations)
                 out.stage(self.report_path).write_text(json.dumps(record) + "\n", encoding="utf-8")
                 write_report(out.stage(checks), made.checks)
         lines = (

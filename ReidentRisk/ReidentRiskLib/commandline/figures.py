@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import RefaceLib
-from ReidentRiskLib.judge.risk import ATTACKER_NAMES, NOT_RECOGNISABLE_SHARE, PHOTO, RECOGNISABLE_SHARE, Calibration
+from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.scores import ATTACKER_NAMES, PHOTO
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

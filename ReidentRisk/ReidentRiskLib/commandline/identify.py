@@ -15,7 +15,7 @@ from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.scores import ATTACKER_NAMES
 from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
 
@@ -115,7 +115,7 @@ class IdentifyCommand(FaceCommand):
             first, auc = result["rank1"], result["auc"]
             low, high = first["interval"]
             yield (
-                f"{risk.ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
+                f"{ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
                 f"{result['gallery']} subjects ({first['value']:.1%}, 95 % interval {low:.1%} to {high:.1%}; by chance "
                 f"{result['chance_rank1']:.1%}); AUC {auc['value']:.4f}; no face found in "
                 f"{result['failures_to_acquire']}."

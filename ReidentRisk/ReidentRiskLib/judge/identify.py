@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.judge import risk
-from ReidentRiskLib.judge.risk import number
+from ReidentRiskLib.judge.scores import check_comparable, number, rows_of, similarity_matrix
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
@@ -103,9 +102,9 @@ def identify(
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise InputError(f"The gallery holds no head of {names}: add one, or leave the probes out.")
     heads = [head for _, head in probes]
-    risk.check_comparable([*gallery, *heads])
+    check_comparable([*gallery, *heads])
 
-    every = risk.similarity_matrix(gallery, heads, attacker)
+    every = similarity_matrix(gallery, heads, attacker)
     owner = np.array([subjects.index(head.name) for head in gallery])
     scores = np.stack([_best(every[:, owner == index]) for index in range(len(subjects))], axis=1)
     own = np.array([subjects.index(subject) for subject, _ in probes])
@@ -268,8 +267,8 @@ class ViewTest:
 
 def compare_views(heads: Sequence[HeadEmbedding], attacker: str) -> ViewTest:
     """Test a network and a view set on different `heads`: every view against every other, and held-out views."""
-    risk.check_comparable(heads)
-    rows = np.stack([risk.rows_of(head, attacker) for head in heads])  # (H, V, D)
+    check_comparable(heads)
+    rows = np.stack([rows_of(head, attacker) for head in heads])  # (H, V, D)
     count, views, size = rows.shape
     if count < 2 or views < 2:
         raise InputError("Comparing views takes at least two heads and two views: give more.")

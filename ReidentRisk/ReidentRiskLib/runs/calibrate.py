@@ -29,8 +29,9 @@ from RefaceLib.face.weights import read_registry
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib.attack.views import LIGHTS, view_set
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import Calibration, distribution_of
 from ReidentRiskLib.judge.identify import compare_views, identify, rate_record, record
+from ReidentRiskLib.judge.scores import ATTACKERS, number, rows_of, similarity_matrix
 from ReidentRiskLib.runs.compare import Tools, load_tools
 from ReidentRiskLib.runs.gallery import EXTENSION, load_gallery, save_gallery
 
@@ -278,10 +279,10 @@ def pair_scores(heads: Sequence[Sequence[HeadEmbedding]], attacker: str) -> tupl
     `heads` are the scans of each head; NaN stands for a pair without a face that was acquired.
     """
     firsts = [scans[0] for scans in heads]
-    matrix = risk.similarity_matrix(firsts, firsts, attacker)
+    matrix = similarity_matrix(firsts, firsts, attacker)
     different = matrix[np.triu_indices(len(firsts), 1)]
     same = [
-        risk.similarity_matrix([one], [other], attacker)[0, 0]
+        similarity_matrix([one], [other], attacker)[0, 0]
         for scans in heads
         for one, other in itertools.combinations(scans, 2)
     ]
@@ -297,15 +298,15 @@ def with_views(head: HeadEmbedding, views: str) -> HeadEmbedding:
 
 def make_calibrations(
     heads: Sequence[Sequence[HeadEmbedding]], views: Sequence[str], sha256: str, about: dict[str, Any]
-) -> list[risk.Calibration]:
+) -> list[Calibration]:
     """The calibrations of both attackers for one model (of the file `sha256`) and each of the `views`."""
     made = []
     for name in views:
         chosen = [[with_views(scan, name) for scan in scans] for scans in heads]
-        for attacker in risk.ATTACKERS:
-            different, same = (risk.distribution(scores) for scores in pair_scores(chosen, attacker))
+        for attacker in ATTACKERS:
+            different, same = (distribution_of(scores) for scores in pair_scores(chosen, attacker))
             model = chosen[0][0].model
-            made.append(risk.Calibration(model, sha256, name, attacker, different, same, about))
+            made.append(Calibration(model, sha256, name, attacker, different, same, about))
     return made
 
 
@@ -315,7 +316,7 @@ def check_heads(heads: Sequence[Sequence[HeadEmbedding]], views: str) -> dict[st
     firsts = [scans[0] for scans in chosen]
     again = [(scans[0].name, scan) for scans in chosen for scan in scans[1:]]
     result: dict[str, Any] = {}
-    for attacker in risk.ATTACKERS:
+    for attacker in ATTACKERS:
         result[attacker] = {"views_with_a_face": _acquired(firsts, attacker)}
         if len(view_set(views)) > 1:
             single = compare_views(firsts, attacker)
@@ -323,8 +324,8 @@ def check_heads(heads: Sequence[Sequence[HeadEmbedding]], views: str) -> dict[st
                 "heads": single.heads,
                 "same_pairs": single.same_pairs,
                 "different_pairs": single.different_pairs,
-                "auc": risk.number(single.auc),
-                "d_prime": risk.number(single.d_prime),
+                "auc": number(single.auc),
+                "d_prime": number(single.d_prime),
                 "rank1_held_out_views": rate_record(single.rank1),
             }
         if again:
@@ -334,7 +335,7 @@ def check_heads(heads: Sequence[Sequence[HeadEmbedding]], views: str) -> dict[st
 
 def _acquired(heads: Sequence[HeadEmbedding], attacker: str) -> float | None:
     """Share of the views of all heads in which the attacker has a face."""
-    return risk.number(np.mean([np.isfinite(risk.rows_of(head, attacker)).all(axis=1).mean() for head in heads]))
+    return number(np.mean([np.isfinite(rows_of(head, attacker)).all(axis=1).mean() for head in heads]))
 
 
 # ---- the whole of it ----
@@ -344,7 +345,7 @@ def _acquired(heads: Sequence[HeadEmbedding], attacker: str) -> float | None:
 class Calibrated:
     """What a run gives: ``calibrations`` for all models, view sets and attackers; ``checks`` by model and view set."""
 
-    calibrations: tuple[risk.Calibration, ...]
+    calibrations: tuple[Calibration, ...]
     checks: dict[str, Any]
     heads: int
     notes: tuple[str, ...]
@@ -402,7 +403,7 @@ def calibrate(
         "detector_sha256": every[0].detector.sha256,
         "date": date.today().isoformat(),
     }
-    calibrations: list[risk.Calibration] = []
+    calibrations: list[Calibration] = []
     checks: dict[str, Any] = {}
     used = 0
     for tools in every:

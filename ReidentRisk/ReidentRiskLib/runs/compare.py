@@ -15,8 +15,16 @@ from RefaceLib.common.console import part
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
-from ReidentRiskLib.judge import risk
-from ReidentRiskLib.judge.risk import ATTACKERS, PHOTO, Assessment, Calibration
+from ReidentRiskLib.judge.calibration import Calibration, load_calibration
+from ReidentRiskLib.judge.scores import ATTACKERS, PHOTO, score_of
+from ReidentRiskLib.judge.verdict import (
+    THRESHOLDS,
+    Assessment,
+    assess,
+    assessment_record,
+    calibration_record,
+    strongest,
+)
 
 if TYPE_CHECKING:
     from RefaceLib.face.weights import Models
@@ -211,7 +219,7 @@ class Result:
     @property
     def verdict(self) -> str:
         """That of the stronger attacker."""
-        return risk.strongest(found.verdict for found in self.assessments.values())
+        return strongest(found.verdict for found in self.assessments.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +297,7 @@ def assess_all(
     """What each attacker makes of a probe. Scores with photographs are not calibrated: theirs are other numbers."""
     photo = PHOTO in (reference.views, probe.views)
     return {
-        attacker: risk.assess(risk.score(reference, probe, attacker), None if photo else calibration)
+        attacker: assess(score_of(reference, probe, attacker), None if photo else calibration)
         for attacker, calibration in calibrations.items()
     }
 
@@ -297,7 +305,7 @@ def assess_all(
 def calibrations_for(tools: Tools, views: str, path: Path | None = None) -> dict[str, Calibration | None]:
     """The calibrations of the attackers for a network and a view set, shipped or in the file `path`."""
     name, sha256 = tools.embedder.name, tools.embedder.sha256
-    return {attacker: risk.load_calibration(name, views, attacker, sha256, path) for attacker in ATTACKERS}
+    return {attacker: load_calibration(name, views, attacker, sha256, path) for attacker in ATTACKERS}
 
 
 def warnings_of(
@@ -344,15 +352,15 @@ def build_report(comparison: Comparison) -> dict[str, Any]:
         **comparison.about,
         "views": comparison.views,
         "view_names": [view.name for view in view_set(comparison.views)],
-        "thresholds": dict(risk.THRESHOLDS),
-        "calibration": {name: risk.calibration_record(found) for name, found in comparison.calibrations.items()},
+        "thresholds": dict(THRESHOLDS),
+        "calibration": {name: calibration_record(found) for name, found in comparison.calibrations.items()},
         "reference": {"name": reference.name, "landmarks": reference.landmarks, "points": _points(reference)},
         "probes": [
             {
                 "name": result.face.name,
                 "landmarks": result.face.landmarks,
                 "verdict": result.verdict,
-                "attackers": {name: risk.record(found) for name, found in result.assessments.items()},
+                "attackers": {name: assessment_record(found) for name, found in result.assessments.items()},
             }
             for result in comparison.results
         ],
@@ -377,7 +385,7 @@ def score_columns(comparison: Comparison) -> dict[str, list[Any]]:
         {
             "probe": result.face.name,
             "attacker": attacker,
-            **risk.record(found, per_view=False),
+            **assessment_record(found, per_view=False),
             "landmarks": result.face.landmarks,
         }
         for result in comparison.results

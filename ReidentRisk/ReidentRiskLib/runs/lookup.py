@@ -12,9 +12,10 @@ import numpy as np
 from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
 from ReidentRiskLib.attack.landmarks import FIVE
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.identify import Identification, identify, record
-from ReidentRiskLib.judge.risk import Calibration
+from ReidentRiskLib.judge.scores import ATTACKERS, PHOTO, number, score_of
+from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
 from ReidentRiskLib.runs.compare import about, find_head, look_at, not_found, warnings_of
 from ReidentRiskLib.runs.pointlist import read_points
 
@@ -70,7 +71,7 @@ def look_up(
     looked_up = [
         (entry.subject, replace(face.embedding, name=face.name)) for entry, face in zip(probes, faces, strict=True)
     ]
-    results = {attacker: identify(heads, looked_up, attacker) for attacker in risk.ATTACKERS}
+    results = {attacker: identify(heads, looked_up, attacker) for attacker in ATTACKERS}
     rows = _rows(probes, faces, heads, results, calibrations)
     return LookUp(
         results,
@@ -140,10 +141,10 @@ def _rows(
     for attacker, result in results.items():
         for index, (entry, face) in enumerate(zip(probes, faces, strict=True)):
             own = [head for head in heads if head.name == entry.subject]
-            scores = [risk.score(head, face.embedding, attacker) for head in own]
+            scores = [score_of(head, face.embedding, attacker) for head in own]
             score = max(scores, key=lambda each: np.nan_to_num(each.mean_embedding, nan=-2.0))
-            photo = risk.PHOTO in (face.embedding.views, *(head.views for head in own))
-            found = risk.assess(score, None if photo else calibrations[attacker])
+            photo = PHOTO in (face.embedding.views, *(head.views for head in own))
+            found = assess(score, None if photo else calibrations[attacker])
             best = result.best(index)
             row = {
                 "subject": entry.subject,
@@ -152,8 +153,8 @@ def _rows(
                 "rank": int(result.ranks[index]),
                 "gallery": len(result.subjects),
                 "most_similar": best,
-                "most_similar_mean_embedding": risk.number(np.nanmax(result.scores[index])) if best else None,
-                **risk.record(found, per_view=False),
+                "most_similar_mean_embedding": number(np.nanmax(result.scores[index])) if best else None,
+                **assessment_record(found, per_view=False),
                 "landmarks": face.landmarks,
             }
             rows.append(row)
@@ -169,14 +170,14 @@ def build_report(found: LookUp) -> dict[str, Any]:
             for verdict, name in zip(found.columns["verdict"], found.columns["attacker"], strict=True)
             if name == attacker
         ]
-        counts = {verdict: chosen.count(verdict) for verdict in risk.VERDICTS if verdict in chosen}
+        counts = {verdict: chosen.count(verdict) for verdict in VERDICTS if verdict in chosen}
         attackers[attacker] = {**record(result), "verdicts": counts}
     first = next(iter(found.results.values()))
     return {
         **found.about,
         "views": found.views,
-        "thresholds": dict(risk.THRESHOLDS),
-        "calibration": {name: risk.calibration_record(each) for name, each in found.calibrations.items()},
+        "thresholds": dict(THRESHOLDS),
+        "calibration": {name: calibration_record(each) for name, each in found.calibrations.items()},
         "gallery": {"subjects": len(first.subjects), "heads": len(found.heads)},
         "probes": {"heads": len(first.probes)},
         "attackers": attackers,

@@ -17,7 +17,8 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 import RefaceLib
 from ReidentRiskLib.commandline import figures
-from ReidentRiskLib.judge.risk import Calibration, number
+from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.scores import number
 from ReidentRiskLib.runs.pointlist import order_points
 
 ATTRIBUTE_PREFIX = "ReidentRisk."

@@ -15,7 +15,9 @@ from typing import Any
 import slicer
 
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import load_calibration
+from ReidentRiskLib.judge.scores import ATTACKERS
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE, UNCALIBRATED, UNCERTAIN
 from ReidentRiskLib.runs.facefile import FaceRecord
 from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.job import Outcome
@@ -23,10 +25,10 @@ from ReidentRiskLib.window.job import Outcome
 _ = translator(__name__)
 
 COLOURS = {  # background of a verdict; all are light enough for black letters
-    risk.RECOGNISABLE: "#f4a59a",
-    risk.UNCERTAIN: "#f7d98b",
-    risk.NOT_RECOGNISABLE: "#a8d8a0",
-    risk.UNCALIBRATED: "#d5d5d5",
+    RECOGNISABLE: "#f4a59a",
+    UNCERTAIN: "#f7d98b",
+    NOT_RECOGNISABLE: "#a8d8a0",
+    UNCALIBRATED: "#d5d5d5",
 }
 RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known
 _RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
@@ -145,8 +147,8 @@ def _add_histograms(
     """A chart for each attacker whose scores are calibrated."""
     charts = []
     model = report["model"]
-    for attacker in risk.ATTACKERS:
-        calibration = risk.load_calibration(model["name"], report["views"], attacker, model["sha256"])
+    for attacker in ATTACKERS:
+        calibration = load_calibration(model["name"], report["views"], attacker, model["sha256"])
         if calibration is not None:
             scores = {probe["name"]: probe["attackers"][attacker]["mean_embedding"] for probe in report["probes"]}
             name = _("Similarities among strangers ({attacker})").format(attacker=_attackers()[attacker])
@@ -174,10 +176,10 @@ def _attackers() -> dict[str, str]:
 
 def _verdicts() -> dict[str, str]:
     return {
-        risk.RECOGNISABLE: _("recognisable"),
-        risk.UNCERTAIN: _("uncertain"),
-        risk.NOT_RECOGNISABLE: _("not recognisable"),
-        risk.UNCALIBRATED: _("no verdict"),
+        RECOGNISABLE: _("recognisable"),
+        UNCERTAIN: _("uncertain"),
+        NOT_RECOGNISABLE: _("not recognisable"),
+        UNCALIBRATED: _("no verdict"),
     }
 
 

@@ -11,8 +11,9 @@ import pytest
 from helpers.commandline import run_python
 from helpers.reidentrisk.faces import head
 from ReidentRiskLib.commandline import figures
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import LEVELS, Calibration, distribution_of
 from ReidentRiskLib.judge.identify import identify
+from ReidentRiskLib.judge.scores import ATTACKERS
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
@@ -42,8 +43,8 @@ def plain(name, colour, views=6, view_set="standard"):
 
 def calibration(attacker="forced"):
     random = np.random.default_rng(0)
-    parts = [risk.distribution(random.normal(middle, 0.05, 3000)) for middle in (0.3, 0.9)]
-    return risk.Calibration("fake", "ab" * 32, "standard", attacker, *parts, {})
+    parts = [distribution_of(random.normal(middle, 0.05, 3000)) for middle in (0.3, 0.9)]
+    return Calibration("fake", "ab" * 32, "standard", attacker, *parts, {})
 
 
 def read(path):
@@ -109,7 +110,7 @@ def test_a_histogram_is_rebuilt_from_its_quantiles(part):
 
 
 def test_a_histogram_of_one_value_does_not_divide_by_nothing():
-    edges, density = figures.bins(np.full(201, 0.7), risk.LEVELS)
+    edges, density = figures.bins(np.full(201, 0.7), LEVELS)
     assert np.isfinite(density).all() and (density * np.diff(edges)).sum() == pytest.approx(1.0)
 
 
@@ -133,7 +134,7 @@ def results():
     names = [f"s{number:02d}" for number in range(12)]
     gallery = [head(name) for name in names]
     probes = [(name, head(name, seed=1, missed=range(6) if name == "s00" else ())) for name in names]
-    return {attacker: identify(gallery, probes, attacker) for attacker in risk.ATTACKERS}
+    return {attacker: identify(gallery, probes, attacker) for attacker in ATTACKERS}
 
 
 def test_the_match_curves_are_those_of_the_attackers(tmp_path, figure, results):

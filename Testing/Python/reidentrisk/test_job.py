@@ -17,7 +17,8 @@ from helpers.reidentrisk.faces import DEFACED  # noqa: E402
 from helpers.reidentrisk.nodes import VIEWS, moved, node_of, points_node, run  # noqa: E402
 from RefaceLib.common.errors import InputError  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.judge import risk  # noqa: E402
+from ReidentRiskLib.judge.scores import ATTACKERS  # noqa: E402
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE  # noqa: E402
 from ReidentRiskLib.window.job import Job, Request, names_of  # noqa: E402
 
 
@@ -69,9 +70,9 @@ def test_what_is_found_comes_back_with_the_names_of_the_nodes(fakes, work, head,
     assert outcome.report["reference"]["name"] == "Head"
     assert [face.name for face in outcome.faces] == ["Head", "Head defaced"]
     assert outcome.scores["probe"] == ["Head defaced"] * 2
-    assert outcome.scores["attacker"] == list(risk.ATTACKERS)
+    assert outcome.scores["attacker"] == list(ATTACKERS)
     assert outcome.scores["acquired_views"] == [VIEWS, 0]
-    assert outcome.scores["verdict"][1] == risk.NOT_RECOGNISABLE
+    assert outcome.scores["verdict"][1] == NOT_RECOGNISABLE
     assert outcome.identification is None
     assert str(work) not in json.dumps([outcome.report, outcome.scores])
     for node, voxels in zip((head, defaced), before, strict=True):

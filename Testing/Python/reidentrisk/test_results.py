@@ -18,7 +18,6 @@ from helpers.reidentrisk.faces import DEFACED  # noqa: E402
 from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, run  # noqa: E402
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.judge import risk  # noqa: E402
 from ReidentRiskLib.window import faceviews, mrml, results
 from ReidentRiskLib.window.job import Request  # noqa: E402
 
@@ -108,7 +107,7 @@ def test_faces_move_with_their_volumes(scene, volumes, outcome):
 
 
 def test_without_a_calibration_there_is_no_histogram(scene, volumes, outcome, monkeypatch):
-    monkeypatch.setattr(risk, "load_calibration", lambda *arguments: None)
+    monkeypatch.setattr(results, "load_calibration", lambda *arguments: None)
     result = results.add_result(scene, volumes, outcome)
     assert [chart.GetName() for chart in result.charts] == ["Cumulative match curve", "ROC curve"]
 

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from refacestudy import stats
 from refacestudy.faces import Face
 from ReidentRiskLib.judge import identify
-from ReidentRiskLib.judge.risk import ATTACKERS, similarity_matrix
+from ReidentRiskLib.judge.scores import ATTACKERS, similarity_matrix
 
 _STEPS = 12  # of the registration of two faces
 _TRIM = 0.9  # of the points that count: the rest lies where one of the faces ends

@@ -14,7 +14,7 @@ from refacestudy import faces, people, risk, stats
 from refacestudy.methods import AVERAGE_FACES, ORACLE, ORACLES
 from refacestudy.morphometry import SEGMENTERS, TISSUES
 from refacestudy.work import ORIGINAL, PARTS, Study
-from ReidentRiskLib.judge.risk import ATTACKERS
+from ReidentRiskLib.judge.scores import ATTACKERS
 
 ALIKE = 5  # others of like size, age and sex, for leakage
 DIRECTIONS = 16  # principal directions of the embeddings that a Frechet distance compares
