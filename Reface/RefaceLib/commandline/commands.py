@@ -115,8 +115,8 @@ class ImageCommand:
     def _write(
         self, volume: Volume, result: RefaceResult, times: tuple[float, float], progress: Reporter
     ) -> dict[str, Any]:
-        from RefaceLib.commandline.report import build_report, write_report
-        from RefaceLib.common.files import OutputSet
+        from RefaceLib.commandline.report import build_report
+        from RefaceLib.common.files import OutputSet, write_json
         from RefaceLib.volume.io import write_mask, write_volume
 
         started, read = times
@@ -144,12 +144,13 @@ class ImageCommand:
             )
             others = (self.mask_out, self.brain_out, self.picture, *(output for _, output in self.apply_to))
             report["also_written"] = [str(path) for path in others if path]
-            write_report(out.stage(self.report_path), report)
+            write_json(out.stage(self.report_path), report)
             progress(1.0, "write")
         return report
 
     def _apply(self, volume: Volume, result: RefaceResult, other: Path, output: Path, out: OutputSet) -> None:
-        from RefaceLib.commandline.report import build_applied_report, write_report
+        from RefaceLib.commandline.report import build_applied_report
+        from RefaceLib.common.files import write_json
         from RefaceLib.pipeline import apply_mask
         from RefaceLib.volume.io import read_volume, write_volume
 
@@ -168,10 +169,10 @@ class ImageCommand:
             output_file=staged,
         )
         _check_promises(report, output)
-        write_report(out.stage(_report_beside(output)), report)
+        write_json(out.stage(_report_beside(output)), report)
 
     def _draw(self, path: Path, volume: Volume, result: RefaceResult) -> None:
-        from RefaceLib.commandline.report import write_picture
+        from RefaceLib.commandline.picture import write_picture
 
         model = "" if result.mode == "deface" else f", {result.model['name']} {result.model['version']}"
         after = volume.to_values(result.stored)

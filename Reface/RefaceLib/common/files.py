@@ -1,4 +1,4 @@
-"""Files that are read and written: what can be wrong with their names, and outputs that appear whole or not at all.
+"""Files that are read and written: wrong names, outputs that appear whole or not at all, and JSON.
 
 An output is written to a temporary file beside its target, and renamed at the end.
 """
@@ -10,9 +10,10 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.imagenames import IMAGE_EXTENSIONS, image_extension
@@ -117,6 +118,23 @@ def made_folder(path: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as JSON (UTF-8, indented by 2, in its own order) to `path`."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=plain)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """numpy scalars and whole floats as plain numbers, anything else that JSON does not know as text."""
+    import numpy as np
+
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
 
 
 class OutputSet:

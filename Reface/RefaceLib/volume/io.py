@@ -21,7 +21,10 @@ import numpy as np
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet
 from RefaceLib.common.imagenames import FORMATS, IMAGE_EXTENSIONS, image_extension
-from RefaceLib.volume.formats import FileSource, new_mgh_header, new_nifti_header, new_nrrd_header, read_header
+from RefaceLib.volume.header import FileSource, Header
+from RefaceLib.volume.mgh import new_mgh_header, read_mgh_header
+from RefaceLib.volume.nifti import new_nifti_header, read_nifti_header
+from RefaceLib.volume.nrrd import new_nrrd_header, read_nrrd_header
 
 MAX_NON_FINITE = 0.1  # the largest share of NaN and Inf voxels that check_values lets pass
 MAX_EQUAL = 0.65  # and of neighbours of one value: at most 0.2 in heads (0.3 in means of many), at least 0.75 in labels
@@ -134,6 +137,16 @@ def read_volume(path: str | Path) -> Volume:
         trailer = stream.read()  # to the end, where gzip compares its checksum
     source = FileSource(path, format_, header.raw, trailer, header.data_gzip)
     return Volume(stored, header.affine, header.slope, header.inter, source, header.warnings)
+
+
+def read_header(stream: BinaryIO, format_: str, name: str) -> Header:
+    """Read the header of a file of ``format_`` (a value of FORMATS), named ``name`` in errors.
+
+    ``stream`` stands at the start of the uncompressed file, and afterwards at the first byte of the data. Raises
+    InputError and EOFError as the reader of that format does.
+    """
+    readers = {"NIfTI": read_nifti_header, "NRRD": read_nrrd_header, "MGH": read_mgh_header}
+    return readers[format_](stream, name)
 
 
 def _input_format(path: Path) -> str:

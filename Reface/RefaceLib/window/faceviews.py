@@ -65,7 +65,8 @@ def _surface_model(
     role: str,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> slicer.vtkMRMLModelNode:
-    from RefaceLib.skin.portrait import SKIN_COLOUR, face_surface
+    from RefaceLib.skin.portrait import SKIN_COLOUR
+    from RefaceLib.skin.surface import face_surface
 
     existing = owner.GetNodeReference(role)
     if existing is not None:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError, PromiseError
-from RefaceLib.volume.formats import FileSource, new_nrrd_header
+from RefaceLib.volume.header import FileSource
 from RefaceLib.volume.io import Volume, read_volume, write_volume
+from RefaceLib.volume.nrrd import new_nrrd_header
 
 
 def write_exchange(path: Path, volume: Volume) -> None:

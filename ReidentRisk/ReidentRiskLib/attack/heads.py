@@ -18,12 +18,12 @@ from scipy.spatial import cKDTree
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import image_extension
 from RefaceLib.head.headparser import HeadParse, brain_frame, parse_head
+from RefaceLib.skin.surface import face_surface, vertices
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
 from ReidentRiskLib.attack import align
 from ReidentRiskLib.attack.landmarks import Pose, find_pose, pose_from_points
 from ReidentRiskLib.attack.render import project, render_views
-from ReidentRiskLib.attack.surface import head_surface, vertices
 from ReidentRiskLib.attack.views import view_set
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ def read_head(
     values, affine = _along_ras(volume.values(), volume.affine)
     values[~np.isfinite(values)] = 0
     if landmarks_of is not None:
-        surface = head_surface(values, affine)
+        surface = face_surface(values, affine)
         _check_same_head(surface, landmarks_of)
         pose = landmarks_of.pose if points is None else pose_from_points(points, landmarks_of.pose.frame)
     else:
         parse = _parse(values, affine, models)
-        surface = head_surface(values, affine)
+        surface = face_surface(values, affine)
         _check_skin(surface, parse)
         if points is None:
             pose = find_pose(parse, surface, detector)

@@ -17,9 +17,9 @@ import numpy as np
 from RefaceLib.common.errors import InputError
 from RefaceLib.head import canonical
 from RefaceLib.head.headparser import HeadParse, brain_frame
+from RefaceLib.skin.surface import vertices
 from RefaceLib.volume.geometry import apply_affine, fit_similarity
 from ReidentRiskLib.attack.render import camera, project, render_views
-from ReidentRiskLib.attack.surface import vertices
 from ReidentRiskLib.attack.views import LIGHTS, View
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import numpy as np
 
 from RefaceLib.skin import raster
 from RefaceLib.skin.raster import SUPERSAMPLING, Camera
+from RefaceLib.skin.surface import polydata, vertices
 from RefaceLib.volume.geometry import apply_affine
-from ReidentRiskLib.attack.surface import polydata, vertices
 from ReidentRiskLib.attack.views import AMBIENT, LIGHTS, VIEW_SETS, Rig, View
 
 if TYPE_CHECKING:

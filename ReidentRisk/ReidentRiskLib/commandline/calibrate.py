@@ -7,9 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import part, reporter
-from RefaceLib.common.files import OutputSet, made_folder
+from RefaceLib.common.files import OutputSet, made_folder, write_json
 from ReidentRiskLib.commandline.base import RunCommand
 from ReidentRiskLib.commandline.outputs import check_targets
 from ReidentRiskLib.judge.calibration import CALIBRATION_FILE, calibration_file_content
@@ -56,7 +55,7 @@ class CalibrateCommand(RunCommand):
             with OutputSet(self.overwrite) as out:
                 record = calibration_file_content(made.calibrations)
                 out.stage(self.report_path).write_text(json.dumps(record) + "\n", encoding="utf-8")
-                write_report(out.stage(checks), made.checks)
+                write_json(out.stage(checks), made.checks)
         lines = (
             f"{self.report_path} holds the calibration of {made.heads} heads: numbers of pairs only.",
             f"{checks} says how well the heads were told apart.",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.commandline.report import file_sha256, write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
-from RefaceLib.common.files import OutputSet, check_exists, made_folder
+from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
+from RefaceLib.common.hashing import sha256_if_file
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES, ATTACKERS, number
@@ -111,10 +111,10 @@ class CompareCommand(FaceCommand):
             for record, path in zip(
                 [report["reference"], *report["probes"]], (self.reference, *self.probes), strict=True
             ):
-                record["sha256"] = file_sha256(path)
+                record["sha256"] = sha256_if_file(path)
             report["files"] = [str(path) for path in (*self.tables.values(), *self.pictures.values())]
             report["privacy"] = PRIVATE
-            write_report(out.stage(self.report_path), report)
+            write_json(out.stage(self.report_path), report)
             progress(1.0, "write")
         return report
 

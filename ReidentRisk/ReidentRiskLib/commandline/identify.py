@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.commandline.report import write_report
 from RefaceLib.common.console import Reporter, part, reporter
 from RefaceLib.common.errors import InputError
-from RefaceLib.common.files import OutputSet, check_exists, made_folder
+from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
@@ -106,7 +105,7 @@ class IdentifyCommand(FaceCommand):
                 report["warnings"].append(f"{self.save_gallery}: {GALLERY_WARNING}")
             report["files"] = [str(path) for path in (self.table, *self.pictures.values())]
             report["seconds"] = {"total": round(time.perf_counter() - start, 2)}
-            write_report(out.stage(self.report_path), report)
+            write_json(out.stage(self.report_path), report)
             progress(1.0, "write")
         return report
 

@@ -40,7 +40,7 @@ class FaceRecord:
 
 def record_of(face: Face) -> FaceRecord:
     """The record of a face that was looked at with its pictures kept."""
-    from ReidentRiskLib.attack.surface import vertices
+    from RefaceLib.skin.surface import vertices
 
     nothing = np.zeros((0, 3))
     points = nothing if face.found is None else face.found.head.pose.points

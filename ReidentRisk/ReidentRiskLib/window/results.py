@@ -131,8 +131,8 @@ def _role(kind: str, index: int) -> str:
 def _add_face(
     scene: slicer.vtkMRMLScene, folder: int, volume: slicer.vtkMRMLScalarVolumeNode, face: FaceRecord
 ) -> tuple[slicer.vtkMRMLNode, slicer.vtkMRMLNode, slicer.vtkMRMLNode]:
+    from RefaceLib.skin.surface import polydata
     from ReidentRiskLib.attack.landmarks import FIVE
-    from ReidentRiskLib.attack.surface import polydata
 
     skin = polydata(face.vertices, face.normals, face.triangles)
     surface = mrml.add_surface(scene, folder, skin, _("{name} face").format(name=face.name), volume)

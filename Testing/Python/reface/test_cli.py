@@ -240,7 +240,7 @@ ON_THE_WAY = {
 
 
 @pytest.mark.parametrize(
-    "place", ["RefaceLib.pipeline.apply_mask", "RefaceLib.commandline.report.write_picture", "step"]
+    "place", ["RefaceLib.pipeline.apply_mask", "RefaceLib.commandline.picture.write_picture", "step"]
 )
 @pytest.mark.parametrize("error, code, words", ON_THE_WAY.values(), ids=ON_THE_WAY)
 def test_an_error_on_the_way_leaves_no_file(folder, pipeline, monkeypatch, capsys, place, error, code, words):
@@ -260,14 +260,14 @@ def test_an_error_on_the_way_leaves_no_file(folder, pipeline, monkeypatch, capsy
 def test_an_overwritten_output_survives_an_error(folder, pipeline, monkeypatch):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) == 0
     before = {name: (folder / name).read_bytes() for name in names(folder)}
-    monkeypatch.setattr("RefaceLib.commandline.report.write_report", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr("RefaceLib.common.files.write_json", raising(OSError(28, "No space left on device")))
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "9", "--overwrite"]) == 2
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
 
 
 def test_a_full_disk_is_told(folder, monkeypatch, capsys):
     before = names(folder)
-    monkeypatch.setattr("RefaceLib.commandline.report.write_picture", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr("RefaceLib.commandline.picture.write_picture", raising(OSError(28, "No space left on device")))
     assert cli.main(EVERYTHING) == 2
     assert "full" in capsys.readouterr().err
     assert names(folder) == before

@@ -8,8 +8,9 @@ import pytest
 from helpers.commandline import run_python
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.skin.portrait import face_frame, face_surface, render_face, render_surface, skin_threshold
+from RefaceLib.skin.portrait import portrait_framing, render_face, render_surface
 from RefaceLib.skin.raster import Camera, draw
+from RefaceLib.skin.surface import face_surface, skin_threshold
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
 
@@ -160,7 +161,7 @@ def test_a_turned_head_looks_at_the_camera_when_its_landmarks_are_known(head, su
 )
 def test_landmarks_that_are_no_face_are_not_followed(surface, landmarks):
     points = points_of(surface)
-    assert np.allclose(face_frame(points, landmarks)[1], [0, 1, 0])
+    assert np.allclose(portrait_framing(points, landmarks)[1], [0, 1, 0])
 
 
 def test_the_background_is_black_or_white(surface):

@@ -11,15 +11,10 @@ import pytest
 
 import RefaceLib
 from helpers.phantom import LANDMARKS, make_phantom
-from RefaceLib.commandline.report import (
-    STAGES,
-    build_applied_report,
-    build_report,
-    file_sha256,
-    peak_rss_mb,
-    write_picture,
-    write_report,
-)
+from RefaceLib.commandline.picture import write_picture
+from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb
+from RefaceLib.common.files import write_json
+from RefaceLib.common.hashing import sha256_if_file
 from RefaceLib.volume.io import Volume
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
@@ -91,7 +86,7 @@ def test_warnings_of_the_file_and_of_the_work_come_together_once(report):
 
 def test_the_report_is_json_with_plain_numbers(report, tmp_path):
     path = tmp_path / "report.json"
-    write_report(path, report)
+    write_json(path, report)
     text = path.read_text(encoding="utf-8")
     assert text.startswith('{\n  "reface_version"') and text.endswith("}\n")
     read = json.loads(text)
@@ -105,7 +100,7 @@ def test_the_peak_memory_is_that_of_this_process():
 
 
 def test_the_hash_of_a_folder_is_none(tmp_path):
-    assert file_sha256(tmp_path) is None
+    assert sha256_if_file(tmp_path) is None
 
 
 def applied(mask_value=True):
@@ -177,7 +172,7 @@ def test_the_mask_is_outlined_before_and_not_after(picture):
 
 
 def test_the_subjects_right_is_on_the_left_of_the_slices():
-    from RefaceLib.commandline.report import _plane, _sample
+    from RefaceLib.commandline.picture import _plane, _sample
 
     affine = np.diag([-2.0, 2, 2, 1])  # stored from right to left
     affine[:3, 3] = (39, -39, -39)

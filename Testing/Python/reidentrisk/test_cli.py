@@ -95,7 +95,7 @@ def test_an_error_on_the_way_leaves_no_file(
     if place == "the work":
         reident_fakes.step = raising(error)
     else:
-        monkeypatch.setattr(f"ReidentRiskLib.commandline.{run[0]}.write_report", raising(error))
+        monkeypatch.setattr(f"ReidentRiskLib.commandline.{run[0]}.write_json", raising(error))
     before = names(reident_folder)
     assert cli.main(run) == code
     captured = capsys.readouterr()
@@ -107,7 +107,7 @@ def test_former_results_survive_a_full_disk(reident_folder, monkeypatch, capsys)
     assert cli.main(RUNS["compare"]) == 0
     before = contents(reident_folder / "out")
     full = raising(OSError(28, "No space left on device"))
-    monkeypatch.setattr("ReidentRiskLib.commandline.compare.write_report", full)
+    monkeypatch.setattr("ReidentRiskLib.commandline.compare.write_json", full)
     assert cli.main([*RUNS["compare"], "--overwrite"]) == 2
     assert "full" in capsys.readouterr().err
     assert contents(reident_folder / "out") == before

@@ -21,7 +21,7 @@ SKIN = np.eye(3), np.eye(3), np.array([[0, 1, 2]])
 @pytest.fixture
 def skins(monkeypatch):
     """A skin of one triangle for the heads of the stand-ins."""
-    monkeypatch.setattr("ReidentRiskLib.attack.surface.vertices", lambda surface: SKIN)
+    monkeypatch.setattr("RefaceLib.skin.surface.vertices", lambda surface: SKIN)
 
 
 def record(name: str) -> FaceRecord:

@@ -10,11 +10,11 @@ import pytest
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import InputError
 from RefaceLib.head import canonical
+from RefaceLib.skin.surface import face_surface, vertices
 from RefaceLib.volume.geometry import apply_affine
 from ReidentRiskLib.attack import align, landmarks
 from ReidentRiskLib.attack.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points
 from ReidentRiskLib.attack.render import project
-from ReidentRiskLib.attack.surface import head_surface, vertices
 from ReidentRiskLib.attack.views import View
 
 FRONT = View("front", 0, 0, "front")
@@ -50,7 +50,7 @@ def parsed(frame: np.ndarray | None = None, **changed: tuple[np.ndarray, float])
 @pytest.fixture(scope="module")
 def surface():
     head = make_phantom((80, 100, 107), (2.4, 2.4, 2.4))
-    return head_surface(head.values(), head.affine)
+    return face_surface(head.values(), head.affine)
 
 
 def of_phantom(name: str) -> np.ndarray:

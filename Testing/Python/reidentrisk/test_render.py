@@ -11,9 +11,9 @@ import pytest
 from helpers.commandline import run_python
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import CancelledError
+from RefaceLib.skin.surface import face_surface, polydata
 from ReidentRiskLib.attack import render
 from ReidentRiskLib.attack.render import camera, project, render_views, renderer_name
-from ReidentRiskLib.attack.surface import head_surface, polydata
 from ReidentRiskLib.attack.views import View, view_set
 
 FRONT = View("front", 0, 0, "front")
@@ -33,7 +33,7 @@ def posed(degrees: float = 17.0, scale: float = 0.9) -> np.ndarray:
 @pytest.fixture(scope="module")
 def surface():
     head = make_phantom((60, 75, 80), (3.2, 3.2, 3.2))
-    return head_surface(head.values(), head.affine)
+    return face_surface(head.values(), head.affine)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def test_the_subjects_right_is_left_of_the_picture_and_the_views_turn_as_they_sa
 
 
 def test_the_camera_goes_with_the_head(surface):
+    from RefaceLib.skin.surface import vertices
     from RefaceLib.volume.geometry import apply_affine
-    from ReidentRiskLib.attack.surface import vertices
 
     points, normals, triangles = vertices(surface)
     frame = posed()

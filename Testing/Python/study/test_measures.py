@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from helpers.phantom import LANDMARKS, make_phantom
-from RefaceLib.skin.portrait import face_surface
+from RefaceLib.skin.surface import face_surface
 from RefaceLib.volume.io import Volume
 from refacestudy import measures, sheet, table
 

@@ -32,7 +32,7 @@ from RefaceLib import pipeline
 from RefaceLib.face import weights
 from RefaceLib.face.weights import load_models
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.skin.portrait import face_surface
+from RefaceLib.skin.surface import face_surface
 from RefaceLib.training import heads
 from RefaceLib.volume.io import Volume, read_volume
 from refacestudy import measures, sheet, table

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.skin.portrait import face_surface
+from RefaceLib.skin.surface import face_surface
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
 from refacestudy import measures

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.skin.portrait import skin_threshold
+from RefaceLib.skin.surface import skin_threshold
 from RefaceLib.volume import geometry
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.head import canonical
-from RefaceLib.skin.portrait import face_surface
+from RefaceLib.skin.surface import face_surface
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import read_volume
 from refacestudy import faces, measures, morphometry

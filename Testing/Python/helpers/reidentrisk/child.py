@@ -28,7 +28,7 @@ def calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration and a skin for the stand-ins."""
     entries = [calibration(attacker, views=views) for attacker in ATTACKERS for views in VIEW_SETS]
     monkeypatch.setattr("ReidentRiskLib.judge.calibration.read_calibrations", lambda path=None: entries)
-    monkeypatch.setattr("ReidentRiskLib.attack.surface.vertices", lambda surface: SKIN)
+    monkeypatch.setattr("RefaceLib.skin.surface.vertices", lambda surface: SKIN)
 
 
 def step() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from helpers.realhead import CHIN, EYES, NOSE_TIP
 from RefaceLib.common.demo import demo_head
 from RefaceLib.head import canonical
-from RefaceLib.skin.portrait import face_surface
+from RefaceLib.skin.surface import face_surface
 from RefaceLib.volume.geometry import fit_similarity
 from RefaceLib.volume.io import read_volume
 from ReidentRiskLib.attack.render import project, render_views

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from ReidentRiskLib.attack.surface import head_surface, polydata, vertices
+from RefaceLib.skin.surface import face_surface, polydata, vertices
 
 SHAPE, SPACING = (60, 75, 80), (3.2, 3.2, 3.2)
 
@@ -19,7 +19,7 @@ def head():
 
 @pytest.fixture(scope="module")
 def surface(head):
-    return head_surface(head.values(), head.affine)
+    return face_surface(head.values(), head.affine)
 
 
 def open_edges(surface) -> int:
@@ -50,7 +50,7 @@ def test_the_surface_lies_where_the_head_is(surface):
 
 
 def test_a_defaced_head_has_a_surface_too(head, surface):
-    defaced = head_surface(faceless(head), head.affine)
+    defaced = face_surface(faceless(head), head.affine)
     points = vertices(defaced)[0]
     assert open_edges(defaced) == 0
     assert np.linalg.norm(points - LANDMARKS["nose_tip"], axis=1).min() > 15
@@ -61,7 +61,7 @@ def test_ghosts_and_bias_leave_the_surface_where_it_is(head, surface):
     values = head.values()
     ghost = 0.06 * np.roll(values, values.shape[1] // 2, axis=1)
     bias = np.linspace(0.6, 1.5, values.shape[1])[None, :, None]
-    found = vertices(head_surface(values * bias + ghost, head.affine))[0]
+    found = vertices(face_surface(values * bias + ghost, head.affine))[0]
     assert np.abs(np.subtract(found.max(axis=0), vertices(surface)[0].max(axis=0))).max() < 5
 
 
@@ -72,7 +72,7 @@ def test_ghosts_and_bias_leave_the_surface_where_it_is(head, surface):
 )
 def test_what_is_no_head_is_refused(values, error):
     with pytest.raises(error):
-        head_surface(values, np.eye(4))
+        face_surface(values, np.eye(4))
 
 
 def test_arrays_become_a_surface_and_come_back(surface):

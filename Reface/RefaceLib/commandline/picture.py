@@ -1,0 +1,139 @@
+"""The picture of a head before and after: two portraits and three slices of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import RefaceLib
+from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.head.headparser import largest_component
+
+Landmarks = Mapping[str, Sequence[float]]
+
+_RENDER_SIZE = 400  # pixels
+_PANEL = 3.2  # inches, height of the renderings
+_SLICE_STEP = 1.0  # mm between the samples of a slice
+_MARGIN = 8.0  # mm of air around the head in a slice
+_OUTLINE = "#ffb000"
+
+
+def write_picture(
+    path: str | Path,
+    before: np.ndarray,
+    after: np.ndarray,
+    mask: np.ndarray | None,
+    affine: np.ndarray,
+    landmarks: Landmarks | None,
+    *,
+    title: str = "",
+) -> None:
+    """Write a PNG of both heads: left before, right after; renderings above three slices through the eyes.
+
+    `before` and `after` are values (I, J, K), `mask` (I, J, K) bool is outlined in the slices before, `affine` (4, 4)
+    is IJK -> RAS mm, `landmarks` are RAS mm by name. Axial and coronal slices have the subject's right on the left.
+    The left half shows the original face: the picture is as private as the original.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    affine = np.asarray(affine, float)
+    box, centre, window = _view_of(before, affine, mask, landmarks)
+    figure = Figure(figsize=(4 * _PANEL + 0.2, _PANEL * 5 / 3 + 0.62), dpi=110, facecolor="black")
+    FigureCanvasAgg(figure)
+    halves = figure.add_gridspec(1, 2, left=0.005, right=0.995, top=0.905, bottom=0.005, wspace=0.02)
+    if title:
+        figure.suptitle(title, color="white", fontsize=10, y=0.992)
+    for half, name, values, outline in ((0, "before", before, mask), (1, "after", after, None)):
+        rows = halves[half].subgridspec(2, 1, height_ratios=(3, 2), hspace=0.02)
+        _draw_faces(figure, rows[0].subgridspec(1, 2, wspace=0.01), values, affine, landmarks)
+        _draw_slices(figure, rows[1].subgridspec(1, 3, wspace=0.01), values, affine, outline, box, centre, window)
+        left = halves[half].get_position(figure).x0
+        figure.text(left + 0.004, 0.918, name, color="white", fontsize=12, weight="bold")
+    figure.savefig(path, format="png", facecolor="black", metadata={"Software": f"RefaceLib {RefaceLib.__version__}"})
+
+
+def _view_of(
+    values: np.ndarray, affine: np.ndarray, mask: np.ndarray | None, landmarks: Landmarks | None
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Box of the head (2, 3) and point to cut through (3,), both RAS mm, and the grey window (low, high)."""
+    corners = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in values.shape], indexing="ij"), -1).reshape(-1, 3)
+    world = corners @ affine[:3, :3].T + affine[:3, 3]
+    sample = values[::3, ::3, ::3]
+    sample = sample[np.isfinite(sample)]
+    low, high = (float(x) for x in np.percentile(sample, (1.0, 99.7))) if sample.size else (0.0, 1.0)
+    bright = np.argwhere(largest_component(values[::3, ::3, ::3] > low + 0.1 * (high - low))) * 3
+    head = bright @ affine[:3, :3].T + affine[:3, 3] if len(bright) else world
+    box = np.stack([head.min(axis=0) - _MARGIN, head.max(axis=0) + _MARGIN])
+    box = np.clip(box, world.min(axis=0), world.max(axis=0))
+    if landmarks and "left_eye" in landmarks and "right_eye" in landmarks:
+        centre = 0.5 * (np.asarray(landmarks["left_eye"], float) + np.asarray(landmarks["right_eye"], float))
+    elif mask is not None and mask.any():
+        centre = np.argwhere(mask).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
+    else:
+        centre = box.mean(axis=0)
+    return box, centre, (low, max(high, low + 1e-6))
+
+
+def _panel(figure, place):
+    axes = figure.add_subplot(place)
+    axes.set_axis_off()
+    return axes
+
+
+def _draw_faces(figure, places, values: np.ndarray, affine: np.ndarray, landmarks: Landmarks | None) -> None:
+    from RefaceLib.skin.portrait import render_surface
+    from RefaceLib.skin.surface import face_surface
+
+    panels = [_panel(figure, places[column]) for column in range(2)]
+    try:
+        surface = face_surface(values, affine)
+    except HeadNotFoundError:  # the slices still tell something
+        panels[0].text(0.5, 0.5, "no head surface", color="white", ha="center", transform=panels[0].transAxes)
+        return
+    for axes, view in zip(panels, ("front", "three_quarter"), strict=True):
+        axes.imshow(render_surface(surface, view=view, landmarks=landmarks, size=_RENDER_SIZE))
+
+
+def _draw_slices(figure, places, values, affine, mask, box, centre, window) -> None:
+    # world axes across and down with their signs; radiological: the subject's right is on the left
+    for column, (normal, across, down, marks) in enumerate(
+        ((0, (1, -1), (2, -1), "AP"), (2, (0, -1), (1, -1), "RL"), (1, (0, -1), (2, -1), "RL"))
+    ):
+        axes = _panel(figure, places[column])
+        points = _plane(box, centre, normal, across, down)
+        axes.imshow(_sample(values, affine, points, 1), cmap="gray", vmin=window[0], vmax=window[1])
+        if mask is not None:
+            inside = _sample(mask.astype(np.uint8), affine, points, 0)
+            if inside.min() != inside.max():
+                axes.contour(inside, levels=[0.5], colors=_OUTLINE, linewidths=0.8)
+        for x, mark in zip((0.02, 0.98), marks, strict=True):
+            side = "left" if x < 0.5 else "right"
+            axes.text(x, 0.98, mark, color="white", fontsize=8, ha=side, va="top", transform=axes.transAxes)
+
+
+def _plane(
+    box: np.ndarray, centre: np.ndarray, normal: int, across: tuple[int, int], down: tuple[int, int]
+) -> np.ndarray:
+    """RAS points (rows, columns, 3) of the plane through `centre` at right angles to world axis `normal`."""
+    lines = []
+    for axis, sign in (down, across):
+        line = np.arange(box[0, axis], box[1, axis] + 0.5 * _SLICE_STEP, _SLICE_STEP)
+        lines.append(line[::sign])
+    points = np.empty((len(lines[0]), len(lines[1]), 3))
+    points[..., normal] = np.clip(centre[normal], box[0, normal], box[1, normal])
+    points[..., down[0]] = lines[0][:, None]
+    points[..., across[0]] = lines[1][None, :]
+    return points
+
+
+def _sample(volume: np.ndarray, affine: np.ndarray, points: np.ndarray, order: int) -> np.ndarray:
+    """Values (rows, columns) at RAS `points`; 0 out of view and where the volume is not finite."""
+    from scipy import ndimage
+
+    inverse = np.linalg.inv(affine)
+    voxels = points @ inverse[:3, :3].T + inverse[:3, 3]
+    sampled = ndimage.map_coordinates(volume, np.moveaxis(voxels, -1, 0), order=order, mode="grid-constant")
+    return np.nan_to_num(sampled, nan=0.0, posinf=0.0, neginf=0.0)
