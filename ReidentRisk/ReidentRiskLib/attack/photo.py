@@ -9,7 +9,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from ReidentRiskLib.attack.align import SIZE, crop, similarity, template, warp
-from ReidentRiskLib.judge.scores import PHOTO
+from ReidentRiskLib.attack.views import PHOTO
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.detector import Detection, Detector
@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
 PICTURE = 2 * SIZE  # pixels of the picture that is shown: the aligned face and as much again around it
+EXTENSIONS = (".png", ".jpg", ".jpeg")
 _LONGEST = 2048  # pixels; larger photographs are reduced
 _SIZES = (640, 320, 1280)  # of the detector, in this order: faces of usual size, that fill the picture, small ones
 _RIVAL = 0.5  # a second face of this share of the area makes the photograph ambiguous
+
+
+def is_photo(path: str | Path) -> bool:
+    """Whether a file is a photograph, by its name."""
+    return Path(path).suffix.lower() in EXTENSIONS
 
 
 def read_photo(path: str | Path) -> np.ndarray:

@@ -22,6 +22,8 @@ LIGHTS: dict[str, Rig] = {
 }
 AMBIENT = 0.08
 
+PHOTO = "photo"  # the "view set" of a photograph, which is compared with every view of a head
+
 
 @dataclass(frozen=True)
 class View:

@@ -20,6 +20,7 @@ CALIBRATION_FILE = "calibration.json"
 CALIBRATION_FORMAT = 1
 # Per cent steps for most of the scores, and ever finer ones for the highest, on which the verdicts rest: 201 in all.
 LEVELS = np.concatenate([np.arange(91) / 100, 1 - np.logspace(-1, -4.5, 110)[1:], [1.0]])
+_BIN = 0.01  # of a cosine, in histograms
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,14 @@ class Distribution:
         """The score that is reached by `share` of all pairs: the inverse of share_at_least."""
         below = 1.0 - (share * (self.n + self.failures) - 1) / max(self.n - 1, 1)
         return float(np.interp(below, self.levels, self.quantiles))
+
+    def histogram(self) -> tuple[np.ndarray, np.ndarray]:
+        """Edges (N + 1,) and densities (N,) of a histogram, rebuilt from the quantiles; the densities' area is 1."""
+        low, high = float(self.quantiles[0]), float(self.quantiles[-1])
+        if high - low < 1e-6:
+            low, high = low - 0.5e-3, high + 0.5e-3
+        edges = np.linspace(low, high, 1 + int(np.clip((high - low) / _BIN, 8, 80)))
+        return edges, np.diff(np.interp(edges, self.quantiles, self.levels)) / np.diff(edges)
 
 
 def distribution_of(scores: np.ndarray) -> Distribution:

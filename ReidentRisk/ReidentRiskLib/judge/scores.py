@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import InputError
+from ReidentRiskLib.attack.views import PHOTO
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
 ATTACKERS = ("forced", "gated")  # aligned by the points of the original; only where a detector finds a face
 ATTACKER_NAMES = {"forced": "forced alignment", "gated": "detector-gated"}
-PHOTO = "photo"  # the "view set" of a photograph, which is compared with every view of a head
 
 
 @dataclass(frozen=True, eq=False)

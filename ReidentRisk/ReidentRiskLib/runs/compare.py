@@ -15,8 +15,10 @@ from RefaceLib.common.console import part
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
+from ReidentRiskLib.attack.photo import is_photo
+from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration, load_calibration
-from ReidentRiskLib.judge.scores import ATTACKERS, PHOTO, score_of
+from ReidentRiskLib.judge.scores import ATTACKERS, score_of
 from ReidentRiskLib.judge.verdict import (
     THRESHOLDS,
     Assessment,
@@ -36,7 +38,6 @@ Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]
 Source = Path | Volume  # a file of a volume or of a photograph, or a volume
 
-PHOTO_EXTENSIONS = (".png", ".jpg", ".jpeg")
 SAME_PLACE = 0.1  # mm; grids whose corners differ by less are the same
 
 # Where the landmarks of a head come from
@@ -105,11 +106,6 @@ class Face:
         return self.found.landmarks if self.found else NONE
 
 
-def is_photo(source: Source) -> bool:
-    """Whether `source` is the file of a photograph, by its name."""
-    return not isinstance(source, Volume) and Path(source).suffix.lower() in PHOTO_EXTENSIONS
-
-
 def find_head(
     name: str, source: Source, tools: Tools, *, original: Found | None = None, points: np.ndarray | None = None
 ) -> Found:
@@ -158,7 +154,7 @@ def look_at(
 
     Raises HeadNotFoundError, InputError, CancelledError.
     """
-    if is_photo(source):
+    if not isinstance(source, Volume) and is_photo(source):
         from ReidentRiskLib.attack.photo import embed_photo
 
         return Face(name, embed_photo(source, tools.embedder, tools.detector, name=name, keep_pictures=keep_pictures))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import image_extension
-from ReidentRiskLib.runs.compare import is_photo
+from ReidentRiskLib.attack.photo import is_photo
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
 from ReidentRiskLib.attack.landmarks import FIVE
+from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.identify import Identification, identify, record
-from ReidentRiskLib.judge.scores import ATTACKERS, PHOTO, number, score_of
+from ReidentRiskLib.judge.scores import ATTACKERS, number, score_of
 from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
 from ReidentRiskLib.runs.compare import about, find_head, look_at, not_found, warnings_of
 from ReidentRiskLib.runs.pointlist import read_points

@@ -68,6 +68,22 @@ def test_too_few_scores_make_no_distribution():
         distribution_of([0.5, np.nan, np.nan])
 
 
+@pytest.mark.parametrize("middle", [0.3, 0.9])
+def test_a_histogram_is_rebuilt_from_its_quantiles(middle):
+    part = distribution_of(np.random.default_rng(0).normal(middle, 0.05, 3000))
+    edges, density = part.histogram()
+    assert (density * np.diff(edges)).sum() == pytest.approx(1.0)
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    mean = (density * np.diff(edges) * middles).sum()
+    assert mean == pytest.approx(part.mean, abs=0.005)
+    assert np.sqrt((density * np.diff(edges) * (middles - mean) ** 2).sum()) == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_histogram_of_one_value_does_not_divide_by_nothing():
+    edges, density = distribution_of([0.7] * 201).histogram()
+    assert np.isfinite(density).all() and (density * np.diff(edges)).sum() == pytest.approx(1.0)
+
+
 def test_a_calibration_survives_its_file_and_holds_numbers_only(tmp_path):
     made = stepwise_calibration()
     path = tmp_path / "c.json"

@@ -11,7 +11,7 @@ import pytest
 from helpers.commandline import run_python
 from helpers.reidentrisk.faces import head
 from ReidentRiskLib.commandline import figures
-from ReidentRiskLib.judge.calibration import LEVELS, Calibration, distribution_of
+from ReidentRiskLib.judge.calibration import Calibration, distribution_of
 from ReidentRiskLib.judge.identify import identify
 from ReidentRiskLib.judge.scores import ATTACKERS
 
@@ -96,22 +96,6 @@ def test_names_keep_their_ends():
     assert figures._short("sub-01_T1w_defaced.nii.gz", 40) == "sub-01_T1w_defaced.nii.gz"
     short = figures._short("a" * 50 + "_refaced.nii.gz", 26)
     assert len(short) == 26 and short.endswith("faced.nii.gz")
-
-
-@pytest.mark.parametrize("part", ["different", "same"])
-def test_a_histogram_is_rebuilt_from_its_quantiles(part):
-    distribution = getattr(calibration(), part)
-    edges, density = figures.bins(distribution.quantiles, distribution.levels)
-    assert (density * np.diff(edges)).sum() == pytest.approx(1.0)
-    middles = 0.5 * (edges[1:] + edges[:-1])
-    mean = (density * np.diff(edges) * middles).sum()
-    assert mean == pytest.approx(distribution.mean, abs=0.005)
-    assert np.sqrt((density * np.diff(edges) * (middles - mean) ** 2).sum()) == pytest.approx(0.05, rel=0.1)
-
-
-def test_a_histogram_of_one_value_does_not_divide_by_nothing():
-    edges, density = figures.bins(np.full(201, 0.7), LEVELS)
-    assert np.isfinite(density).all() and (density * np.diff(edges)).sum() == pytest.approx(1.0)
 
 
 def test_scores_are_marked_in_the_histogram(tmp_path, figure):

@@ -14,7 +14,7 @@ from ReidentRiskLib.attack.align import crop
 from ReidentRiskLib.attack.detector import Detector, load_detector
 from ReidentRiskLib.attack.embedder import Embedder, load_embedder
 from ReidentRiskLib.attack.photo import embed_photo, find_face, read_photo
-from ReidentRiskLib.judge.scores import PHOTO
+from ReidentRiskLib.attack.views import PHOTO
 
 
 @pytest.fixture(scope="module")

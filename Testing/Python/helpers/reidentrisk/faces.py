@@ -16,9 +16,8 @@ from RefaceLib.volume.io import Volume
 from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
-from ReidentRiskLib.attack.views import view_set
+from ReidentRiskLib.attack.views import PHOTO, view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
-from ReidentRiskLib.judge.scores import PHOTO
 from ReidentRiskLib.runs.compare import Tools
 
 SIZE = 16  # numbers in an embedding
