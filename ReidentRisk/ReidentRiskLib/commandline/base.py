@@ -16,7 +16,7 @@ from RefaceLib.common.console import Reporter, tell_done, tell_warnings
 from ReidentRiskLib.judge.calibration import read_calibrations
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.runs.compare import Tools
+    from ReidentRiskLib.runs.tools import Tools
 
 PROGRAM = "reident-risk"
 STOPPED = "stopped; nothing was written"
@@ -74,7 +74,7 @@ class FaceCommand(RunCommand):
             read_calibrations(self.calibration)
 
     def load_tools(self, progress: Reporter) -> Tools:
-        from ReidentRiskLib.runs.compare import load_tools
+        from ReidentRiskLib.runs.tools import load_tools
 
         return load_tools(self.model, self.device, accept_licence=self.accept_licence, progress=progress)
 

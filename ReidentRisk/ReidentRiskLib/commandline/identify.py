@@ -65,9 +65,9 @@ class IdentifyCommand(FaceCommand):
         return 0
 
     def _identify(self, gallery: Sequence[Entry], probes: Sequence[Entry], progress: Reporter) -> LookUp:
-        from ReidentRiskLib.runs.compare import calibrations_for
         from ReidentRiskLib.runs.gallery import load_gallery
         from ReidentRiskLib.runs.lookup import look_up
+        from ReidentRiskLib.runs.tools import calibrations_for
 
         progress(0.0, "load")
         tools = self.load_tools(part(progress, 0.0, 0.05))

@@ -32,8 +32,8 @@ from ReidentRiskLib.attack.views import LIGHTS, view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
 from ReidentRiskLib.judge.identify import compare_views, identify, rate_record, record
 from ReidentRiskLib.judge.scores import ATTACKERS, number, rows_of, similarity_matrix
-from ReidentRiskLib.runs.compare import Tools, load_tools
 from ReidentRiskLib.runs.gallery import EXTENSION, load_gallery, save_gallery
+from ReidentRiskLib.runs.tools import Tools, load_tools
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
@@ -197,7 +197,7 @@ def embed_scan(job: _Job) -> str | None:
         volume = read_volume(job.path)
         if job.number:
             volume = scan_again(volume, np.random.default_rng([job.number, *job.name.encode()]))
-        head = read_head(volume, name=job.name, models=first.parser, detector=first.detector)
+        head = read_head(volume, name=job.name, models=first.head_models, detector=first.detector)
     except InputError as error:  # one head that cannot be used does not stop the others
         return f"{job.path.name} was left out: {error}"
     for tools in missing:

@@ -16,7 +16,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.runs.compare import Face
+    from ReidentRiskLib.runs.faces import Face
 
 EXTENSION = ".npz"
 _ARRAYS = ("points", "vertices", "normals", "triangles", "pictures")
@@ -43,8 +43,8 @@ def record_of(face: Face) -> FaceRecord:
     from RefaceLib.skin.surface import vertices
 
     nothing = np.zeros((0, 3))
-    points = nothing if face.found is None else face.found.head.pose.points
-    skin = (nothing,) * 3 if face.found is None else vertices(face.found.head.surface)
+    points = nothing if face.located is None else face.located.head.pose.points
+    skin = (nothing,) * 3 if face.located is None else vertices(face.located.head.surface)
     pictures = face.embedding.pictures
     return FaceRecord(face.name, points, *skin, np.zeros((0, 1, 1, 3), np.uint8) if pictures is None else pictures)
 

@@ -18,7 +18,7 @@ from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
 from ReidentRiskLib.attack.views import PHOTO, view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
-from ReidentRiskLib.runs.compare import Tools
+from ReidentRiskLib.runs.tools import Tools
 
 SIZE = 16  # numbers in an embedding
 VIEWS = 6
@@ -142,7 +142,7 @@ class Fakes:
         for name in ("read_head", "embed_head"):
             monkeypatch.setattr(f"ReidentRiskLib.attack.heads.{name}", getattr(self, name))
         monkeypatch.setattr("ReidentRiskLib.attack.photo.embed_photo", self.embed_photo)
-        monkeypatch.setattr("ReidentRiskLib.runs.compare.load_tools", self.load_tools)
+        monkeypatch.setattr("ReidentRiskLib.runs.tools.load_tools", self.load_tools)
         monkeypatch.setattr("ReidentRiskLib.attack.render.renderer_name", lambda: "fake")
         return self
 
