@@ -35,7 +35,8 @@ class CalibrateCommand(RunCommand):
 
     def run(self) -> int:
         from ReidentRiskLib.attack.models import default_model
-        from ReidentRiskLib.runs.calibrate import EMBEDDINGS, CalibrateOptions, calibrate
+        from ReidentRiskLib.runs.calibrate import EMBEDDINGS, calibrate
+        from ReidentRiskLib.runs.embedscans import CalibrateOptions
 
         options = CalibrateOptions(
             models=self.model or (default_model(self.accept_licence),),

@@ -1,4 +1,4 @@
-"""The calibration: simulated scans, the statistics, resuming, and the shipped figures against real heads."""
+"""Making a calibration: the statistics, resuming, and the shipped figures against real heads."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.phantom import make_phantom
 from helpers.reidentrisk.faces import Fakes, head, volume
 from RefaceLib.common.errors import CancelledError, InputError
-from RefaceLib.volume import geometry
 from RefaceLib.volume.io import write_volume
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.calibration import calibration_file_content, load_calibration
 from ReidentRiskLib.judge.scores import ATTACKERS, score_of
-from ReidentRiskLib.runs import calibrate as module
-from ReidentRiskLib.runs.calibrate import CalibrateOptions, calibrate, scan_again
+from ReidentRiskLib.runs import embedscans
+from ReidentRiskLib.runs.calibrate import calibrate, pair_scores, with_views
+from ReidentRiskLib.runs.embedscans import CalibrateOptions, Scan, embed_scan, load_scan
 from ReidentRiskLib.runs.gallery import load_gallery
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -28,112 +27,12 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 PERSONS = 16
 VIEWS = len(VIEW_SETS["standard"])
 
-# ---- simulated scans ----
-
-
-@pytest.fixture(scope="module")
-def phantom():
-    return make_phantom((48, 56, 56), (4.0, 4.0, 4.0), "LPS")
-
-
-def centre_of_mass(made):
-    values = made.values()
-    index = np.indices(values.shape).reshape(3, -1).T[values.ravel() > 0.3 * values.max()]
-    return geometry.apply_affine(made.affine, index).mean(axis=0)
-
-
-def test_a_further_scan_shows_the_same_head_in_another_place(phantom):
-    again = scan_again(phantom, np.random.default_rng(1))
-    assert again.stored.dtype == np.float32 and np.isfinite(again.stored).all()
-    moved = np.linalg.norm(centre_of_mass(again) - centre_of_mass(phantom))
-    assert 0.5 < moved < 20
-    sizes = geometry.voxel_sizes(again.affine) / 4.0
-    assert (abs(sizes - 1) <= 0.1).all() and not np.allclose(sizes, 1, atol=1e-3)
-    tissue = [np.percentile(each.values(), 90) for each in (phantom, again)]
-    assert tissue[1] == pytest.approx(tissue[0], rel=0.2)
-
-
-def test_a_further_scan_covers_what_the_scan_covers(phantom):
-    again = scan_again(phantom, np.random.default_rng(2))
-    extent = [np.array(each.stored.shape) * geometry.voxel_sizes(each.affine) for each in (phantom, again)]
-    assert (extent[1] >= extent[0] - 1e-6).all() and (extent[1] < extent[0] + 5).all()
-    middles = [geometry.apply_affine(each.affine, (np.array(each.stored.shape) - 1) / 2) for each in (phantom, again)]
-    np.testing.assert_allclose(*middles, atol=1e-6)
-
-
-def test_the_move_is_that_of_a_rigid_head_within_its_limits():
-    for seed in range(20):
-        move = module._move(np.random.default_rng(seed), np.array([0.0, 10.0, -20.0]))
-        np.testing.assert_allclose(move[:3, :3] @ move[:3, :3].T, np.eye(3), atol=1e-12)
-        assert np.linalg.det(move[:3, :3]) == pytest.approx(1.0)
-        assert np.degrees(np.arccos((np.trace(move[:3, :3]) - 1) / 2)) < 10 * np.sqrt(3) + 0.5
-        assert (abs(geometry.apply_affine(move, np.array([0.0, 10.0, -20.0])) - [0, 10, -20]) <= 6).all()
-
-
-@pytest.fixture
-def still(monkeypatch):
-    """No move and no other grid."""
-    monkeypatch.setattr(module, "_move", lambda random, middle: np.eye(4))
-    monkeypatch.setattr(module, "_SPACING", 0.0)
-
-
-def test_without_a_move_bias_and_noise_the_scan_is_the_same(phantom, monkeypatch, still):
-    monkeypatch.setattr(module, "_BIAS", 0.0)
-    monkeypatch.setattr(module, "_NOISE", (0.0, 0.0))
-    again = scan_again(phantom, np.random.default_rng(0))
-    np.testing.assert_allclose(again.affine, phantom.affine)
-    air = np.percentile(phantom.values(), 1)
-    np.testing.assert_allclose(again.stored, air + abs(phantom.values() - air), atol=0.5)
-
-
-def test_the_head_goes_where_it_is_moved(phantom, monkeypatch, still):
-    there = np.eye(4)
-    there[:3, 3] = 8.0, -4.0, 12.0
-    monkeypatch.setattr(module, "_move", lambda random, middle: there)
-    monkeypatch.setattr(module, "_BIAS", 0.0)
-    again = scan_again(phantom, np.random.default_rng(0))
-    np.testing.assert_allclose(again.affine, phantom.affine)
-    np.testing.assert_allclose(again.stored[5:-5, 5:-5, 8:-8], phantom.stored[7:-3, 4:-6, 5:-11], atol=150)
-    np.testing.assert_allclose(centre_of_mass(again) - centre_of_mass(phantom), there[:3, 3], atol=1.0)
-
-
-def flat(phantom):
-    """600 in the head, 0 around it."""
-    return dataclasses.replace(phantom, stored=np.where(phantom.stored > 100, 600, 0).astype(np.int16))
-
-
-def test_the_bias_is_smooth_and_as_strong_as_said(phantom, monkeypatch, still):
-    monkeypatch.setattr(module, "_NOISE", (0.0, 0.0))
-    image = flat(phantom)
-    again = scan_again(image, np.random.default_rng(4)).stored
-    change = np.log(again[image.stored > 0] / 600)
-    assert 0.02 < change.std() and 0.05 < abs(change).max() < 0.151
-    steps = np.diff(module._bias((40, 40, 40), np.random.default_rng(0)), axis=0)
-    assert 0 < abs(steps).max() < 0.02
-
-
-def test_the_noise_is_as_strong_as_said(phantom, monkeypatch, still):
-    monkeypatch.setattr(module, "_BIAS", 0.0)
-    image = flat(phantom)
-    inside = image.stored > 0
-    levels = [scan_again(image, np.random.default_rng(seed)).stored[inside].std() / 600 for seed in range(5)]
-    assert 0.009 < min(levels) < max(levels) < 0.026 and max(levels) > 1.2 * min(levels)
-    air = scan_again(image, np.random.default_rng(0)).stored[~inside]
-    assert air.min() >= 0 and air.mean() == pytest.approx(1.25 * levels[0] * 600, rel=0.1)  # Rayleigh
-
-
-def test_further_scans_of_a_number_are_always_the_same(phantom):
-    scans = [scan_again(phantom, np.random.default_rng([seed, 5])) for seed in (1, 1, 2)]
-    np.testing.assert_array_equal(scans[0].stored, scans[1].stored)
-    assert scans[0].stored.shape != scans[2].stored.shape or not np.array_equal(scans[0].stored, scans[2].stored)
-
-
 # ---- statistics ----
 
 
 def test_every_pair_is_counted_once():
     heads = [[head(f"{person}", seed=scan) for scan in range(3)] for person in range(5)]
-    different, same = module.pair_scores(heads, "forced")
+    different, same = pair_scores(heads, "forced")
     assert (len(different), len(same)) == (5 * 4 / 2, 5 * 3)
     assert different[0] == pytest.approx(score_of(heads[0][0], heads[1][0], "forced").mean_embedding)
     assert different[-1] == pytest.approx(score_of(heads[3][0], heads[4][0], "forced").mean_embedding)
@@ -146,13 +45,13 @@ def test_heads_without_a_face_are_failures_of_the_detector_alone():
     missed = [range(6), (), (), (), ()]
     heads = [[head(f"{person}", seed=scan, missed=missed[person]) for scan in range(2)] for person in range(5)]
     for attacker, failed in (("forced", (0, 0)), ("gated", (4, 1))):
-        counts = [int(np.isnan(scores).sum()) for scores in module.pair_scores(heads, attacker)]
+        counts = [int(np.isnan(scores).sum()) for scores in pair_scores(heads, attacker)]
         assert tuple(counts) == failed
 
 
 def test_a_view_set_is_taken_out_of_one_that_holds_it():
     full = head("a", views=len(VIEW_SETS["full"]), view_set="full")
-    standard = module.with_views(full, "standard")
+    standard = with_views(full, "standard")
     assert standard.views == "standard" and len(standard.forced) == VIEWS
     for row, view in zip(standard.forced, VIEW_SETS["standard"], strict=True):
         names = [each.name for each in VIEW_SETS["full"]]
@@ -165,14 +64,14 @@ def test_a_view_set_is_taken_out_of_one_that_holds_it():
 @pytest.fixture
 def fakes(monkeypatch):
     made = Fakes().install(monkeypatch)
-    monkeypatch.setattr(module, "load_tools", made.load_tools)
+    monkeypatch.setattr(embedscans, "load_tools", made.load_tools)
     # A simulated scan of the stand-in's volumes keeps the person.
     monkeypatch.setattr(
-        module, "scan_again", lambda scan, random: volume(int(scan.stored[0, 0, 0]), int(random.integers(1, 1000)))
+        embedscans, "scan_again", lambda scan, random: volume(int(scan.stored[0, 0, 0]), int(random.integers(1, 1000)))
     )
-    module._tools.cache_clear()
+    embedscans.load_all_tools.cache_clear()
     yield made
-    module._tools.cache_clear()
+    embedscans.load_all_tools.cache_clear()
 
 
 @pytest.fixture
@@ -237,7 +136,7 @@ def test_what_is_kept_of_another_file_or_model_is_made_again(fakes, heads, tmp_p
     assert fakes.embedded == ["p03_T1w"] * 3
     fakes.embedded.clear()
     fakes.tools = dataclasses.replace(fakes.tools, embedder=dataclasses.replace(fakes.tools.embedder, sha256="ef" * 32))
-    module._tools.cache_clear()
+    embedscans.load_all_tools.cache_clear()
     calibrate(heads, tmp_path / "out", OPTIONS)
     assert len(fakes.embedded) == 3 * PERSONS
 
@@ -245,7 +144,7 @@ def test_what_is_kept_of_another_file_or_model_is_made_again(fakes, heads, tmp_p
 def test_what_was_drawn_in_another_light_or_by_another_renderer_is_made_again(fakes, heads, tmp_path, monkeypatch):
     calibrate(heads, tmp_path / "out", OPTIONS)
     for target, value in (
-        ("ReidentRiskLib.runs.calibrate.LIGHTS", {"torch": ()}),
+        ("ReidentRiskLib.runs.embedscans.LIGHTS", {"torch": ()}),
         ("ReidentRiskLib.attack.render.renderer_name", lambda: "another"),
     ):
         fakes.embedded.clear()
@@ -302,7 +201,7 @@ def test_the_command_writes_numbers_only(fakes, heads, tmp_path, capsys, monkeyp
 def test_several_processes_are_started_with_a_thread_each(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with module._one_thread_each():
+    with embedscans._one_thread_each():
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
@@ -330,19 +229,19 @@ def real_heads(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
     options = CalibrateOptions(models=("sface",), views=("frontal",), scans=1, device="cpu")
     files = sorted((shared_data / "ixi-t1-2mm").glob("*_T1w.nii.gz"))[::53][:CHECKED]
-    (tools,) = module._tools(options.models, options.device, options.accept_licence)
+    (tools,) = embedscans.load_all_tools(options.models, options.device, options.accept_licence)
     heads = []
     for path in files:
-        jobs = [module._Job(path, number, options, folder) for number in range(2)]
-        assert [module.embed_scan(job) for job in jobs] == [None, None]
-        heads.append([module._load(job, tools) for job in jobs])
+        scans = [Scan(path, number, options, folder) for number in range(2)]
+        assert [embed_scan(scan) for scan in scans] == [None, None]
+        heads.append([load_scan(scan, tools) for scan in scans])
     return heads
 
 
 @pytest.mark.parametrize("attacker", ATTACKERS)
 def test_the_shipped_figures_hold_for_real_heads(real_heads, attacker):
     shipped = load_calibration("sface", "frontal", attacker)
-    different, same = module.pair_scores(real_heads, attacker)
+    different, same = pair_scores(real_heads, attacker)
     different, same = different[np.isfinite(different)], same[np.isfinite(same)]
     margin = 0.02
     low, high = shipped.different.quantiles[[0, -1]]
