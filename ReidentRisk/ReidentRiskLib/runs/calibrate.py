@@ -21,8 +21,9 @@ from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.imagenames import image_extension
 from ReidentRiskLib.attack.views import view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
-from ReidentRiskLib.judge.identify import compare_views, identify, rate_record, record
+from ReidentRiskLib.judge.identify import compare_views, identification_record, identify
 from ReidentRiskLib.judge.scores import ATTACKERS, number, rows_of, similarity_matrix
+from ReidentRiskLib.judge.statistics import rate_record
 from ReidentRiskLib.runs.embedscans import SCANS, CalibrateOptions, Scan, embed_scans, load_all_tools, load_scan
 from ReidentRiskLib.runs.rescan import RECIPE
 
@@ -92,7 +93,7 @@ def check_heads(heads: Sequence[Sequence[HeadEmbedding]], views: str) -> dict[st
                 "rank1_held_out_views": rate_record(single.rank1),
             }
         if again:
-            result[attacker]["further_scans"] = record(identify(firsts, again, attacker))
+            result[attacker]["further_scans"] = identification_record(identify(firsts, again, attacker))
     return result
 
 

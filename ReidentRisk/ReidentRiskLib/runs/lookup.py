@@ -14,7 +14,7 @@ from RefaceLib.common.errors import HeadNotFoundError
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
-from ReidentRiskLib.judge.identify import Identification, identify, record
+from ReidentRiskLib.judge.identify import Identification, identification_record, identify
 from ReidentRiskLib.judge.scores import ATTACKERS, number, score_of
 from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
 from ReidentRiskLib.runs.faces import embed_source, find_head, missing_face, warnings_of
@@ -174,7 +174,7 @@ def build_report(lookup: LookUp) -> dict[str, Any]:
             if name == attacker
         ]
         counts = {verdict: chosen.count(verdict) for verdict in VERDICTS if verdict in chosen}
-        attackers[attacker] = {**record(result), "verdicts": counts}
+        attackers[attacker] = {**identification_record(result), "verdicts": counts}
     first = next(iter(lookup.results.values()))
     return {
         **lookup.about,
