@@ -53,16 +53,17 @@ class Head:
 class HeadEmbedding:
     """Embeddings of one head in V views of the set ``views``: biometric data, to be kept as such.
 
-    ``forced`` (V, D) float32 are unit vectors of faces aligned by the points of the head, ``gated`` (V, D) of faces as
-    the detector found them; NaN in the rows of views in which it found none (in all rows when there was no detector).
-    ``pictures`` (V, S, S, 3) and ``crops`` (V, 112, 112, 3; aligned by force) are uint8, None when not asked for.
+    ``aligned`` (V, D) float32 are unit vectors of faces aligned by the points of the head. ``detected`` (V, D) are
+    those of faces as the detector found them: NaN in the rows of views in which it found none, and in all rows when
+    there was no detector. ``pictures`` (V, S, S, 3) and ``crops`` (V, 112, 112, 3; aligned by the points) are uint8,
+    None when not asked for.
     """
 
     name: str
     model: str
     views: str
-    forced: np.ndarray
-    gated: np.ndarray
+    aligned: np.ndarray
+    detected: np.ndarray
     pictures: np.ndarray | None = None
     crops: np.ndarray | None = None
 
@@ -127,7 +128,7 @@ def embed_head(
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> HeadEmbedding:
-    """Draw ``head`` in the ``views`` of a set, align its face and embed it, by force and as the ``detector`` finds it.
+    """Draw ``head`` in the ``views`` of a set and embed its face, aligned by its points and by the ``detector``.
 
     The points of ``landmarks_of`` (the original, in the same space) take the place of the head's own. Raises
     CancelledError when ``cancelled`` says so.
@@ -143,17 +144,17 @@ def embed_head(
         for picture, view in zip(pictures, chosen, strict=True)
     ])  # fmt: skip
     watch.at(0.5, f"embedding {head.name}")
-    forced = embedder.embed(crops)
-    gated = np.full_like(forced, np.nan)
+    aligned = embedder.embed(crops)
+    detected = np.full_like(aligned, np.nan)
     if detector is not None:
         watch.at(0.7, f"detecting faces of {head.name}")
         found = [detector.detect(picture) for picture in pictures]
         watch.at(0.85, f"embedding {head.name}")
         if seen := [i for i, face in enumerate(found) if face is not None]:
-            gated[seen] = embedder.embed(np.stack([align.crop(pictures[i], found[i].points) for i in seen]))
+            detected[seen] = embedder.embed(np.stack([align.crop(pictures[i], found[i].points) for i in seen]))
     watch.at(1.0, f"embedded {head.name}")
     kept = dict(pictures=pictures, crops=crops) if keep_pictures else {}
-    return HeadEmbedding(head.name, embedder.name, views, forced, gated, **kept)
+    return HeadEmbedding(head.name, embedder.name, views, aligned, detected, **kept)
 
 
 def _volume(source: str | Path | Volume | np.ndarray, affine: np.ndarray | None) -> Volume:

@@ -76,8 +76,8 @@ def embed_photo(
         name=name or Path(path).stem,
         model=embedder.name,
         views=PHOTO,
-        forced=embedding,
-        gated=embedding.copy(),
+        aligned=embedding,
+        detected=embedding.copy(),
         pictures=shown if keep_pictures else None,
         crops=face if keep_pictures else None,
     )

@@ -21,11 +21,12 @@ from ReidentRiskLib.commandline.models import ModelsCommand
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
 
 _EPILOG = """\
-Two attackers are simulated. With forced alignment, the face is where the landmarks of the original say, whatever was
-done to it; detector-gated, only a face that a detector finds is compared, and one that it does not find counts as not
-recognised. A similarity means nothing by itself: it is compared with the similarities of many pairs of strangers. A
-face is called recognisable when at most 1 in 100 pairs of strangers are as similar, not recognisable when at least 1 in
-10 are, and uncertain between.
+Two attackers are simulated. One aligns faces by the landmarks of the original, whatever was done to the face. The other
+compares detected faces only. A face that its detector does not find counts as not recognised.
+
+A similarity means nothing by itself. It is compared with the similarities of many pairs of strangers. A face is
+recognisable when at most 1 in 100 pairs of strangers are as similar. It is not recognisable when at least 1 in 10 are.
+Between the two, the verdict is uncertain.
 
 No picture, no scan and no embedding leaves this computer.
 """

@@ -145,7 +145,7 @@ def _figure_columns(comparison: Comparison, titles: Sequence[str]) -> list[Any]:
         lines = [result.verdict]
         for attacker, found in result.assessments.items():
             value = number(found.score.mean_embedding)
-            lines.append(f"{attacker}: " + ("no face found" if value is None else f"{value:.2f}"))
+            lines.append(f"{ATTACKER_NAMES[attacker]}: " + ("no face found" if value is None else f"{value:.2f}"))
         columns.append(Column(result.face.embedding, title, "\n".join(lines)))
     return columns
 

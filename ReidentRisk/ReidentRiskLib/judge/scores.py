@@ -17,8 +17,10 @@ from ReidentRiskLib.attack.views import PHOTO
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
-ATTACKERS = ("forced", "gated")  # aligned by the points of the original; only where a detector finds a face
-ATTACKER_NAMES = {"forced": "forced alignment", "gated": "detector-gated"}
+# The values are the keys of reports and files. A face is aligned by the points of the original, or where a detector
+# finds it.
+ALIGNED, DETECTED = ATTACKERS = ("forced", "gated")
+ATTACKER_NAMES = {ALIGNED: "aligned faces", DETECTED: "detected faces"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ def rows_of(head: HeadEmbedding, attacker: str) -> np.ndarray:
     """The head's embeddings (V, D) for an attacker, float64 and of length 1; NaN rows where no face was acquired."""
     if attacker not in ATTACKERS:
         raise ValueError(f"attacker must be one of {ATTACKERS}, not {attacker!r}")
-    rows = np.asarray(head.forced if attacker == "forced" else head.gated, float)
+    rows = np.asarray(head.aligned if attacker == ALIGNED else head.detected, float)
     with np.errstate(invalid="ignore", divide="ignore"):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -84,7 +86,7 @@ def similarity_matrix(
     The means are over the views in which both faces were acquired, which is what a clever attacker would compare; NaN
     where there is none.
     """
-    views = max(len(head.forced) for head in (*references, *probes))
+    views = max(len(head.aligned) for head in (*references, *probes))
     first, first_seen = _stacked(references, attacker, views)
     second, second_seen = _stacked(probes, attacker, views)
     if first_seen.all() and second_seen.all():

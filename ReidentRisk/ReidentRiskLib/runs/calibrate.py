@@ -57,7 +57,9 @@ def with_views(head: HeadEmbedding, views: str) -> HeadEmbedding:
     """The head in a view set that its own one holds."""
     names = [view.name for view in view_set(head.views)]
     index = [names.index(view.name) for view in view_set(views)]
-    return replace(head, views=views, forced=head.forced[index], gated=head.gated[index], pictures=None, crops=None)
+    return replace(
+        head, views=views, aligned=head.aligned[index], detected=head.detected[index], pictures=None, crops=None
+    )
 
 
 def make_calibrations(

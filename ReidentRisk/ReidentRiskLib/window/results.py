@@ -16,7 +16,7 @@ import slicer
 
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.calibration import load_calibration
-from ReidentRiskLib.judge.scores import ATTACKERS
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
 from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE, UNCALIBRATED, UNCERTAIN
 from ReidentRiskLib.runs.facefile import FaceRecord
 from ReidentRiskLib.window import mrml
@@ -159,8 +159,8 @@ def _add_histograms(
 def _add_identification(scene: slicer.vtkMRMLScene, folder: int, outcome: Outcome) -> list[slicer.vtkMRMLPlotChartNode]:
     mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), outcome.ranks), outcome.identification)
     found = outcome.identification["attackers"]
-    matches = {attacker: each["cmc"] for attacker, each in found.items()}
-    rates = {attacker: each["roc"] for attacker, each in found.items()}
+    matches = {_attackers()[attacker]: each["cmc"] for attacker, each in found.items()}
+    rates = {_attackers()[attacker]: each["roc"] for attacker, each in found.items()}
     return [
         mrml.add_cmc(scene, folder, _("Cumulative match curve"), matches),
         mrml.add_roc(scene, folder, _("ROC curve"), rates),
@@ -171,7 +171,7 @@ def _add_identification(scene: slicer.vtkMRMLScene, folder: int, outcome: Outcom
 
 
 def _attackers() -> dict[str, str]:
-    return {"forced": _("forced alignment"), "gated": _("detector-gated")}
+    return {ALIGNED: _("aligned faces"), DETECTED: _("detected faces")}
 
 
 def _verdicts() -> dict[str, str]:

@@ -16,7 +16,7 @@ from RefaceLib.volume.io import write_volume
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.calibration import calibration_file_content, load_calibration
-from ReidentRiskLib.judge.scores import ATTACKERS, score_of
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED, score_of
 from ReidentRiskLib.runs import embedscans
 from ReidentRiskLib.runs.calibrate import calibrate, pair_scores, with_views
 from ReidentRiskLib.runs.embedscans import CalibrateOptions, Scan, embed_scan, load_scan
@@ -32,11 +32,11 @@ VIEWS = len(VIEW_SETS["standard"])
 
 def test_every_pair_is_counted_once():
     heads = [[head(f"{person}", seed=scan) for scan in range(3)] for person in range(5)]
-    different, same = pair_scores(heads, "forced")
+    different, same = pair_scores(heads, ALIGNED)
     assert (len(different), len(same)) == (5 * 4 / 2, 5 * 3)
-    assert different[0] == pytest.approx(score_of(heads[0][0], heads[1][0], "forced").mean_embedding)
-    assert different[-1] == pytest.approx(score_of(heads[3][0], heads[4][0], "forced").mean_embedding)
-    expected = [score_of(heads[0][a], heads[0][b], "forced").mean_embedding for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert different[0] == pytest.approx(score_of(heads[0][0], heads[1][0], ALIGNED).mean_embedding)
+    assert different[-1] == pytest.approx(score_of(heads[3][0], heads[4][0], ALIGNED).mean_embedding)
+    expected = [score_of(heads[0][a], heads[0][b], ALIGNED).mean_embedding for a, b in ((0, 1), (0, 2), (1, 2))]
     np.testing.assert_allclose(same[:3], expected)
     assert same.min() > different.max()
 
@@ -44,7 +44,7 @@ def test_every_pair_is_counted_once():
 def test_heads_without_a_face_are_failures_of_the_detector_alone():
     missed = [range(6), (), (), (), ()]
     heads = [[head(f"{person}", seed=scan, missed=missed[person]) for scan in range(2)] for person in range(5)]
-    for attacker, failed in (("forced", (0, 0)), ("gated", (4, 1))):
+    for attacker, failed in ((ALIGNED, (0, 0)), (DETECTED, (4, 1))):
         counts = [int(np.isnan(scores).sum()) for scores in pair_scores(heads, attacker)]
         assert tuple(counts) == failed
 
@@ -52,10 +52,10 @@ def test_heads_without_a_face_are_failures_of_the_detector_alone():
 def test_a_view_set_is_taken_out_of_one_that_holds_it():
     full = head("a", views=len(VIEW_SETS["full"]), view_set="full")
     standard = with_views(full, "standard")
-    assert standard.views == "standard" and len(standard.forced) == VIEWS
-    for row, view in zip(standard.forced, VIEW_SETS["standard"], strict=True):
+    assert standard.views == "standard" and len(standard.aligned) == VIEWS
+    for row, view in zip(standard.aligned, VIEW_SETS["standard"], strict=True):
         names = [each.name for each in VIEW_SETS["full"]]
-        np.testing.assert_array_equal(row, full.forced[names.index(view.name)])
+        np.testing.assert_array_equal(row, full.aligned[names.index(view.name)])
 
 
 # ---- the run ----
@@ -185,7 +185,7 @@ def test_the_command_writes_numbers_only(fakes, heads, tmp_path, capsys, monkeyp
     arguments = ["calibrate", "heads", "out", "--model", "fake", "--pattern", "*_T1w.nii.gz", "--data", "drawn heads"]
     assert cli.main(arguments) == 0
     assert sorted(os.listdir("out")) == ["calibration.json", "checks.json", "embeddings"]
-    entry = load_calibration("fake", "standard", "forced", "ab" * 32, "out/calibration.json")
+    entry = load_calibration("fake", "standard", ALIGNED, "ab" * 32, "out/calibration.json")
     assert entry.about["data"] == "drawn heads" and entry.different.n == 120
     assert Path("out/calibration.json").stat().st_size < 20_000
     text = Path("out/calibration.json").read_text()
@@ -223,7 +223,7 @@ def test_every_view_set_of_the_networks_is_calibrated(model, views, attacker):
 @pytest.fixture(scope="module")
 def real_heads(shared_data, tmp_path_factory):
     """The first scans of a few real heads and a further one of each, embedded from the front with the free model."""
-    shipped = load_calibration("sface", "frontal", "forced")
+    shipped = load_calibration("sface", "frontal", ALIGNED)
     if shipped is None:
         pytest.skip("no calibration of sface is shipped yet")
     folder = tmp_path_factory.mktemp("kept")

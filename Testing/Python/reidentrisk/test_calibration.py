@@ -16,7 +16,7 @@ from ReidentRiskLib.judge.calibration import (
     load_calibration,
     read_calibrations,
 )
-from ReidentRiskLib.judge.scores import ATTACKERS
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
 
 
 def test_the_share_of_strangers_is_that_of_the_pairs_that_score_as_high():
@@ -87,8 +87,8 @@ def test_a_histogram_of_one_value_does_not_divide_by_nothing():
 def test_a_calibration_survives_its_file_and_holds_numbers_only(tmp_path):
     made = stepwise_calibration()
     path = tmp_path / "c.json"
-    path.write_text(json.dumps(calibration_file_content([made, stepwise_calibration(attacker="gated")])))
-    read = load_calibration("fake", "standard", "forced", path=path)
+    path.write_text(json.dumps(calibration_file_content([made, stepwise_calibration(attacker=DETECTED)])))
+    read = load_calibration("fake", "standard", ALIGNED, path=path)
     assert read.about == made.about and read.model_sha256 == made.model_sha256
     for name in ("different", "same"):
         before, after = getattr(made, name), getattr(read, name)
@@ -105,11 +105,11 @@ def test_only_the_calibration_of_the_very_model_and_views_counts(tmp_path):
     def found(*arguments):
         return load_calibration(*arguments, path=path) is not None
 
-    assert found("fake", "standard", "forced") and found("fake", "standard", "forced", "ab" * 32)
-    assert not found("fake", "standard", "forced", "cd" * 32)
-    assert not found("other", "standard", "forced")
-    assert not found("fake", "full", "forced")
-    assert not found("fake", "standard", "gated")
+    assert found("fake", "standard", ALIGNED) and found("fake", "standard", ALIGNED, "ab" * 32)
+    assert not found("fake", "standard", ALIGNED, "cd" * 32)
+    assert not found("other", "standard", ALIGNED)
+    assert not found("fake", "full", ALIGNED)
+    assert not found("fake", "standard", DETECTED)
 
 
 def with_entry(record, **changes):

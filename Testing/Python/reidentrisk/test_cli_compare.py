@@ -26,8 +26,8 @@ def test_probes_are_compared_with_a_reference(reident_folder, capsys):
     assert again["attackers"]["gated"]["acquired_views"] == VIEWS
     assert again["attackers"]["forced"]["mean_embedding"] > 0.9
     assert defaced["verdict"] in (NOT_RECOGNISABLE, UNCERTAIN)
-    gated = defaced["attackers"]["gated"]
-    assert (gated["verdict"], gated["acquired_views"], gated["mean_embedding"]) == (NOT_RECOGNISABLE, 0, None)
+    detected = defaced["attackers"]["gated"]
+    assert (detected["verdict"], detected["acquired_views"], detected["mean_embedding"]) == (NOT_RECOGNISABLE, 0, None)
     assert defaced["attackers"]["forced"]["acquired_views"] == VIEWS
     said = capsys.readouterr()
     assert said.err == ""

@@ -17,7 +17,7 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of  # noqa: E402
 from ReidentRiskLib.judge.identify import identify  # noqa: E402
-from ReidentRiskLib.judge.scores import ATTACKERS  # noqa: E402
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED  # noqa: E402
 from ReidentRiskLib.window import mrml  # noqa: E402
 
 LABELS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
@@ -61,7 +61,7 @@ def cells(node, title):
 def calibration():
     random = np.random.default_rng(0)
     parts = [distribution_of(random.normal(middle, 0.05, 3000)) for middle in (0.3, 0.9)]
-    return Calibration("fake", "ab" * 32, "standard", "forced", *parts, {})
+    return Calibration("fake", "ab" * 32, "standard", ALIGNED, *parts, {})
 
 
 # ---- the hierarchy ----
@@ -263,7 +263,7 @@ def test_curves_of_an_identification_are_plotted_from_their_tables(scene, folder
     results = {attacker: identify(heads, probes, attacker) for attacker in ATTACKERS}
     mrml.add_cmc(scene, folder, "CMC", {attacker: result.cmc for attacker, result in results.items()})
     _, series = chart_of(scene, folder)
-    assert [each.GetName() for each in series] == ["forced", "gated", "chance"]
+    assert [each.GetName() for each in series] == [ALIGNED, DETECTED, "chance"]
     for each, result in zip(series, results.values(), strict=False):
         x, y = plotted(each)
         assert x == list(range(1, 9))

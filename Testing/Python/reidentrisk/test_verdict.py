@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.reidentrisk.faces import stepwise_calibration
-from ReidentRiskLib.judge.scores import Score
+from ReidentRiskLib.judge.scores import DETECTED, Score
 from ReidentRiskLib.judge.verdict import (
     NOT_RECOGNISABLE,
     RECOGNISABLE,
@@ -26,7 +26,7 @@ def scored(value, acquired=6, views=6):
     per_view = np.full(views, np.nan)
     per_view[:acquired] = value
     mean = value if acquired else float("nan")
-    return Score("gated", per_view, mean, mean, acquired, views)
+    return Score(DETECTED, per_view, mean, mean, acquired, views)
 
 
 @pytest.mark.parametrize(

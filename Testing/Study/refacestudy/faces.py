@@ -88,9 +88,9 @@ def look_at(name: str, path: Path, out: Path, original: Path | None, model: tupl
             raise
         note, pose, skin = str(error), load(original), np.zeros((0, 3))
         embedding = missing_face(name, used, VIEWS, note).embedding
-    kept = {"forced": embedding.forced, "gated": embedding.gated, "frame": pose.frame, "points": pose.points}
+    kept = {"forced": embedding.aligned, "gated": embedding.detected, "frame": pose.frame, "points": pose.points}
     np.savez_compressed(out, **kept, skin=skin.astype(np.float32), model=used.embedder.name)
-    accepted = float(np.isfinite(embedding.gated).all(axis=1).mean())
+    accepted = float(np.isfinite(embedding.detected).all(axis=1).mean())
     return {"model": used.embedder.name, "size": scale_of(pose.frame), "accepted": accepted, "note": note}
 
 

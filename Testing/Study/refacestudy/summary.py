@@ -258,7 +258,7 @@ def _near_front(face: faces.Face) -> np.ndarray:
     """The embeddings (V, D) of the near-frontal views that have any."""
     views = faces.view_set(faces.VIEWS)
     chosen = [i for i, view in enumerate(views) if max(abs(view.yaw), abs(view.pitch)) < NEAR_FRONT]
-    rows = face.embedding.forced[chosen]
+    rows = face.embedding.aligned[chosen]
     return rows[np.isfinite(rows).all(axis=1)]
 
 

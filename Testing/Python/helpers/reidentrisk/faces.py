@@ -18,6 +18,7 @@ from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
 from ReidentRiskLib.attack.views import PHOTO, view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
+from ReidentRiskLib.judge.scores import ALIGNED
 from ReidentRiskLib.runs.tools import Tools
 
 SIZE = 16  # numbers in an embedding
@@ -50,13 +51,13 @@ def head(
     if centre is None:
         centre = directions(np.random.default_rng(list(name.encode())), 1)[0]
     rows = centre + spread * directions(random, views, len(centre))
-    forced = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    gated = forced.copy()
-    gated[[view for view in missed if view < views]] = np.nan
+    aligned = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    detected = aligned.copy()
+    detected[[view for view in missed if view < views]] = np.nan
     drawn = random.integers(0, 255, (views, 32, 32, 3), dtype=np.uint8) if pictures else None
     crops = drawn[:, :16, :16].copy() if pictures else None
     return HeadEmbedding(
-        name=name, model=model, views=view_set, forced=forced, gated=gated, pictures=drawn, crops=crops
+        name=name, model=model, views=view_set, aligned=aligned, detected=detected, pictures=drawn, crops=crops
     )
 
 
@@ -147,7 +148,7 @@ class Fakes:
         return self
 
 
-def calibration(attacker: str = "forced", model: str = "fake", views: str = "standard") -> Calibration:
+def calibration(attacker: str = ALIGNED, model: str = "fake", views: str = "standard") -> Calibration:
     """Strangers about 0, the same head about 0.97: what the stand-ins give."""
     random = np.random.default_rng(0)
     parts = distribution_of(random.normal(0.0, 0.25, 5000)), distribution_of(random.normal(0.97, 0.01, 500))
@@ -155,7 +156,7 @@ def calibration(attacker: str = "forced", model: str = "fake", views: str = "sta
 
 
 def stepwise_calibration(
-    different: np.ndarray | None = None, same: np.ndarray | None = None, attacker: str = "forced"
+    different: np.ndarray | None = None, same: np.ndarray | None = None, attacker: str = ALIGNED
 ) -> Calibration:
     """Different heads at 0.000, 0.001 ... 0.999, the same head at 0.80 ... 0.99, unless told otherwise."""
     different = np.arange(1000) / 1000 if different is None else different
