@@ -225,7 +225,7 @@ def _check_same_head(surface: vtkPolyData, original: Head) -> None:
     if apart > _APART:
         raise HeadNotFoundError(
             f"The volume does not hold the head of '{original.name}' in the same space: give volumes of one space, or"
-            " compare them without the points of the original."
+            " compare them without the landmarks of the original."
         )
 
 

@@ -88,10 +88,10 @@ def find_face(image: np.ndarray, detector: Detector, name: str = "The photograph
     for size in _SIZES:
         found = sorted(detector.detect_all(image, size), key=_area, reverse=True)
         if len(found) > 1 and _area(found[1]) > _RIVAL * _area(found[0]):
-            raise InputError(f"{name} shows several faces: cut it so that it shows one person only.")
+            raise InputError(f"{name} shows several faces: crop it to one person.")
         if found:
             return found[0]
-    raise InputError(f"No face was found in {name}: give a photograph that shows one face from the front.")
+    raise InputError(f"No face was found in {name}: give a photograph of one face from the front.")
 
 
 def _area(face: Detection) -> float:

@@ -37,10 +37,10 @@ class RunCommand(ABC):
     @property
     @abstractmethod
     def report_path(self) -> Path:
-        """The JSON file that a parent process is told of."""
+        """The JSON file that a parent process reads."""
 
     def tell(self, warnings: Iterable[str], lines: Iterable[str]) -> None:
-        """What is said at the end: to a parent process one line, to a person `lines`; warnings to both."""
+        """Report the end: one line to a parent process, `lines` to a person, and warnings to both."""
         warnings = list(warnings)
         tell_warnings(PROGRAM, warnings)
         if self.progress == "json":
@@ -52,7 +52,7 @@ class RunCommand(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FaceCommand(RunCommand):
-    """A sub-command that says how alike faces are: in `name`.json (or `json`), tables and pictures."""
+    """A sub-command that measures how similar faces are: in `name`.json (or `json`), tables and pictures."""
 
     model: str | None = None
     views: str = "standard"
@@ -79,4 +79,4 @@ class FaceCommand(RunCommand):
         return load_tools(self.model, self.device, accept_licence=self.accept_licence, progress=progress)
 
     def where(self) -> str:
-        return f"{self.report_path} holds the numbers; tables and pictures are in {self.out}."
+        return f"The report is {self.report_path}. Tables and pictures are in {self.out}."

@@ -1,4 +1,4 @@
-"""`reident-risk calibrate`: the similarities of strangers, measured."""
+"""`reident-risk calibrate`: measures how similar strangers are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CalibrateCommand(RunCommand):
     data: str = ""
     jobs: int = 1
 
-    stopped = "stopped; started again, it goes on where it was"
+    stopped = "stopped; start it again to continue"
 
     @property
     def report_path(self) -> Path:
@@ -58,8 +58,8 @@ class CalibrateCommand(RunCommand):
                 out.stage(self.report_path).write_text(json.dumps(record) + "\n", encoding="utf-8")
                 write_json(out.stage(checks), made.checks)
         lines = (
-            f"{self.report_path} holds the calibration of {made.heads} heads: numbers of pairs only.",
-            f"{checks} says how well the heads were told apart.",
+            f"The calibration of {made.heads} heads is {self.report_path}. It holds numbers of pairs only.",
+            f"{checks} reports how well the network tells the heads apart.",
             f"Delete {self.out / EMBEDDINGS} when no further run needs it: embeddings are biometric data.",
         )
         self.tell(made.notes, lines)

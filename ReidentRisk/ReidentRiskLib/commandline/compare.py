@@ -1,4 +1,4 @@
-"""`reident-risk compare`: how alike probes and a reference are, in numbers, tables and pictures."""
+"""`reident-risk compare`: how similar probes are to a reference, in numbers, tables and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reident-risk identify`: how many of the probes are found in a gallery, in numbers, a table and pictures."""
+"""`reident-risk identify`: how many probes are identified in a gallery, in numbers, a table and pictures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class IdentifyCommand(FaceCommand):
         self.check_options()
         saved = self.gallery.suffix.lower() == GALLERY_EXTENSION
         if saved and self.save_gallery:
-            raise InputError("The gallery is a saved one already: leave --save-gallery out.")
+            raise InputError("The gallery is already a saved one: omit --save-gallery.")
         gallery = [] if saved else list_heads(self.gallery, self.pattern)
         probes = list_heads(self.probes, self.probe_pattern or self.pattern)
         if saved:

@@ -132,7 +132,9 @@ def read_calibrations(path: str | Path | None = None) -> list[Calibration]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the name.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no calibration of ReidentRisk: make one with reident-risk calibrate.") from error
+        raise InputError(
+            f"{path} is not a calibration of ReidentRisk: make one with reident-risk calibrate."
+        ) from error
 
 
 def calibration_file_content(entries: Sequence[Calibration]) -> dict[str, Any]:

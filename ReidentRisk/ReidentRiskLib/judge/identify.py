@@ -83,7 +83,7 @@ def identify(
     if len(subjects) < 2:
         raise InputError(f"The gallery holds {len(subjects)} subject(s): give at least two.")
     if not probes:
-        raise InputError("There is no probe to look up: give at least one.")
+        raise InputError("There are no probes to look up: give at least one.")
     missing = list(dict.fromkeys(subject for subject, _ in probes if subject not in subjects))
     if missing:
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

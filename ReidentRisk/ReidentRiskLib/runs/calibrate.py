@@ -120,10 +120,10 @@ class Calibrated:
 def head_files(folder: Path, pattern: str = "*") -> list[Path]:
     """The volumes of a folder whose names match `pattern`, in the order of their names. Raises InputError."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: give one that holds heads.")
+        raise InputError(f"{folder} is not a folder: give a folder of heads.")
     files = sorted(path for path in folder.glob(pattern) if path.is_file() and image_extension(path))
     if not files:
-        raise InputError(f"{folder} holds no volume that is named like '{pattern}': check the folder and --pattern.")
+        raise InputError(f"{folder} holds no volume whose name matches '{pattern}': check the folder and --pattern.")
     return files
 
 
@@ -187,7 +187,9 @@ def _which(every: int) -> str:
 
 def _check_count(count: int, folder: Path) -> None:
     if count < FEWEST_HEADS:
-        raise InputError(f"{folder} gives {count} heads, and a calibration takes at least {FEWEST_HEADS}: add some.")
+        raise InputError(
+            f"{folder} holds {count} heads that can be used, but a calibration needs {FEWEST_HEADS}: add more."
+        )
 
 
 def command_of(heads: Path, out: Path, options: CalibrateOptions) -> str:

@@ -39,7 +39,7 @@ PARSERS = ("finder", "parser")  # RefaceLib's networks that a head's pose comes 
 class CalibrateOptions:
     """What is calibrated: several `models` (names or ONNX files) and `views`, from the files `pattern` of a folder.
 
-    Each head, or of many only one in `rescan_every`, is looked at in so many further `scans`.
+    One head in `rescan_every` is embedded in `scans` further scans as well.
     """
 
     models: tuple[str, ...]
@@ -172,7 +172,7 @@ def embed_scans(
         notes.extend([note] if note else [])
         progress((index + 1) / len(scans), f"scan {index + 1} of {len(scans)}")
         if cancelled and cancelled():
-            raise CancelledError("The run was stopped; it goes on where it was when it is started again.")
+            raise CancelledError("The run was stopped: start it again to continue.")
 
     if count == 1:
         for index, scan in enumerate(scans):

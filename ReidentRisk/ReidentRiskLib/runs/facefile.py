@@ -39,7 +39,7 @@ class FaceRecord:
 
 
 def record_of(face: Face) -> FaceRecord:
-    """The record of a face that was looked at with its pictures kept."""
+    """The record of a face that was embedded with its pictures kept."""
     from RefaceLib.skin.surface import vertices
 
     nothing = np.zeros((0, 3))
@@ -67,4 +67,4 @@ def load_faces(path: str | Path) -> list[FaceRecord]:
                 for index, name in enumerate(content["names"])
             ]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no file of faces, or a damaged one: compare them again.") from error
+        raise InputError(f"{path} is damaged or not a file of faces: compare the faces again.") from error

@@ -78,12 +78,10 @@ def find_head(
                     name, read_head(volume, name=name, landmarks_of=original.head), ORIGINAL, grid, tuple(notes)
                 )
             except HeadNotFoundError:
-                difference = "does not lie where that head lies"
+                difference = f"does not lie where {original.name} lies"
         else:
-            difference = "has another grid"
-        notes.append(
-            f"{name} {difference}, so its own landmarks were looked for instead of using those of {original.name}."
-        )
+            difference = f"has another grid than {original.name}"
+        notes.append(f"{name} {difference}: its own landmarks are used instead.")
     try:
         head = read_head(volume, name=name, points=points, models=tools.head_models, detector=tools.detector)
     except HeadNotFoundError as error:
@@ -157,13 +155,13 @@ def stop_if(cancelled: Cancelled | None) -> None:
 def warnings_of(
     faces: Sequence[Face], tools: Tools, views: str, calibrations: Mapping[str, Calibration | None]
 ) -> list[str]:
-    """Sentences for the user about what was looked at, each once."""
+    """Sentences for the user about what was compared, each once."""
     warnings = [note for face in faces for note in face.notes]
     if any(face.embedding.views == PHOTO for face in faces):
-        warnings.append("Similarities with a photograph are not calibrated, so that there is no verdict on them.")
+        warnings.append("Similarities with a photograph are not calibrated: they get no verdict.")
     if all(calibration is None for calibration in calibrations.values()):
         warnings.append(
-            f"There is no calibration for the model '{tools.embedder.name}' with the view set '{views}', so that there "
-            "is no verdict: make one with reident-risk calibrate."
+            f"There is no calibration for the model '{tools.embedder.name}' and the view set '{views}', and so no "
+            "verdict: make one with reident-risk calibrate."
         )
     return list(dict.fromkeys(warnings))

@@ -103,7 +103,7 @@ def load_gallery(
     except OSError as error:
         raise InputError(f"{path} cannot be read as a gallery: check the file and its permissions.") from error
     except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is no gallery of ReidentRisk, or a damaged one: make it again.") from error
+        raise InputError(f"{path} is damaged or not a gallery of ReidentRisk: make it again.") from error
     for what, wanted, found in (("model", model, gallery.model), ("view set", views, gallery.views)):
         if wanted not in (None, found):
             raise InputError(f"{path} is a gallery of the {what} '{found}', not of '{wanted}': make another one.")

@@ -175,7 +175,7 @@ def test_too_few_heads_are_refused(fakes, heads, tmp_path):
 
 
 def test_a_run_can_be_cancelled(fakes, heads, tmp_path):
-    with pytest.raises(CancelledError, match="goes on"):
+    with pytest.raises(CancelledError, match="to continue"):
         calibrate(heads, tmp_path / "out", OPTIONS, cancelled=lambda: len(fakes.embedded) >= 2)
     assert len(fakes.embedded) == 2
 

@@ -110,7 +110,7 @@ def test_the_landmarks_of_the_reference_are_those_of_probes_in_its_grid(reident_
     probes = {probe["name"]: probe["landmarks"] for probe in report("out/compare.json")["probes"]}
     assert probes == {"defaced.nii.gz": "original", "moved.nii.gz": "own", "two.nii.gz": "own"}
     said = capsys.readouterr().err
-    assert "moved.nii.gz has another grid" in said and "two.nii.gz does not lie where that head lies" in said
+    assert "moved.nii.gz has another grid" in said and "two.nii.gz does not lie where one.nii.gz lies" in said
     assert "defaced.nii.gz" not in said
     asked = [(call["name"], call["landmarks_of"]) for call in reident_fakes.found]
     assert ("defaced.nii.gz", "one.nii.gz") in asked and ("moved.nii.gz", None) in asked

@@ -44,7 +44,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content):
     path = tmp_path / "faces.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="no file of faces"):
+    with pytest.raises(InputError, match="not a file of faces"):
         load_faces(path)
 
 
