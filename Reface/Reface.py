@@ -1,4 +1,4 @@
-"""The Slicer module Reface: wiring only. The work is in RefaceLib; see refacejob, results and slicerui there."""
+"""The Slicer module Reface: wiring only. The work is in RefaceLib, see its folder window."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +16,11 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from RefaceLib.common.errors import CancelledError, RefaceError
+from RefaceLib.common.progress import no_progress
+from RefaceLib.common.steps import StepRunner
 from RefaceLib.face.seeds import new_seed
 from RefaceLib.window import export, faceviews, job, mrml, results, sampledata, slicerui
-from RefaceLib.window.parameters import Device, Mode
-
-MAX_SEED, MAX_CANDIDATES = job.MAX_SEED, job.MAX_CANDIDATES
+from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode
 
 
 class Reface(ScriptedLoadableModule):
@@ -57,7 +56,7 @@ class RefaceParameterNode:
     inputVolume: slicer.vtkMRMLScalarVolumeNode
     mode: Mode = Mode.REFACE
     otherVolumes: list[slicer.vtkMRMLScalarVolumeNode]
-    seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
+    seed: Annotated[int, WithinRange(0, MAX_WINDOW_SEED)] = 0
     candidates: Annotated[int, WithinRange(1, MAX_CANDIDATES)] = 1
     ears: bool = True
     outputVolume: slicer.vtkMRMLScalarVolumeNode
@@ -88,7 +87,11 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = RefaceLogic()
         self.panel = slicerui.RunPanel(
-            self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, lambda _running: self._checkCanApply()
+            self.ui.progressBar,
+            self.ui.statusLabel,
+            self.ui.cancelButton,
+            lambda _running: self._checkCanApply(),
+            job.stage_title,
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -194,7 +197,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.toolTip = problem or _("Make the new face.")
 
     def onNewFaceButton(self):
-        self._parameterNode.seed = new_seed(MAX_SEED)
+        self._parameterNode.seed = new_seed(MAX_WINDOW_SEED)
 
     # ---- the run ----
 
@@ -205,7 +208,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
                 files.append(self.logic.judge.requirements)
             slicerui.ensure_dependencies("Reface", *files)
-            job = self.logic.createJob(
+            runner = self.logic.createRunner(
                 parameters.inputVolume,
                 parameters.outputVolume,
                 mode=parameters.mode.value,
@@ -220,7 +223,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 onDone=lambda result: self._onDone(parameters, result),
                 onFailed=self._onFailed,
             )
-            self.panel.run(job)
+            self.panel.run(runner)
 
     def _onDone(self, parameters, result):
         parameters.resultVolume = result.volume
@@ -291,7 +294,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return RefaceParameterNode(super().getParameterNode())
 
-    def createJob(
+    def createRunner(
         self,
         inputVolume,
         outputVolume=None,
@@ -308,7 +311,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         onDone,
         onFailed,
     ):
-        """A run that is not started yet: see RefaceLib.window.job.RefaceJob for start(), poll() and cancel().
+        """A run that is not started yet: see RefaceLib.common.steps.StepRunner for start(), poll() and cancel().
 
         :param inputVolume: vtkMRMLScalarVolumeNode in a scene; never changed
         :param outputVolume: scalar volume node to write into, or None for a new one beside the input
@@ -327,38 +330,35 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         """
         nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
-        return job.RefaceJob(
-            results.make_request(nodes, candidates=candidates, **options),
+        request = results.make_request(nodes, candidates=candidates, **options)
+        return StepRunner(
+            lambda folder: job.RefaceFiles(request, folder, self.judge),
             on_progress=onProgress,
             on_done=lambda answer: onDone(results.show_answer(nodes, answer)),
             on_failed=onFailed,
             python=slicerui.python_executable(),
-            judge=self.judge,
         )
 
     def process(self, inputVolume, outputVolume=None, *, progress=None, cancelled=None, **options):
-        """Run createJob() to its end, for scripts; the window stands still meanwhile.
+        """Run createRunner() to its end, for scripts; the window stands still meanwhile.
 
         :param progress: called with a fraction 0..1 and the name of the stage
         :param cancelled: called now and then; the run stops with CancelledError once it returns True
-        :param options: those of createJob()
+        :param options: those of createRunner()
         :return: RefaceLib.window.results.RefaceResultNodes
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
-        ends = []
-        job = self.createJob(
+        shown = []
+        runner = self.createRunner(
             inputVolume,
             outputVolume,
-            onProgress=progress or (lambda _fraction, _stage: None),
-            onDone=lambda result: ends.append((result, None)),
-            onFailed=lambda sentence: ends.append((None, sentence)),
+            onProgress=progress or no_progress,
+            onDone=shown.append,
+            onFailed=lambda _sentence: None,
             **options,
         )
-        job.wait(cancelled)
-        result, sentence = ends[0]
-        if result is None:
-            raise RefaceError(sentence) if sentence else CancelledError("The run was stopped; nothing was written.")
-        return result
+        runner.wait(cancelled)
+        return shown[0]
 
 
 class RefaceTest(ScriptedLoadableModuleTest):

@@ -1,6 +1,5 @@
-"""The Slicer module ReidentRisk: wiring only. What it does lives in ReidentRiskLib; see job, run and results there."""
+"""The Slicer module ReidentRisk: wiring only. What it does lives in ReidentRiskLib, see its folder window."""
 
-import logging
 from pathlib import Path
 
 import slicer
@@ -17,14 +16,15 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from RefaceLib.common.errors import CancelledError, RefaceError
+from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.progress import no_progress
+from RefaceLib.common.steps import StepRunner
 from RefaceLib.window import slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
 from ReidentRiskLib.attack import models
 from ReidentRiskLib.window import consent, faceviews, job, results
 from ReidentRiskLib.window.parameters import Model, Views
-from ReidentRiskLib.window.run import Run
 
 
 class ReidentRisk(ScriptedLoadableModule):
@@ -94,7 +94,9 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", results.RESULT)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ReidentRiskLogic()
-        self.panel = slicerui.RunPanel(self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning)
+        self.panel = slicerui.RunPanel(
+            self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning, job.stage_title
+        )
         self._connect()
         self.initializeParameterNode()
 
@@ -252,26 +254,25 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameterNode = self._parameterNode
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
             slicerui.ensure_dependencies("ReidentRisk", self.resourcePath("requirements_ReidentRisk.txt"))
-            run = self.logic.makeRun(
-                self.logic.request(parameterNode, landmarks, acceptLicence=self._licence[1]),
+            request = self.logic.request(parameterNode, landmarks, acceptLicence=self._licence[1])
+            runner = self.logic.createRunner(
+                request,
                 onProgress=self.panel.show,
-                onDone=lambda outcome: self._onDone(run, outcome, parameterNode, replaced),
+                onDone=lambda findings: self._onDone(request, findings, parameterNode, replaced),
+                onFailed=self._onFailed,
             )
-            self.panel.run(run)
+            self.panel.run(runner)
 
     def _onRunning(self, _running):
         self._checkCanRun()
 
-    def _onDone(self, run, outcome, parameterNode, replaced):
-        if outcome.cancelled:
-            self.ui.statusLabel.setText(_("Stopped. The scene is as it was."))
-            return
-        self.ui.statusLabel.setText("")
-        if outcome.error:
-            logging.error("ReidentRisk: %s\n%s", outcome.error, outcome.output)
-            slicerui.show_error(outcome.error)
-            return
-        result = self.logic.show(run)
+    def _onFailed(self, sentence):
+        self.ui.statusLabel.setText("" if sentence else _("Stopped. The scene is as it was."))
+        if sentence:
+            slicerui.show_error(sentence)
+
+    def _onDone(self, request, findings, parameterNode, replaced):
+        result = self.logic.show(request, findings)
         if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced):
             results.remove_result(replaced)
         parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
@@ -348,40 +349,50 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
             accept_licence=acceptLicence,
         )
 
-    def makeRun(self, request, onProgress=None, onDone=None):
-        """A ReidentRiskLib.window.run.Run in Slicer's Python; start() and poll() it, or wait() for its end."""
-        nothing = lambda *_arguments: None  # noqa: E731
-        return Run(
-            request,
-            on_progress=onProgress or nothing,
-            on_done=onDone or nothing,
+    def createRunner(self, request, *, onProgress, onDone, onFailed):
+        """A run that is not started yet: see RefaceLib.common.steps.StepRunner for start(), poll() and cancel().
+
+        :param request: ReidentRiskLib.window.job.Request
+        :param onProgress: called with a fraction 0..1 and the name of the stage
+        :param onDone: called with the ReidentRiskLib.window.job.Findings, which show() adds to the scene
+        :param onFailed: called with one sentence, or None after a cancel
+        """
+        return StepRunner(
+            lambda folder: job.RiskFiles(request, folder),
+            on_progress=onProgress,
+            on_done=onDone,
+            on_failed=onFailed,
             python=slicerui.python_executable(),
         )
 
-    def show(self, run):
-        """Add what a run has found to the scene: ReidentRiskLib.window.results.Result.
+    def show(self, request, findings):
+        """Add what a run has found to the scene: ReidentRiskLib.window.results.RiskResultNodes.
 
         RefaceError where volumes are gone.
         """
-        nodes = run.request.nodes
+        nodes = request.nodes
         if any(node.GetScene() is None for node in nodes):
             raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
-        return results.add_result(nodes[0].GetScene(), nodes, run.found)
+        return results.add_result(nodes[0].GetScene(), nodes, findings)
 
-    def compare(self, referenceVolume, probeVolumes, progress=None, **options):
+    def compare(self, referenceVolume, probeVolumes, progress=None, cancelled=None, **options):
         """Compare the faces of volumes with that of a reference, and wait until it is done (for scripts).
 
+        :param progress: called with a fraction 0..1 and the name of the stage
+        :param cancelled: called now and then; the run stops with CancelledError once it returns True
         :param options: further fields of ReidentRiskLib.window.job.Request
-        :return: ReidentRiskLib.window.results.Result, its nodes in the scene of the volumes, which are never changed
+        :return: ReidentRiskLib.window.results.RiskResultNodes, in the scene of the volumes, which are never changed
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
-        run = self.makeRun(job.Request(referenceVolume, list(probeVolumes), **options), onProgress=progress)
-        outcome = run.wait()
-        if outcome.cancelled:
-            raise CancelledError(_("The run was stopped; nothing was added to the scene."))
-        if outcome.error:
-            raise RefaceError(outcome.error)
-        return self.show(run)
+        request, shown = job.Request(referenceVolume, list(probeVolumes), **options), []
+        runner = self.createRunner(
+            request,
+            onProgress=progress or no_progress,
+            onDone=lambda findings: shown.append(self.show(request, findings)),
+            onFailed=lambda _sentence: None,
+        )
+        runner.wait(cancelled)
+        return shown[0]
 
 
 class ReidentRiskTest(ScriptedLoadableModuleTest):

@@ -7,14 +7,17 @@ Reading and writing files is the command line's (io), nodes are the window's (mr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from RefaceLib.common.errors import CancelledError, InputError, PromiseError
-from RefaceLib.face import blend, texture
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.options import MODES
+from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
+from RefaceLib.face import blend, promise, texture
+from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, load_models
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
@@ -22,11 +25,7 @@ from RefaceLib.head.headparser import HeadParse, parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, check_values
 
-MODES = ("reface", "deface", "recover")
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
-apply_mask = blend.apply_mask
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ class _Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        if self.cancelled and self.cancelled():
-            raise CancelledError("The run was stopped; nothing was written.")
+        raise_if_cancelled(self.cancelled)
         if self.progress:
             self.fraction = max(self.fraction, STAGES[name])  # a head is parsed twice: never go back
             self.progress(self.fraction, name)
@@ -103,16 +101,18 @@ def reface_volume(
         values = volume.values()
         finite = np.isfinite(values)
         values[~finite] = 0
-        parse = parse_head(values, volume.affine, models.finder, models.parser, models.device)
+        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         warnings += headcheck.inspect_head(values.shape, volume.affine, parse)
     with run.stage("mask"):
         mask = _mask(values, volume, parse, options) & finite
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
         mask &= ~brain
         warnings += inspect_mask(mask, volume.affine, parse, options)
-        stored = blend.deface(volume, values, mask)
+        defaced = deface(volume, values, mask)
+        del values  # nothing after this line has a voxel of the face
+    stored = defaced.stored
     if options.mode != "deface" and mask.any():
-        stored = _new_face(volume, stored, values, mask, models, options.seed, run)
+        stored = _new_face(defaced, mask, models, options.seed, run)
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
     return RefaceResult(
@@ -128,39 +128,29 @@ def _mask(values: np.ndarray, volume: Volume, parse: HeadParse, options: RefaceO
     return facemask.face_mask(parse, values.shape, volume.affine, ears=options.ears)
 
 
-def _new_face(
-    volume: Volume, defaced: np.ndarray, values: np.ndarray, mask: np.ndarray, models: Models, seed: int, run: _Run
-) -> np.ndarray:
-    """From here on there is no face: ``defaced`` and ``values`` are blank in the mask, and all else comes from them."""
+def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run: _Run) -> np.ndarray:
+    """The stored numbers (I, J, K) of the head with a new face in the ``mask``; all comes from the defaced head."""
     from RefaceLib.face import painter
 
+    values, grid = defaced.values, defaced.grid
     with run.stage("parse"):
-        rest = parse_head(values, volume.affine, models.finder, models.parser, models.device)
+        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device)
         head, brain = (
-            facemask.to_native(found, rest.grid, values.shape, volume.affine) for found in (rest.head, rest.brain)
+            facemask.to_native(found, rest.grid, grid.shape, grid.affine) for found in (rest.head, rest.brain)
         )
     with run.stage("generate"):
-        painting = painter.paint(values, volume.affine, mask, brain, rest, models, seed, run.cancelled)
+        painting = painter.paint(defaced, mask, brain, rest, models, seed, run.cancelled)
     with run.stage("blend"):
         around = texture.Surroundings(values, mask, head & ~mask, brain)
-        return blend.blend(volume, defaced, around, painting, seed)
+        return blend.blend(defaced, around, painting, seed)
 
 
 def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, float]:
-    """Count what changed; raise PromiseError where anything did that must not."""
-    changed = blend.changed(volume.stored, stored)
-    counts = {
-        "voxels_changed": int(changed.sum()),
-        "voxels_changed_outside_mask": int((changed & ~mask).sum()),
-        "brain_voxels_changed": int((changed & brain).sum()),
-        "mask_voxels": int(mask.sum()),
-        "mask_ml": round(float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000), 2),
-    }
-    if counts["voxels_changed_outside_mask"] or counts["brain_voxels_changed"]:
-        raise PromiseError(
-            "The result was thrown away: voxels outside the face would have changed; please report this."
-        )
-    return counts
+    """Count what changed and how large the mask is; PromiseError where anything changed that must not."""
+    counts = promise.count_changes(volume.stored, stored, mask, brain)
+    promise.verify(counts)
+    ml = round(float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000), 2)
+    return {**counts, "mask_voxels": int(mask.sum()), "mask_ml": ml}
 
 
 def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, options: RefaceOptions) -> list[str]:

@@ -1,6 +1,6 @@
 """The command line: `reface image`, `reface demo`, `reface benchmark`, `reface train`.
 
-The exit code is 0 when every promise held; runner.py tells the others. An error is one sentence on stderr.
+The exit code is 0 when every promise held; common/shell.py tells the others. An error is one sentence on stderr.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from pathlib import Path
 
 from RefaceLib import __version__
 from RefaceLib.commandline.commands import PROGRAM, BenchmarkCommand, DemoCommand, ImageCommand, TrainCommand
+from RefaceLib.common.options import MAX_SEED, MODES
 from RefaceLib.common.shell import Parser, add_device, add_running, run_command
-
-MODES = ("reface", "deface", "recover")  # as in pipeline, which --help need not load
-MAX_SEED = 2**32 - 1
 
 Command = ImageCommand | DemoCommand | BenchmarkCommand | TrainCommand
 

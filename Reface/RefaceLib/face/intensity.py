@@ -1,4 +1,4 @@
-"""The scale of a scan's intensities, taken from where there is no face, and the way back."""
+"""The intensity scale of a scan, estimated from the brain alone, and its inverse."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class IntensityScale:
-    """``black`` is air, ``white`` is white matter; a normalised picture has them at 0 and 1."""
+    """``black`` is air and ``white`` is white matter; normalisation maps them to 0 and 1."""
 
     black: float
     white: float
 
     @classmethod
     def of(cls, values: np.ndarray, brain: np.ndarray) -> IntensityScale:
-        """From ``values`` (I, J, K) within ``brain`` (bool) alone, so that no face can change it.
+        """Estimate it from ``values`` (I, J, K) within ``brain`` (bool) alone, so that no face can change it.
 
-        White is the 90th percentile of the brain, which in T1 is white matter.
+        White is the 90th percentile of the brain, which is white matter in T1.
         """
         inside = values[brain]
         inside = inside[np.isfinite(inside)]
         white = float(np.percentile(inside, 90))
-        # T1 air is near zero by construction of magnitude images; a scan with an offset shows it as its least value.
+        # Air is near zero in a magnitude image; a scan with an offset has it as its least value.
         black = min(0.0, float(inside.min()))
         return cls(black, max(white, black + 1e-6))
 

@@ -1,47 +1,49 @@
-"""Paints a new face: the visible head and the mask in, the picture of a whole face box out.
+"""Paints a new face: from the visible head and the mask to a picture of the whole face box.
 
-Nothing here ever sees a voxel of the face: the volume comes defaced, and the frame, the scale of intensities and the
-shape are all taken from what is left.
+Nothing here sees a voxel of the face. The volume is defaced, and the frame, the intensity scale and the shape are
+estimated from what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.common.errors import CancelledError
-from RefaceLib.face import contrast, shapemodel
+from RefaceLib.common.progress import Cancelled, raise_if_cancelled
+from RefaceLib.face import contrast, rasters, skindistance
+from RefaceLib.face.conditioning import Conditioning, condition
+from RefaceLib.face.deface import Defaced
+from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.intensity import IntensityScale
-from RefaceLib.face.seeds import Chance
+from RefaceLib.face.seeds import SeededDraws
+from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.face.weights import Models
 from RefaceLib.head import canonical
 from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.networks.inference import precision
 from RefaceLib.volume import geometry
 
-_FINE_FROM = 20.0  # canonical y, mm: behind it there are no eyes, nose or mouth to see in detail
-_SEAM_MM = 6.0  # how far the ratio of scan and painting at the mask's edge is carried into the face
-_SKIN_MM = (1.0, 3.0)  # depths between which the scan's tissue at the mask's edge sets in
-_TONE_MM, _TONE_SMOOTH = (3.0, 8.0), 1.5  # and its contrast; mm over which its correction is smoothed
-_AROUND_MM = 20.0  # from the mask: so near, visible skin tells of the hidden one
-_REST_MM, _REST_SHARE = (1.5, 0.8), 0.05  # how far what is left is carried on; the weight where it has faded
-_FLESH = 0.3  # of white matter: brighter is soft tissue
-_FACTORS = (0.8, 1.3)
-_INNER_MM = (4.0, 10.0)  # depths between which cavities stop to count as outside
-# No skin is dimmer than this at these depths (mm): thin lids and wings of noses would have pits.
+_FINE_FROM = 20.0  # canonical y, mm: no eyes, nose or mouth behind it that need detail
+_SEAM_MM = 6.0  # reach into the face of the ratio of scan and painting at the mask's edge
+_FACTORS = (0.8, 1.3)  # limits of that ratio
+_FLESH = 0.3  # of white matter: brighter voxels are soft tissue
+_REMAINDER_MM, _REMAINDER_SHARE = (1.5, 0.8), 0.05  # reach of the remainder: mean, detail; weight where it has faded
+_SKIN_MM = (1.0, 3.0)  # depths over which the remainder sets in
+_CONTRAST_MM, _CONTRAST_SMOOTHING_MM = (3.0, 8.0), 1.5  # depths over which contrast matching sets in; its blur
+_AROUND_MM = 20.0  # from the mask: visible skin within this distance is compared with the hidden one
+_INNER_MM = (4.0, 10.0)  # depths over which cavities stop to count as outside
+# Least brightness of skin at these depths (mm): without it, thin lids and wings of noses would have pits.
 _SKIN_DEPTHS, _DIMMEST_SKIN = (-0.5, 0.5, 3.0, 4.5), (0.0, 0.4, 0.4, 0.0)
-# The generator knows where the skin is, and paints it soft, over some five millimetres: by these factors, at depths
-# under the drawn skin (mm), what it paints gets an edge of a millimetre and, in the end, the brightness of true skin.
-_DEPTHS, _SHARPENING = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0), (0.0, 0.03, 0.36, 1.05, 1.18, 1.06, 1.02, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """A painted face in the scan's own intensities: ``picture`` (192, 176, 176) float32 at 1 mm, placed by
-    ``affine`` (picture voxels -> RAS mm), and ``code`` (K,), the latent code that chose the face."""
+    """A painted face in the scan's own intensities: ``picture`` (192, 176, 176) float32 at 1 mm.
+
+    ``affine`` maps picture voxels to RAS mm, ``code`` (K,) is the latent code of the face, ``scale`` the scan's.
+    """
 
     picture: np.ndarray
     affine: np.ndarray
@@ -50,21 +52,22 @@ class Painting:
 
 
 def paint(
-    values: np.ndarray, affine: np.ndarray, mask: np.ndarray, brain: np.ndarray, parse: HeadParse, models: Models,
-    seed: int, cancelled: Callable[[], bool] | None = None,
+    defaced: Defaced, mask: np.ndarray, brain: np.ndarray, parse: HeadParse, models: Models, seed: int,
+    cancelled: Cancelled | None = None,
 ) -> Painting:  # fmt: skip
-    """Paint a face for a *defaced* volume.
+    """Paint a face for a defaced head.
 
-    ``values`` (I, J, K) float32 with the mask already blank, ``affine`` IJK -> RAS mm, ``mask`` and ``brain``
-    (I, J, K) bool, ``parse`` of these defaced values. The same arguments and ``seed`` give the same bits on one CPU.
+    ``mask`` (I, J, K; bool) is what is blank in it, ``brain`` (bool) and ``parse`` were found in its values. The same
+    arguments and ``seed`` give the same bits on one CPU.
     """
-    frame = brain_frame(parse.points, parse.certainty, canonical.DEFACED_BRAIN_POINTS)
+    values, affine = defaced.values, defaced.grid.affine
+    frame = brain_frame(parse.points, parse.certainty, models.fitted.defaced_brain_points)
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, brain & ~mask)
     sampled = geometry.resample(values, affine, world)
     view = geometry.in_view(values.shape, affine, world)
-    # Any share of a blank voxel makes a voxel of the box hidden: interpolation must not mix blanks into the picture.
+    # A voxel of the box with any share of a blank voxel is hidden: interpolation must not mix blanks into the picture.
     hidden = geometry.resample(mask.astype(np.float32), affine, world) > 1e-3
     visible = np.where(view & ~hidden, np.clip(scale.normalise(sampled), 0, 2), 0).astype(np.float32)
     coarse_grid = canonical.box(2.0, canonical.BEHIND)
@@ -72,28 +75,33 @@ def paint(
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, coarse_world) > 0.5
     inner = geometry.resample(brain.astype(np.float32), affine, coarse_world) > 0.5
     shown = _shown(visible, hidden, view, head, inner)
-    told, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
-    shape = _under_the_skin(told, models.atlas)
+    conditioning, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
+    shape = _under_the_skin(conditioning, models.atlas)
     visible, hidden, view = (a[:, int(canonical.BEHIND) :] for a in (visible, hidden, view))
-    if cancelled and cancelled():
-        raise CancelledError("The run was stopped; nothing was written.")
+    raise_if_cancelled(cancelled)
     picture = _paint_fine(coarse, visible, hidden, shape, models)
-    depth = shapemodel.to_raster(shape, 2.0, 1.0)
-    picture = _with_skin(picture, depth, visible, hidden, view)
-    deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_TONE_MM, _SKIN_MM))
-    picture = _match_tone(picture, shape, deep, _halve((hidden & view).astype(np.float32)) > 0.5, shown)
+    depth = rasters.to_raster(shape, 2.0, 1.0)
+    picture = _with_skin(picture, depth, visible, hidden, view, models.fitted)
+    deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_CONTRAST_MM, _SKIN_MM))
+    painted = _halve((hidden & view).astype(np.float32)) > 0.5
+    picture = _match_contrast(picture, shape, deep, painted, shown, models.fitted)
     picture = _match_edges(picture, visible, hidden, view)
-    picture = _continued(picture, visible, hidden, view, under)
-    return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, told.code, scale)
+    picture = _add_remainder(picture, visible, hidden, view, under)
+    return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, conditioning.code, scale)
 
 
 def _with_skin(
-    picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray
-) -> np.ndarray:
-    """``picture`` with this scan's skin, steep and without pits where ``depth`` (mm) is 0, no mist before it."""
+    picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray,
+    fitted: FittedConstants,
+) -> np.ndarray:  # fmt: skip
+    """``picture`` with this scan's skin: a sharp edge without pits where ``depth`` (mm) is 0, and no haze before it.
+
+    The generator paints skin soft, over some five millimetres, although it knows its place. The fitted factors give it
+    an edge of a millimetre and, after blending, the brightness of true skin.
+    """
     steep, least = (
         np.interp(depth, places, values).astype(np.float32)
-        for places, values in ((_DEPTHS, _SHARPENING), (_SKIN_DEPTHS, _DIMMEST_SKIN))
+        for places, values in ((fitted.skin_depths, fitted.skin_factors), (_SKIN_DEPTHS, _DIMMEST_SKIN))
     )
     return np.maximum(_match_skin(picture * steep, depth, visible, hidden, view), least)
 
@@ -101,80 +109,81 @@ def _with_skin(
 def _match_skin(
     picture: np.ndarray, depth: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray
 ) -> np.ndarray:
-    """Skin and the fat under it as bright, depth by depth, as this scan's around the mask; all at 1 mm.
+    """Match the brightness of skin and the fat under it, by depth, to this scan's around the mask; all at 1 mm.
 
-    What is to be seen behind _FINE_FROM tells of ears and their scalp, what is before it of the face.
+    Visible skin behind _FINE_FROM is compared with ears and their scalp, skin before it with the face.
     """
     y = (canonical.BOX_CORNER[1] + 0.5 + np.arange(picture.shape[1]))[None, :, None]
     face = np.interp(y, (_FINE_FROM, _FINE_FROM + 15.0), (0, 1)).astype(np.float32)
     away = ndimage.distance_transform_edt(_halve(hidden.astype(np.float32)) == 0, sampling=2.0).astype(np.float32)
-    near = view & ~hidden & (shapemodel.to_raster(away, 2.0, 1.0) < _AROUND_MM)
+    near = view & ~hidden & (rasters.to_raster(away, 2.0, 1.0) < _AROUND_MM)
     return contrast.match_skin(picture, depth, visible, near, hidden & view, face)
 
 
 def _shown(
     visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, brain: np.ndarray
 ) -> np.ndarray:
-    """Values (N,) of the visible tissue that is like a face's; ``head`` and ``brain`` at 2 mm, the others at 1 mm."""
+    """Values (N,) of visible tissue like that of a face; ``head`` and ``brain`` at 2 mm, the others at 1 mm."""
     small, covered, seen = (_halve(a.astype(np.float32)) for a in (visible, hidden, view))
     return small[contrast.flesh(small, covered > 0, seen > 0.5, head, brain, 2.0)]
 
 
-def _match_tone(
-    picture: np.ndarray, shape: np.ndarray, deep: np.ndarray, painted: np.ndarray, shown: np.ndarray
-) -> np.ndarray:
-    """The tissue under the skin in this scan's contrast; the skin, whose brightness places the surface, as it is.
+def _match_contrast(
+    picture: np.ndarray, shape: np.ndarray, deep: np.ndarray, painted: np.ndarray, shown: np.ndarray,
+    fitted: FittedConstants,
+) -> np.ndarray:  # fmt: skip
+    """Match the contrast of the tissue under the skin to this scan. Skin stays: its brightness places the surface.
 
-    ``shape`` (mm under the skin) and ``painted`` (bool) at 2 mm, ``picture`` and ``deep`` (0 in the skin to 1 under
-    it) at 1 mm. The correction is smooth: fat becomes brighter than muscle, but no line in it stands out more.
+    ``shape`` (mm under the skin) and ``painted`` (bool) are at 2 mm, ``picture`` and ``deep`` (0 in the skin to 1 under
+    it) at 1 mm. The correction is smooth: it separates fat from muscle, but emphasises no line within them.
     """
-    face = painted & (shape > _TONE_MM[0])
+    face = painted & (shape > _CONTRAST_MM[0])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
-    more = contrast.match(picture, _halve(picture)[face], shown) - picture
-    return np.maximum(picture + ndimage.gaussian_filter(more, _TONE_SMOOTH) * deep, 0)
+    matched = contrast.match(picture, _halve(picture)[face], shown, fitted.percentiles, fitted.offsets)
+    return np.maximum(picture + ndimage.gaussian_filter(matched - picture, _CONTRAST_SMOOTHING_MM) * deep, 0)
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
-    """Mean of blocks of 2 x 2 x 2."""
+    """Mean of blocks of 2 x 2 x 2 voxels."""
     return geometry.block_mean(field, np.eye(4), 2.0)[0]
 
 
 def _paint_coarse(
     visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int
-) -> tuple[shapemodel.Told, np.ndarray]:
-    """What the generator was told, and its picture (96, 88, 88) at 2 mm. What is given goes on behind the box."""
+) -> tuple[Conditioning, np.ndarray]:
+    """The conditioning and the generator's picture (96, 88, 88) at 2 mm. The arguments extend behind the box."""
     import torch
 
     mask, seen = _halve(hidden.astype(np.float32)) > 0, _halve(view.astype(np.float32)) > 0.5
     small = _halve(visible)
-    # What is hidden counts as head: the walls of the cut are no skin, and near them nothing is asked.
-    whole = shapemodel.to_the_skin(head | mask, np.where(mask, 1, small), 2.0)
-    distance = shapemodel.signed_distance(whole, 2.0)
-    told = shapemodel.condition(models.shape, models.atlas, Chance(seed), distance, mask, seen, own=False)
-    small, mask, seen = (a[:, -told.shape.shape[1] :] for a in (small, mask, seen))
-    inputs = [small * ~mask, mask, told.shape / shapemodel.CLIP, told.atlas, seen]
+    # Hidden voxels count as head: the walls of the cut are no skin, and distances near them are not used.
+    whole = skindistance.trim_to_skin(head | mask, np.where(mask, 1, small), 2.0)
+    distance = skindistance.signed_distance(whole, 2.0)
+    conditioning = condition(models.shape, models.atlas, SeededDraws(seed), distance, mask, seen, own=False)
+    small, mask, seen = (a[:, -conditioning.shape.shape[1] :] for a in (small, mask, seen))
+    inputs = [small * ~mask, mask, conditioning.shape / skindistance.CLIP, conditioning.atlas, seen]
     with torch.inference_mode(), precision(models.device):
         tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None, None].to(models.device) for a in inputs]
-        picture = models.coarse(*tensors, torch.from_numpy(told.code)[None].to(models.device))
-    return told, np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
+        picture = models.coarse(*tensors, torch.from_numpy(conditioning.code)[None].to(models.device))
+    return conditioning, np.maximum(picture.float()[0, 0].cpu().numpy(), 0)
 
 
-def _under_the_skin(told: shapemodel.Told, atlas: shapemodel.Atlas) -> np.ndarray:
-    """Depth under the skin (96, 88, 88) in mm: of nostrils and lips as well, but not of sinuses, teeth and jaw.
+def _under_the_skin(conditioning: Conditioning, atlas: Atlas) -> np.ndarray:
+    """Depth under the skin (96, 88, 88) in mm, where nostrils and lips are skin, but not sinuses, teeth and jaw.
 
-    The drawn shape counts what is dark in the mean head as outside; deep in a head, that is no edge of the skin.
+    The drawn shape counts dark parts of the mean head as outside, but deep in a head they are no edge of the skin.
     """
-    solid = shapemodel.bend(atlas.solid, told.field)
-    return told.shape + (solid - told.shape) * np.interp(solid, _INNER_MM, (0, 1)).astype(np.float32)
+    solid = rasters.warp(atlas.solid, conditioning.field)
+    return conditioning.shape + (solid - conditioning.shape) * np.interp(solid, _INNER_MM, (0, 1)).astype(np.float32)
 
 
 def _paint_fine(
     coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, shape: np.ndarray, models: Models
 ) -> np.ndarray:
-    """The picture at 1 mm (192, 176, 176); only the tissue of the face goes through the network, not air and ears."""
+    """The picture at 1 mm (192, 176, 176); only tissue of the face passes through the network, not air and ears."""
     import torch
 
-    large, depth = shapemodel.to_raster(coarse, 2.0, 1.0), shapemodel.to_raster(shape, 2.0, 1.0)
+    large, depth = rasters.to_raster(coarse, 2.0, 1.0), rasters.to_raster(shape, 2.0, 1.0)
     face = hidden & (depth > -4.0)
     face[:, : int(_FINE_FROM - canonical.BOX_CORNER[1])] = False
     if not face.any():
@@ -192,16 +201,16 @@ def _paint_fine(
 
 
 def _window(low: int, high: int, size: int, margin: int = 4, multiple: int = 4) -> slice:
-    """The slice from ``low`` to ``high`` (inclusive) with a margin, its ends at multiples, within 0..size."""
+    """The slice from ``low`` to ``high`` (inclusive) with a margin, its ends at multiples, clipped to 0..size."""
     start = max(0, (low - margin) // multiple * multiple)
     stop = min(size, -(-(high + 1 + margin) // multiple) * multiple)
     return slice(start, stop)
 
 
 def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """Carry the ratio of scan and painting at the mask's edge a little way into the face: no seam in brightness.
+    """Extrapolate the ratio of scan and painting at the mask's edge into the face, against a seam in brightness.
 
-    A factor, and a bounded one: air stays air and tissue stays tissue, so that the surface stays where it was painted.
+    The correction is a bounded factor: air stays air and tissue stays tissue, so the surface stays in its place.
     """
     both = view & ~hidden & (visible > _FLESH) & (picture > _FLESH)
     sigma = _SEAM_MM / 2  # on the 2 mm raster
@@ -210,27 +219,26 @@ def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, v
     )
     factor = np.clip((there + 1e-3) / (here + 1e-3), *_FACTORS)
     factor = 1 + (factor - 1) * near / (near + 0.05)
-    return picture * shapemodel.to_raster(factor, 2.0, 1.0)
+    return picture * rasters.to_raster(factor, 2.0, 1.0)
 
 
-def _continued(
+def _add_remainder(
     picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, under: np.ndarray
 ) -> np.ndarray:
-    """Let the painting go on from the scan at the mask's edge: fat and muscle that end there end nowhere.
+    """Extrapolate the difference of scan and painting at the mask's edge, so that fat and muscle continue across it.
 
-    What the scan has there more or less than the painting is carried some millimetres into the face, the mean of it
-    farther than its detail. All at 1 mm. Not into the skin, by ``under`` (0 in it to 1 under it): it would have holes
-    where the scan's lies a little deeper.
+    It reaches some millimetres into the face, its mean farther than its detail. All at 1 mm. ``under`` (0 in the skin
+    to 1 under it) keeps it out of the skin, which would get holes where the scan's skin lies slightly deeper.
     """
     seen = view & ~hidden
     left = np.where(seen, visible - picture, 0).astype(np.float32)
-    small = _carried(_halve(left), _halve(seen.astype(np.float32)), _REST_MM[0] / 2.0)
-    broad = shapemodel.to_raster(small, 2.0, 1.0)
-    detail = _carried(np.where(seen, left - broad, 0), seen.astype(np.float32), _REST_MM[1])
+    small = _extrapolated(_halve(left), _halve(seen.astype(np.float32)), _REMAINDER_MM[0] / 2.0)
+    broad = rasters.to_raster(small, 2.0, 1.0)
+    detail = _extrapolated(np.where(seen, left - broad, 0), seen.astype(np.float32), _REMAINDER_MM[1])
     return np.maximum(picture + under * (broad + detail), 0)
 
 
-def _carried(field: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
-    """The mean of a ``field`` nearby, where it has ``weight``; 0 far from there. ``sigma`` in voxels."""
+def _extrapolated(field: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """The local weighted mean of a ``field``, fading to 0 away from voxels with ``weight``. ``sigma`` in voxels."""
     near, there = (ndimage.gaussian_filter(a, sigma, truncate=3.0) for a in (weight, field))
-    return there / (near + _REST_SHARE)
+    return there / (near + _REMAINDER_SHARE)

@@ -1,4 +1,4 @@
-"""The chance that a face is made of: a seed's random numbers, drawn apart for four seeds that follow each other."""
+"""The random numbers of a seed; those of four consecutive seeds are anticorrelated, so that their faces differ more."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 BLOCK = 4  # seeds 4 k to 4 k + 3
 
 
-class Chance:
-    """Standard normal numbers of a ``seed``, as numpy's Generator draws them.
+class SeededDraws:
+    """Standard normal numbers of a ``seed``, with the interface of numpy's Generator.
 
-    For each seed alone they are independent chance. Those of two seeds of one block correlate by -1 / 3, the least that
-    four can have among themselves: antithetic variates (Hammersley and Morton 1956), of four instead of two. So who
-    makes several faces of one head gets faces that are as unlike as they can be. Seeds of two blocks are independent.
+    The numbers of one seed are independent. Those of two seeds of one block have a correlation of -1/3, the least that
+    is possible among four: antithetic variates (Hammersley and Morton 1956), of four instead of two. Several faces of
+    one head thus differ as much as possible. Seeds of different blocks are independent.
     """
 
     def __init__(self, seed: int) -> None:
@@ -22,7 +22,7 @@ class Chance:
         self._generators = [np.random.default_rng(number) for number in range(first, seed + 1)]
 
     def standard_normal(self, size: int) -> np.ndarray:
-        """The next ``size`` numbers; float64. Each of a block is drawn given those before it; all four sum to 0."""
+        """The next ``size`` numbers (float64). They depend on the seeds before it in its block; all four sum to 0."""
         total = np.zeros(size)
         for before, generator in enumerate(self._generators):
             spread = np.sqrt(1 - before / ((BLOCK - 1) * (BLOCK - before)))
@@ -32,5 +32,5 @@ class Chance:
 
 
 def new_seed(largest: int) -> int:
-    """A seed by chance, at most ``largest``: the first of a block, so that the next three are drawn apart from it."""
+    """A random seed, at most ``largest``: the first of a block, so that the next three are anticorrelated with it."""
     return BLOCK * secrets.randbelow(largest // BLOCK + 1)

@@ -1,4 +1,4 @@
-"""Makes a painted face look as this scan would have measured it: as sharp and as noisy as the visible head."""
+"""Gives a painted face the sharpness and the noise of this scan, measured on the visible head."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from scipy import ndimage
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.volume import geometry
 
-_TISSUE = 0.25  # of white matter: brighter is tissue
-# What _noise_variance would find in white noise of variance 1: 7/6 for (voxel - mean of its six neighbours), and the
-# lowest tenth of its mean over 27 voxels.
+_TISSUE = 0.25  # of white matter: brighter voxels are tissue
+# What _noise_variance finds in white noise of variance 1: (voxel - mean of its six neighbours) has 7/6, of whose mean
+# over 27 voxels the lowest tenth is taken.
 _NOISE_GAIN = 0.70
-# Binomial kernels of variance 1/4, 1/4, 1/2 and 1 (voxels squared), one after another: between a picture and its means
-# by them is the detail of four scales, the finest first. And how much of white noise's variance is in each.
+# Binomial kernels of variance 1/4, 1/4, 1/2 and 1 (voxels squared), applied in sequence. The differences of successive
+# pictures are the detail of four scales, finest first. Below, the share of white noise's variance in each scale.
 _KERNELS = ((0.125, 0.75, 0.125), (0.125, 0.75, 0.125), (0.25, 0.5, 0.25), (0.0625, 0.25, 0.375, 0.25, 0.0625))
 _SCALE_NOISE = (0.361, 0.047, 0.029, 0.006)
-# A scale's detail times this at once, least and most, and how often. Where the range of its neighbours ends a voxel
-# gets less than it was to get, so every pass asks for more than is missing: to this power.
+# Limits of a scale's factor in one pass, number of passes, and over-relaxation: limiting a voxel to the range of its
+# neighbours takes away some of the gain, so each pass raises the missing factor to this power.
 _AT_ONCE, _PASSES, _HASTE = (0.5, 3.0), 4, 2.0
-_NEAR_ENOUGH = 1.12  # as many times the mean square that is asked for, or less: such detail stays
-_LEAST = 1e-12  # no detail at all
-_AIR = 1e-3  # of white matter: darker is painted air
+_NEAR_ENOUGH = 1.12  # tolerance of the mean square: detail within this factor of its target stays
+_LEAST = 1e-12  # mean square of no detail
+_AIR = 1e-3  # of white matter: darker voxels are painted air
 _FEWEST_EDGES = 500  # voxels
 _MOST_THREADS = 4
 
@@ -45,11 +45,11 @@ class Surroundings:
 def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> np.ndarray:
     """``face`` (N,), the mask's voxels in C order, with edges as sharp as those of the scan around it.
 
-    A network paints softer than a scanner measures, and brain extraction answers to that: a head whose face is blurred
-    loses brain. So the detail of every scale, from half a voxel on, is made as strong at the edges inside the mask as
-    at those of the visible head (root mean square, less what noise adds): what is blurred lacks the finest detail the
-    most, and one unsharp mask that brings it back makes all that is coarser too strong. No voxel leaves the range of
-    its neighbours, so that edges become steep and get no rings.
+    A network paints softer than a scanner measures, and brain extraction responds: a head with a blurred face loses
+    brain. Detail of every scale, from half a voxel on, is therefore made as strong at edges inside the mask as at those
+    of the visible head (root mean square, without the noise's share). Blur removes the finest detail most. A single
+    unsharp mask that restores it would make coarser detail too strong. No voxel leaves the range of its neighbours, so
+    edges become steep without rings.
     """
     window = geometry.window_around(around.mask, 16)
     mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
@@ -64,11 +64,11 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
         return face
     noise = _noise_variance(_energy(composed)[_scalp(head & ~mask & tissue, brain)])
     target = np.maximum(_strength(_details(composed), outside) - noise * np.array(_SCALE_NOISE), _LEAST)
-    # Most of a mask is air, which has no detail. Views: what changes in the window changes in the whole.
+    # Most of a mask is air, which has no detail. The window is a view: changes in it are changes in ``composed``.
     painted = mask & (np.abs(composed) > _AIR * (scale.white - scale.black))
     nearer = geometry.window_around(painted, 6)  # as far as the coarsest detail reaches
     near, there, inside = (a[nearer] for a in (composed, mask, inside))
-    inside = np.nonzero(inside)  # places are faster than a mask
+    inside = np.nonzero(inside)  # indices are faster than a mask
     for _ in range(_PASSES):
         details = _details(near)
         missing = target / _strength(details, inside)
@@ -82,14 +82,14 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
 
 
 def _within_neighbours(a: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """``a``, nowhere beyond the values that stood ``before`` at a voxel and its 26 neighbours."""
+    """``a``, limited at every voxel to the range of ``before`` over the voxel and its 26 neighbours."""
     return np.clip(a, _of_neighbours(before, np.minimum), _of_neighbours(before, np.maximum))
 
 
 def _of_neighbours(a: np.ndarray, extreme: np.ufunc) -> np.ndarray:
-    """The least or greatest (``extreme``: np.minimum, np.maximum) of a voxel and its 26 neighbours.
+    """The minimum or maximum (``extreme``: np.minimum, np.maximum) over a voxel and its 26 neighbours.
 
-    As scipy's filters of size 3, six times faster: a face has millions of voxels.
+    Equal to scipy's filters of size 3, but six times faster.
     """
     for axis in range(a.ndim):
         found = a.copy()
@@ -101,7 +101,7 @@ def _of_neighbours(a: np.ndarray, extreme: np.ufunc) -> np.ndarray:
 
 
 def _details(a: np.ndarray) -> list[np.ndarray]:
-    """The detail of each scale (see _KERNELS), like ``a``. By slabs, a thread each: their number changes no bit."""
+    """The detail of each scale (see _KERNELS), shaped as ``a``. Slabs run in threads; their number changes no bit."""
     found = [np.empty_like(a) for _ in _KERNELS]
     count = min(os.cpu_count() or 1, _MOST_THREADS)
     ends = [len(a) * n // count for n in range(count + 1)]
@@ -123,13 +123,13 @@ def _details(a: np.ndarray) -> list[np.ndarray]:
 
 
 def _strength(details: list[np.ndarray], where: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:
-    """The mean square (len(_KERNELS),) of each scale's detail ``where`` (bool, or places)."""
+    """The mean square (len(_KERNELS),) of each scale's detail ``where`` (bool, or indices)."""
     return np.array([float((detail[where] ** 2).mean()) for detail in details]) + _LEAST
 
 
 def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, seed: int) -> np.ndarray:
     """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
-    signal = face - scale.black  # noise makes magnitudes of what is above black
+    signal = face - scale.black  # magnitudes of noise are above black
     tissue_level = _TISSUE * (scale.white - scale.black)
     air_sd = _air_noise(around, scale)
     real, imaginary = np.random.default_rng((seed, 1)).standard_normal((2, len(face)), dtype=np.float32)
@@ -143,7 +143,7 @@ def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, see
 
 
 def _air_noise(around: Surroundings, scale: IntensityScale) -> float:
-    """The standard deviation behind the magnitudes of the visible air about the mask."""
+    """The standard deviation of the noise in the visible air around the mask, from its magnitudes."""
     window = geometry.window_around(around.mask, 24)
     values, mask, head = (a[window] for a in (around.values, around.mask, around.head))
     air = values[~ndimage.binary_dilation(head, iterations=4) & ~mask & np.isfinite(values)] - scale.black
@@ -158,9 +158,9 @@ def _tissue_noise(
     scale: IntensityScale,
     tissue_level: float,
 ) -> float:
-    """The standard deviation of the noise that makes painted tissue as noisy as the tissue around it.
+    """The standard deviation of the noise to add, so that painted tissue is as noisy as the visible tissue.
 
-    The tissue around is that of the head without the brain (see ``_scalp``).
+    The visible tissue is that of the head without the brain (see ``_scalp``).
     """
     composed = around.values - scale.black
     composed[around.mask] = signal
@@ -176,8 +176,8 @@ def _tissue_noise(
     target, present = _noise_variance(energy[outside]), _noise_variance(energy[inside])
     sd = float(np.sqrt(max(target - present, 0.0)))
     nearer = geometry.window_around(painted[window], 2)
-    piece, inside = piece[nearer], inside[nearer]  # a view: it shows what is put into the whole
-    # Texture and noise together are less quiet than the sum of both: looks at the result correct the level.
+    piece, inside = piece[nearer], inside[nearer]  # a view: it follows changes of ``composed``
+    # The variances of texture and noise do not simply add: measure the result and correct the level.
     for _ in range(3):
         if not sd:
             break
@@ -190,17 +190,17 @@ def _tissue_noise(
 
 
 def _scalp(tissue: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """The inner of visible ``tissue`` (bool) away from the ``brain``, whose folds look like noise in a coarse scan."""
+    """The inside of visible ``tissue`` (bool) away from the ``brain``, whose folds look like noise in coarse scans."""
     return ndimage.binary_erosion(tissue & ~ndimage.binary_dilation(brain, iterations=2), iterations=2)
 
 
 def _energy(a: np.ndarray) -> np.ndarray:
-    """Local mean (27 voxels) of the squared difference between a voxel and its six neighbours."""
+    """Local mean (27 voxels) of the squared difference between a voxel and the mean of its six neighbours."""
     return ndimage.uniform_filter((a - _neighbours(a)) ** 2, 3)
 
 
 def _noise_variance(energy: np.ndarray) -> float:
-    """The variance of the noise, from local means of the squared residual: the quietest tenth, where no edges are."""
+    """The variance of the noise: the lowest tenth of the local ``energy``, where there are no edges."""
     energy = energy[np.isfinite(energy)]
     return float(np.quantile(energy, 0.1)) / _NOISE_GAIN if energy.size > 50 else 0.0
 

@@ -1,4 +1,4 @@
-"""The weights, those that are shipped or a folder of one's own: a registry, their hashes, how they become networks."""
+"""The weights, shipped or of one's own: their registry, their hashes, and how they become networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from RefaceLib.common.errors import WeightsError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.shapemodel import SPACING, Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.networks.inference import choose_device
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
     from RefaceLib.networks.layers import FineGenerator, Generator, HeadParserNet
 
 REGISTRY = "registry.json"
-NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
+NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """Everything that was learnt, loaded once and used for many volumes. ``about``: name, version, sha256."""
+    """Everything that was learnt, loaded once and used for many volumes.
 
-    finder: HeadParserNet
+    ``fitted`` are the constants that belong to these weights; ``about`` has name, version and sha256 of the generator.
+    """
+
+    localizer: HeadParserNet
     parser: HeadParserNet
     shape: ShapeModel
     atlas: Atlas
     coarse: Generator
     fine: FineGenerator
+    fitted: FittedConstants
     device: str
     about: dict[str, str]
 
@@ -48,10 +53,10 @@ def models_folder() -> Path:
 
 
 def read_registry(folder: Path | None = None) -> dict[str, Any]:
-    """The registry: one entry a file of weights, by name (see NAMES).
+    """The registry: one entry per file of weights, by name (see NAMES), and the section "fitted" (see FittedConstants).
 
-    ``folder``: that of other weights than the shipped ones, as `reface train` writes it. Raises WeightsError where it
-    holds no registry of all of them.
+    ``folder``: that of other weights than the shipped ones, as `reface train` writes it. Raises WeightsError where the
+    registry lacks one of the files, or constants that were fitted to them.
     """
     path = (folder or models_folder()) / REGISTRY
     try:
@@ -61,7 +66,18 @@ def read_registry(folder: Path | None = None) -> dict[str, Any]:
         complete = False
     if not complete:
         raise WeightsError(f"{path.parent} holds no weights of Reface: give the folder Models of 'reface train'.")
+    try:
+        FittedConstants.of(registry.get("fitted"))
+    except ValueError as error:
+        raise WeightsError(
+            f"The weights in {path.parent} have no constants that were fitted to them: export them again."
+        ) from error
     return registry
+
+
+def write_registry(registry: dict[str, Any], folder: Path) -> None:
+    """Write the registry of own weights into their ``folder``."""
+    (folder / REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
 
 
 def checked_file(name: str, folder: Path | None = None) -> Path:
@@ -88,9 +104,9 @@ def load_shape_model(folder: Path | None = None) -> tuple[ShapeModel, Atlas]:
 
     arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape", folder)).items()}
     modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
-    bends = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
+    fields = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
     drawn = [arrays[name] for name in ("picture", "depth", "centre")]
-    return ShapeModel(arrays["mean"], modes), Atlas(*drawn, bends, load_detail(folder))
+    return ShapeModel(arrays["mean"], modes), Atlas(*drawn, fields, load_detail(folder))
 
 
 def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
@@ -98,10 +114,10 @@ def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
     from safetensors.numpy import save_file
 
     modes, scales = _to_bytes(model.modes)
-    bends, bend_scales = _to_bytes(atlas.modes)
+    fields, field_scales = _to_bytes(atlas.modes)
     half = {"mean": model.mean, "picture": atlas.picture, "depth": atlas.depth, "centre": atlas.centre}
     arrays = {name: array.astype(np.float16) for name, array in half.items()}
-    save_file({**arrays, "modes": modes, "scales": scales, "bends": bends, "bend_scales": bend_scales}, path)
+    save_file({**arrays, "modes": modes, "scales": scales, "bends": fields, "bend_scales": field_scales}, path)
 
 
 def load_detail(folder: Path | None = None) -> Detail:
@@ -162,16 +178,17 @@ def load_models(device: str = "auto", folder: Path | None = None) -> Models:
 
 @cache
 def _load_once(device: str, folder: Path | None) -> Models:
-    from RefaceLib.networks.layers import FineGenerator, Generator, finder_net, parser_net
+    from RefaceLib.networks.layers import FineGenerator, Generator, localizer_net, parser_net
 
     shape, atlas = load_shape_model(folder)
     return Models(
-        finder=_load_network("finder", finder_net(), device, folder),
+        localizer=_load_network("localizer", localizer_net(), device, folder),
         parser=_load_network("parser", parser_net(), device, folder),
         shape=shape,
         atlas=atlas,
         coarse=_load_network("coarse", Generator(shape.size), device, folder),
         fine=_load_network("fine", FineGenerator(), device, folder),
+        fitted=FittedConstants.of(read_registry(folder)["fitted"]),
         device=device,
         about=about_generator(folder),
     )

@@ -1,7 +1,7 @@
-"""The canonical head: where landmarks lie in it, the box that the generator works in, and which part of it is face.
+"""The canonical head: its landmarks, the box that the generator works in, and the regions of face and ears.
 
-Canonical coordinates are RAS mm (x to the right, y to the front, z up) about the middle of the brain, the midline at
-x = 0, scaled to the mean adult head. The landmarks are the means of 139 adult heads after alignment of their brains.
+Canonical coordinates are RAS mm (x to the right, y to the front, z up) with the origin in the middle of the brain and
+the midline at x = 0, scaled to the mean adult head. Landmarks are means of 139 adult heads after alignment of brains.
 """
 
 from __future__ import annotations
@@ -17,51 +17,44 @@ BRAIN_LANDMARKS = (
 )  # fmt: skip
 LANDMARKS = FACE_LANDMARKS + BRAIN_LANDMARKS
 
-_HALF = {  # x of the right one, y, z; the left one is its mirror image
+_HALF = {  # of the right one; the left one is its mirror image
     "eye": (30.5, 70.9, -24.3), "mouth": (23.5, 87.0, -82.5), "thalamus": (10.7, -5.1, 0.5),
     "cerebellum": (23.3, -38.4, -43.1), "frontal_pole": (12.2, 74.4, 11.8), "occipital_pole": (14.0, -80.9, -14.6),
     "temporal_pole": (36.2, 30.5, -23.7),
 }  # fmt: skip
 _MIDDLE = {"nose_tip": (0.0, 115.2, -55.5), "chin": (0.0, 96.5, -113.0), "brain_stem": (0.0, -10.0, -34.3)}
-# Where the head parser sees them in heads whose face is gone: the means of 134 heads with labelled brains (see
-# training.defaced). By less than 3 mm another place, but a face that hangs on them would lie a millimetre too deep.
-_HALF_DEFACED = {
-    "thalamus": (10.2, -6.1, 1.3), "cerebellum": (23.0, -38.5, -42.9), "frontal_pole": (12.3, 74.3, 11.3),
-    "occipital_pole": (13.5, -81.3, -14.5), "temporal_pole": (33.8, 30.7, -23.9),
-}  # fmt: skip
-_MIDDLE_DEFACED = {"brain_stem": (0.0, -11.6, -32.9)}
 
 
-def _points(names: tuple[str, ...], half: dict, middle: dict) -> np.ndarray:
-    return np.array([middle[n] if n in middle else _of_side(*n.split("_", 1), half) for n in names])
+def _points(names: tuple[str, ...]) -> np.ndarray:
+    return np.array([_MIDDLE[n] if n in _MIDDLE else _of_side(*n.split("_", 1)) for n in names])
 
 
-def _of_side(side: str, part: str, half: dict) -> tuple[float, float, float]:
-    x, y, z = half[part]
+def _of_side(side: str, part: str) -> tuple[float, float, float]:
+    x, y, z = _HALF[part]
     return (x if side == "right" else -x, y, z)
 
 
-FACE_POINTS = _points(FACE_LANDMARKS, _HALF, _MIDDLE)
-BRAIN_POINTS = _points(BRAIN_LANDMARKS, _HALF, _MIDDLE)
-DEFACED_BRAIN_POINTS = _points(BRAIN_LANDMARKS, _HALF_DEFACED, _MIDDLE_DEFACED)
+FACE_POINTS = _points(FACE_LANDMARKS)
+BRAIN_POINTS = _points(BRAIN_LANDMARKS)
 
-BOX_SIZE = np.array([192.0, 176.0, 176.0])  # mm: face, ears, brow and throat, and the air in front
-BOX_CORNER = np.array([-96.0, -50.0, -146.0])  # its right-most is +96: the corner with the least coordinates
+BOX_SIZE = np.array([192.0, 176.0, 176.0])  # mm: face, ears, brow, throat, and the air in front
+BOX_CORNER = np.array([-96.0, -50.0, -146.0])  # least coordinates
 
-
-BEHIND = 16.0  # mm behind the box, which ends where the ears do: there the skin to meet begins
+BEHIND = 16.0  # mm behind the box, which ends at the ears: the visible skin to fit begins there
 
 
 def box(spacing: float, behind: float = 0.0) -> Grid:
-    """The generator's box as a grid of ``spacing`` mm (2: 96 x 88 x 88 voxels; 1: 192 x 176 x 176), and ``behind`` mm
-    more at its back."""
+    """The generator's box as a grid of ``spacing`` mm, extended by ``behind`` mm at its back.
+
+    At 2 mm it has 96 x 88 x 88 voxels, at 1 mm 192 x 176 x 176.
+    """
     affine = np.diag([spacing, spacing, spacing, 1.0])
     more = np.array([0.0, behind, 0.0])
     affine[:3, 3] = BOX_CORNER - more + spacing / 2
     return Grid(tuple(int(n) for n in np.rint((BOX_SIZE + more) / spacing)), affine)
 
 
-HEAD_SIZE = np.array([192.0, 240.0, 240.0])  # mm: all of the head, for the parser
+HEAD_SIZE = np.array([192.0, 240.0, 240.0])  # mm: the whole head, for the parser
 HEAD_CORNER = np.array([-96.0, -116.0, -148.0])
 
 
@@ -80,27 +73,27 @@ _BEFORE_EARS, _EYES = 24.0, -20.0  # y, z
 
 
 def in_face(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Whether canonical points are face: eyes, brow, nose, cheeks, mouth, teeth, chin, and all air before them."""
+    """Whether canonical points (mm) are face: eyes, brow, nose, cheeks, mouth, teeth, chin, and the air before them."""
     return (y > _back(x, z)) & (z < _TOP) & (z > _BOTTOM) & (np.abs(x) < _SIDE)
 
 
 def _back(x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The y behind which there is no face."""
+    """The canonical y (mm) of the back of the face."""
     return np.interp(z, _BACK_Z, _BACK_Y).astype(np.float32) - 0.6 * np.maximum(np.abs(x) - 35.0, 0.0)
 
 
 def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Whether canonical points are in the two blocks that hold the ears, and the air beside them.
+    """Whether canonical points (mm) are in the two blocks of the ears, which include the air beside them.
 
-    Up to the height of the eyes they reach to the face: a sliver of skin between two masks would stand out.
+    Up to the height of the eyes the blocks reach to the face: a sliver of skin between two masks would stand out.
     """
     front = np.where(z < _EYES, np.maximum(_back(x, z), _BEFORE_EARS), _BEFORE_EARS)
     return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y <= front) & (z > -72.0) & (z < 8.0)
 
 
-_LOBES = 14.0  # mm under the ears' blocks
+_LOBES = 14.0  # mm below the ears' blocks
 
 
 def under_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray, gap: float = 0.0) -> np.ndarray:
-    """Whether canonical points are under the ears' blocks, where long lobes end, by ``gap`` (mm) at least."""
+    """Whether canonical points (mm) are below the ears' blocks, where long lobes end, by at least ``gap`` (mm)."""
     return in_ears(x, y, z + _LOBES) & ~in_ears(x, y, z + gap)

@@ -1,8 +1,8 @@
 """Finds brain, head and landmarks in a head volume of any contrast, orientation and field of view.
 
-Two small 3D U-Nets work one after the other, both on 2 mm rasters. The *finder* sees the scan along RAS, in whatever
-pose the head lies, and finds landmarks of the brain; they give the canonical pose. The *parser* sees the head in that
-pose, where everything lies nearly where it always lies, and finds brain, head and all landmarks.
+Two small 3D U-Nets run in sequence, both on 2 mm rasters. The *localizer* sees the scan along RAS, in any pose of the
+head, and finds landmarks of the brain, which give the canonical pose. The *parser* sees the head in that pose, where
+everything lies nearly where it always lies, and finds brain, head and all landmarks.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
 
 
 def _around_content(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    """The part of a conformed picture that is not air all about (multiples of 16 voxels): less for the finder to do."""
+    """The part of a conformed picture that is not surrounding air (multiples of 16 voxels): less for the localizer."""
     window = []
     for axis, size in enumerate(image.shape):
         bright = (image > _BRIGHT).mean(axis=tuple(a for a in range(3) if a != axis)) > _CONTENT_SHARE
@@ -92,7 +92,7 @@ def normalise(image: np.ndarray) -> np.ndarray:
 
 
 def parse_head(
-    values: np.ndarray, affine: np.ndarray, finder: HeadParserNet, parser: HeadParserNet, device: str
+    values: np.ndarray, affine: np.ndarray, localizer: HeadParserNet, parser: HeadParserNet, device: str
 ) -> HeadParse:
     """Parse a volume: ``values`` (I, J, K) finite float32, ``affine`` IJK -> RAS mm.
 
@@ -100,7 +100,7 @@ def parse_head(
     """
     image, grid = conform(values, affine)
     content, content_grid = _around_content(image, grid)
-    _, _, heat = run_network(finder, content, device)
+    _, _, heat = run_network(localizer, content, device)
     points, certainty = decode_heatmaps(heat, content_grid)
     frame = brain_frame(points, certainty)
     return parse_in_frame(image, grid, frame, parser, device)
@@ -140,9 +140,9 @@ def brain_frame(
 ) -> np.ndarray:
     """The similarity (4 x 4) from canonical to RAS mm by the landmarks of the brain alone (points (17, 3) RAS mm).
 
-    ``canonical_points`` (11, 3) mm: canonical.DEFACED_BRAIN_POINTS where a parser saw a head without its face.
-    Only the brain has a say, so that the frame of a generated face knows nothing of the face that was. Raises
-    HeadNotFoundError where the landmarks are uncertain or the size is not a head's.
+    ``canonical_points`` (11, 3) mm are where the parser sees these landmarks in the canonical head; for a defaced head,
+    FittedConstants.defaced_brain_points. Only the brain is used, so the frame of a generated face is independent of
+    the old face. Raises HeadNotFoundError where the landmarks are uncertain or the size is not a head's.
     """
     points, certainty = points[len(FACE_LANDMARKS) :], certainty[len(FACE_LANDMARKS) :]
     seen = certainty > 0

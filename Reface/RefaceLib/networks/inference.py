@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from RefaceLib.common.errors import InputError
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
+from RefaceLib.common.options import DEVICES
 
 
 def choose_device(name: str) -> str:

@@ -84,8 +84,8 @@ def _coordinates(x: Tensor) -> Tensor:
 class HeadParserNet(nn.Module):
     """Image (B, 1, X, Y, Z) at 2 mm -> mask logits (B, 2, X, Y, Z) and heat-map logits (B, L, X/2, Y/2, Z/2).
 
-    Two of them work one after the other: the *finder* in any pose (X, Y, Z multiples of 16), and the *parser* in the
-    canonical pose (multiples of 8), which is told where every voxel lies (``coordinates``).
+    Two of them run in sequence: the *localizer* in any pose (X, Y, Z multiples of 16), and the *parser* in the
+    canonical pose (multiples of 8), which also gets the position of every voxel (``coordinates``).
     """
 
     def __init__(self, widths: tuple[int, ...], *, landmarks: int = 17, coordinates: bool = False) -> None:
@@ -108,7 +108,7 @@ class HeadParserNet(nn.Module):
         return masks, self.heat(features)
 
 
-def finder_net() -> HeadParserNet:
+def localizer_net() -> HeadParserNet:
     """The head parser's first stage, as shipped."""
     return HeadParserNet((32, 64, 128, 160))
 
@@ -122,7 +122,7 @@ class Generator(nn.Module):
     """The coarse stage: paints a head's face at 2 mm.
 
     ``visible`` (B, 1, X, Y, Z): normalised picture, zero in the mask; ``mask``, ``shape`` (signed distance / 16 mm),
-    ``atlas`` (the mean head bent to the code), ``view`` (inside the field of view): same shape; ``code`` (B, K).
+    ``atlas`` (the mean head warped by the code), ``view`` (inside the field of view): same shape; ``code`` (B, K).
     Returns the picture (B, 1, X, Y, Z) of the whole box: the atlas and what the network adds. X, Y, Z are multiples
     of 8.
     """

@@ -3,8 +3,8 @@
 Heads in the canonical box are registered by symmetric-forces demons (Vercauteren et al., NeuroImage 2009; SimpleITK) to
 their mean, three times, which sharpens it. Then the mean is registered to each head. The principal components of these
 displacements near the skin of the face are the model; signed distances to the skin are regressed on them. The result
-is no face of anybody: a population's mean, bent by a population's linear law. What it leaves out of the heads' skin
-gives a second law, of details.
+is nobody's face: a population's mean, warped by a population's linear model. What it leaves out of the heads' skin
+is a second linear model, of details.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage, stats
 
-from RefaceLib.face import shapemodel
-from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel, bend
+from RefaceLib.face import rasters, shapemodel, skindistance
+from RefaceLib.face.conditioning import LONGEST, condition
+from RefaceLib.face.rasters import warp
+from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.faces import from_to
@@ -43,7 +45,7 @@ def build_face_model(boxes: list[Box], size: int = 64, jobs: int = 1) -> tuple[S
 
 
 def register_all(boxes: list[Box], jobs: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The sharp mean head (X, Y, Z) and each head's displacements (3, X, Y, Z) in mm: the mean bent by them is it."""
+    """The sharp mean head (X, Y, Z) and each head's displacements (3, X, Y, Z) in mm, which warp the mean to it."""
     pictures = [box.image.astype(np.float32) / EIGHT_BIT for box in boxes]
     seen = [box.view for box in boxes]
     total = sum(p * v for p, v in zip(pictures, seen, strict=True))
@@ -58,11 +60,11 @@ def register_all(boxes: list[Box], jobs: int) -> tuple[np.ndarray, list[np.ndarr
 
 
 def sharper_mean(mean: np.ndarray, pictures: list[np.ndarray], fields: list[np.ndarray]) -> np.ndarray:
-    """The mean of ``pictures`` bent onto ``mean`` by ``fields``, in the mean shape of all."""
-    bent = np.stack([bend(p, f) for p, f in zip(pictures, fields, strict=True)])
+    """The mean of ``pictures`` warped onto ``mean`` by ``fields``, in the mean shape of all."""
+    warped = np.stack([warp(p, f) for p, f in zip(pictures, fields, strict=True)])
     # Trimmed: a nose that missed its place must not leave a shadow.
-    middle = stats.trim_mean(bent, 0.2, axis=0) if len(bent) > 4 else bent.mean(axis=0)
-    return _symmetric(bend(middle, -np.mean(fields, axis=0))).astype(np.float32)
+    middle = stats.trim_mean(warped, 0.2, axis=0) if len(warped) > 4 else warped.mean(axis=0)
+    return _symmetric(warp(middle, -np.mean(fields, axis=0))).astype(np.float32)
 
 
 def _crisp(mean: np.ndarray) -> np.ndarray:
@@ -87,10 +89,10 @@ def model_of(boxes: list[Box], mean: np.ndarray, fields: list[np.ndarray], size:
     near = np.concatenate([np.tile(_face_weight(depth).ravel(), 3), np.full(shape_size(), _ELSEWHERE, np.float32)])
     centre, modes = components(np.array(rows, dtype=np.float32), np.array(known), near, size)
     split = len(centre) - shape_size()
-    raster, bends = canonical.box(shapemodel.SPACING).shape, fields_shape()
+    raster, field_shape = canonical.box(shapemodel.SPACING).shape, fields_shape()
     return (
         ShapeModel(centre[split:].reshape(raster), modes[:, split:].reshape(-1, *raster)),
-        Atlas(_crisp(mean), depth, centre[:split].reshape(bends), modes[:, :split].reshape(-1, *bends)),
+        Atlas(_crisp(mean), depth, centre[:split].reshape(field_shape), modes[:, :split].reshape(-1, *field_shape)),
     )
 
 
@@ -100,19 +102,21 @@ def recentred(boxes: list[Box], model: ShapeModel, atlas: Atlas) -> tuple[ShapeM
     Scans that end soon beside the ears are taken for heads as wide as those that fit into their scans: in canonical
     space, the wide ones. Heads of 134 were 3 mm narrower at the ears than their model was.
     """
-    drawn = bend(atlas.solid, atlas.field(np.zeros(model.size)))
+    drawn = warp(atlas.solid, atlas.field(np.zeros(model.size)))
     slope = np.stack(np.gradient(drawn, 2.0))
     move = _skin_error(boxes, drawn) * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
-    centre = atlas.centre + np.stack([shapemodel.to_raster(part, 2.0, shapemodel.FIELD_SPACING) for part in move])
-    error = _skin_error(boxes, shapemodel.to_raster(model.mean, shapemodel.SPACING, 2.0))
-    mean = np.clip(model.mean + shapemodel.to_raster(error, 2.0, shapemodel.SPACING), -shapemodel.CLIP, shapemodel.CLIP)
+    centre = atlas.centre + np.stack([rasters.to_raster(part, 2.0, shapemodel.FIELD_SPACING) for part in move])
+    error = _skin_error(boxes, rasters.to_raster(model.mean, shapemodel.SPACING, 2.0))
+    mean = np.clip(
+        model.mean + rasters.to_raster(error, 2.0, shapemodel.SPACING), -skindistance.CLIP, skindistance.CLIP
+    )
     return replace(model, mean=mean), replace(atlas, centre=centre.astype(np.float32))
 
 
 def _skin_error(boxes: list[Box], drawn: np.ndarray) -> np.ndarray:
     """How much deeper (mm) than in the ``drawn`` head (X, Y, Z) places at its skin lie in all heads that show them.
 
-    The mean over heads and their mirror images, evened out and carried on a little from the skin.
+    The mean over heads and their mirror images, smoothed and extrapolated a little from the skin.
     """
     total, count = np.zeros_like(drawn), np.zeros_like(drawn)
     for box in boxes:
@@ -146,9 +150,9 @@ def detail_of(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1, 
     skin = centred[:, face.ravel()]
     _, vectors = np.linalg.eigh((skin @ skin.T).astype(np.float64) / len(both))
     modes = vectors[:, ::-1][:, :size].T.astype(np.float32) @ centred / np.sqrt(len(both))
-    modes = np.stack([shapemodel.to_raster(m.reshape(mean.shape), 2.0, shapemodel.SPACING) for m in modes])
-    near = shapemodel.to_raster(np.abs(atlas.solid), 2.0, shapemodel.SPACING) < 2 * _DETAIL_MM
-    return Detail(shapemodel.to_raster(mean, 2.0, shapemodel.SPACING) * near, modes * near)
+    modes = np.stack([rasters.to_raster(m.reshape(mean.shape), 2.0, shapemodel.SPACING) for m in modes])
+    near = rasters.to_raster(np.abs(atlas.solid), 2.0, shapemodel.SPACING) < 2 * _DETAIL_MM
+    return Detail(rasters.to_raster(mean, 2.0, shapemodel.SPACING) * near, modes * near)
 
 
 def _left_out(box: Box, model: ShapeModel, atlas: Atlas, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -159,22 +163,22 @@ def _left_out(box: Box, model: ShapeModel, atlas: Atlas, seed: int | None = None
     """
     distance, rng = box.distance.astype(np.float32), np.random.default_rng(seed or 0)
     mask = subject_mask(box, rng, ears=True, jitter=0.0)
-    told = shapemodel.condition(model, atlas, rng, distance, mask, box.view, own=seed is None)
+    drawn = condition(model, atlas, rng, distance, mask, box.view, own=seed is None)
     sure = np.abs(distance) < _to_the_edge(box)
     if seed is not None:
         sure &= mask
-    left = np.where(sure & (np.abs(told.shape) < shapemodel.LONGEST), distance - told.shape, 0)
-    left = np.clip(left, -shapemodel.LONGEST, shapemodel.LONGEST).astype(np.float32)
-    left, known = bend(np.stack([left, sure]), from_to(told.field, np.zeros_like(told.field)))
+    left = np.where(sure & (np.abs(drawn.shape) < LONGEST), distance - drawn.shape, 0)
+    left = np.clip(left, -LONGEST, LONGEST).astype(np.float32)
+    left, known = warp(np.stack([left, sure]), from_to(drawn.field, np.zeros_like(drawn.field)))
     skin = (np.abs(atlas.solid) < _DETAIL_MM - 1.0).astype(np.float32)
     left, weight = (ndimage.gaussian_filter(a, 1.0) for a in (left * skin, skin))
     return left / (weight + 0.05), known > 0.9
 
 
 def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -> Atlas:
-    """The atlas whose *drawn* faces are, on average over heads and chance, as full as the true ones of ``boxes``.
+    """The atlas whose *drawn* faces are, on average over heads and random draws, as full as the true ones of ``boxes``.
 
-    Means of codes and of details do not see to that: chance is stretched, limited, and fitted to the visible skin, and
+    Means of codes and of details do not ensure that: draws are stretched, limited, and fitted to the visible skin, and
     jaws and cheeks were drawn 1 to 3 mm too narrow. What the mean lacks is added to the mean of the details, evened
     out: a nose that is drawn beside the true one would get a ball for its tip. Not at the ears, of which few scans show
     all.
@@ -193,38 +197,38 @@ def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -
         more = weight * _symmetric(total / np.maximum(count, 1))
         more, weight = (ndimage.gaussian_filter(a, _BROAD_MM / 2.0) for a in (more, weight))
         more = (more / (weight + 0.01)).astype(np.float32)
-        mean = atlas.detail.mean + shapemodel.to_raster(more, 2.0, shapemodel.SPACING) * atlas.detail.modes.any(axis=0)
+        mean = atlas.detail.mean + rasters.to_raster(more, 2.0, shapemodel.SPACING) * atlas.detail.modes.any(axis=0)
         atlas = replace(atlas, detail=replace(atlas.detail, mean=mean.astype(np.float32)))
     return atlas
 
 
 def _row(box: Box, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A head's data, displacements and then signed distances, and which of them its field of view lets us know."""
-    bends = [shapemodel.to_raster(component, 2.0, shapemodel.FIELD_SPACING) for component in field]
-    shape = shapemodel.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING)
+    displacements = [rasters.to_raster(component, 2.0, shapemodel.FIELD_SPACING) for component in field]
+    shape = rasters.to_raster(box.distance.astype(np.float32), box.spacing, shapemodel.SPACING)
     # Near the edge of the view the distance is to the edge and not to the skin.
     away = ndimage.distance_transform_edt(box.view, sampling=box.spacing) if not box.view.all() else None
-    sure = np.ones(box.view.shape, bool) if away is None else away > shapemodel.CLIP
+    sure = np.ones(box.view.shape, bool) if away is None else away > skindistance.CLIP
     sure = sure.astype(np.float32)
-    known = [shapemodel.to_raster(sure, box.spacing, s).ravel() > 0.5 for s in
+    known = [rasters.to_raster(sure, box.spacing, s).ravel() > 0.5 for s in
              (*[shapemodel.FIELD_SPACING] * 3, shapemodel.SPACING)]  # fmt: skip
-    return np.concatenate([*[b.ravel() for b in bends], shape.ravel()]), np.concatenate(known)
+    return np.concatenate([*[d.ravel() for d in displacements], shape.ravel()]), np.concatenate(known)
 
 
 def atlas_depth(mean: np.ndarray) -> np.ndarray:
     """The signed distance (mm) to the skin of the mean head (2 mm), found at 1 mm so that it has no terraces."""
-    fine = shapemodel.to_raster(mean, 2.0, 1.0)
+    fine = rasters.to_raster(mean, 2.0, 1.0)
     head = ndimage.binary_closing(np.pad(fine > _SKIN, 8, mode="edge"), iterations=5)[(slice(8, -8),) * 3]
     labels, _ = ndimage.label(~head)
     air = np.bincount(labels[labels > 0]).argmax()
-    return shapemodel.to_raster(shapemodel.signed_distance(labels != air, 1.0), 1.0, 2.0)
+    return rasters.to_raster(skindistance.signed_distance(labels != air, 1.0), 1.0, 2.0)
 
 
 def _face_weight(depth: np.ndarray) -> np.ndarray:
     """1 near the skin of the face and the ears, on the raster of the displacements."""
     x, y, z = _places(shapemodel.FIELD_SPACING)
     face = canonical.in_face(x, y, z) | canonical.in_ears(x, y, z)
-    skin = np.abs(shapemodel.to_raster(depth, 2.0, shapemodel.FIELD_SPACING)) < _FACE_MM
+    skin = np.abs(rasters.to_raster(depth, 2.0, shapemodel.FIELD_SPACING)) < _FACE_MM
     return np.where(face & skin, 1.0, _ELSEWHERE).astype(np.float32)
 
 

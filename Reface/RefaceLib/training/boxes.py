@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from RefaceLib.face import shapemodel
+from RefaceLib.face import skindistance
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.head import canonical, facemask
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
@@ -47,8 +47,8 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse
     sampled = geometry.resample(coarse, coarse_affine, world)
     image = np.clip(scale.normalise(sampled), 0, 2) * view
     points = geometry.apply_affine(np.linalg.inv(frame), parse.points)
-    head = shapemodel.to_the_skin(head, image, spacing)
-    distance = shapemodel.signed_distance(head, spacing).astype(np.float16)
+    head = skindistance.trim_to_skin(head, image, spacing)
+    distance = skindistance.signed_distance(head, spacing).astype(np.float16)
     packed = np.rint(image * EIGHT_BIT).astype(np.uint8)
     guard = geometry.dilate_mm(brain, facemask.PROTECTED_MM + 1.0, grid.affine)
     return Box(name, spacing, packed, distance, brain, guard, view, points)

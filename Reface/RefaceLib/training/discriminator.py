@@ -10,14 +10,14 @@ from torch import Tensor, nn
 class Discriminator(nn.Module):
     """A 3D PatchGAN with instance normalisation -> patch scores and the features of each layer.
 
-    Sees ``picture`` (B, 1, X, Y, Z), the head with the real or the painted face, and what the generator was ``told``
+    Sees ``picture`` (B, 1, X, Y, Z), the head with the real or the painted face, and the generator's ``conditioning``
     (B, C, X, Y, Z). It learns only at a low rate (1e-4): at 6e-4 it never left a hinge loss of 2, which is a critic
     that says 0 to everything, and so did one with spectral normalisation at any rate.
     """
 
-    def __init__(self, told: int = 2, widths: tuple[int, ...] = (24, 48, 96, 128)) -> None:
+    def __init__(self, channels: int = 2, widths: tuple[int, ...] = (24, 48, 96, 128)) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Conv3d(1 + told, widths[0], 4, stride=2, padding=1)])
+        self.layers = nn.ModuleList([nn.Conv3d(1 + channels, widths[0], 4, stride=2, padding=1)])
         for a, b in zip(widths[:-1], widths[1:], strict=True):
             self.layers.append(nn.Sequential(nn.Conv3d(a, b, 4, stride=2, padding=1), nn.GroupNorm(b, b)))
         last = nn.Conv3d(widths[-1], widths[-1], 3, padding=1)
@@ -28,10 +28,10 @@ class Discriminator(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.2)
         nn.init.normal_(self.score.weight, std=0.02)  # no opinion at first
 
-    def forward(self, picture: Tensor, told: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, picture: Tensor, conditioning: Tensor) -> tuple[Tensor, list[Tensor]]:
         # What both pictures have in common is kept small: real and painted faces differ by a tenth of white matter.
         features = []
-        x = torch.cat([4 * picture, 0.25 * told], dim=1)
+        x = torch.cat([4 * picture, 0.25 * conditioning], dim=1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
             features.append(x)

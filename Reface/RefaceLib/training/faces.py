@@ -1,7 +1,7 @@
 """Random training samples of the coarse stage: a head in the canonical box, a mask, and a face shape to paint.
 
-Every sample has a truth. For a head's own shape that is the head; for a drawn shape it is the head whose face is bent
-from its own code to the drawn one, by the law by which the face model bends the atlas.
+Every sample has a truth. For a head's own shape it is the head. For a drawn shape it is the head with its face warped
+from its own code to the drawn one, as the face model warps the atlas.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RefaceLib.face import shapemodel
-from RefaceLib.face.shapemodel import Atlas, ShapeModel, bend
+from RefaceLib.face import rasters, shapemodel, skindistance
+from RefaceLib.face.conditioning import condition, fit_to_visible_skin
+from RefaceLib.face.rasters import warp
+from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.training import synth
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
@@ -37,7 +39,7 @@ class FaceSample:
 
 
 def random_mask(rng: np.random.Generator, box: Box) -> np.ndarray:
-    """Mostly our own face mask, jittered; else what another tool would have taken away."""
+    """Mostly our own face mask, jittered; otherwise the region that another tool would have removed."""
     if rng.random() < 0.75:
         return subject_mask(box, rng, ears=rng.random() < 0.75)
     points = geometry.apply_affine(np.linalg.inv(canonical.box(box.spacing).affine), box.points[:6])
@@ -53,32 +55,32 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
     image, view = box.image.astype(np.float32) / EIGHT_BIT * box.view, box.view
     distance = box.distance.astype(np.float32)
     head = (model, atlas, rng, distance, mask, view)
-    told = shapemodel.condition(*head, own=own)
+    conditioning = condition(*head, own=own)
     if not own:
-        mine = shapemodel.condition(*head, own=True)
-        bent, seen, depth = bend(np.stack([image, view, distance]), from_to(mine.field, told.field))
+        mine = condition(*head, own=True)
+        warped, seen, depth = warp(np.stack([image, view, distance]), from_to(mine.field, conditioning.field))
         image, view, distance = (
-            np.where(mask, a, b) for a, b in ((bent, image), (seen > 0.99, view), (depth, distance))
+            np.where(mask, a, b) for a, b in ((warped, image), (seen > 0.99, view), (depth, distance))
         )
-    # A code does not tell all of a face, and a painter who is told of a skin that is not there learns to blur it.
-    known, small = (shapemodel.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
-    told = shapemodel.meet(atlas, told.code, told.field, small, known > 0.99)
+    # A code does not determine all of a face. A generator conditioned on skin that is not there learns to blur it.
+    known, small = (rasters.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
+    conditioning = fit_to_visible_skin(atlas, conditioning.code, conditioning.field, small, known > 0.99)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
 
     return FaceSample(
-        tensor(image * view), tensor(mask), tensor(told.shape) / shapemodel.CLIP, tensor(told.atlas), tensor(view),
-        torch.from_numpy(told.code)[None], own,
+        tensor(image * view), tensor(mask), tensor(conditioning.shape) / skindistance.CLIP, tensor(conditioning.atlas),
+        tensor(view), torch.from_numpy(conditioning.code)[None], own,
     )  # fmt: skip
 
 
 def from_to(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Displacements (3, X, Y, Z) in mm that bend a head as the atlas bends from ``mine`` to ``other`` (fields alike).
+    """Displacements (3, X, Y, Z) in mm that warp a head as the atlas from ``mine`` to ``other`` (fields alike).
 
-    A voxel x of the bent head shows the head at x + u, where the atlas is the same: x + other(x) = x + u + mine(x + u).
+    Voxel x of the warped head shows the head at x + u, where the atlas is the same: x + other(x) = x + u + mine(x + u).
     """
     way = other - mine
     for _ in range(2):
-        way = other - bend(mine, way)
+        way = other - warp(mine, way)
     return way

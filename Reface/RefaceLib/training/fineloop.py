@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from RefaceLib.face import shapemodel
+from RefaceLib.face import rasters
 from RefaceLib.networks.inference import precision
 from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.training import state
@@ -57,7 +57,7 @@ def fine_heads(boxes: list[Box], rng: np.random.Generator) -> list[FineHead]:
         centres = np.argwhere(near_skin)[::97]
         small = geometry.block_mean(picture, np.eye(4), 2.0)[0]
         for blur in (0.0, 0.5, 0.8):
-            coarse = shapemodel.to_raster(ndimage.gaussian_filter(small, blur), 2.0, 1.0)
+            coarse = rasters.to_raster(ndimage.gaussian_filter(small, blur), 2.0, 1.0)
             heads.append(FineHead(picture.astype(np.float16), coarse.astype(np.float16), mask, centres))
     return heads
 
@@ -86,7 +86,7 @@ class FineTrainer:
         self.average = state.Averaged(self.generator)
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.rate, betas=(0.5, 0.99))
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=(0.5, 0.99))
-        self.progress = state.Progress(config.minutes)
+        self.progress = state.TrainingProgress(config.minutes)
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {
@@ -104,18 +104,18 @@ class FineTrainer:
         with precision(c.device):
             painted = self.generator(coarse, picture, mask)
         fake = picture * (1 - mask) + painted.float() * mask
-        told = torch.cat([mask, coarse], dim=1)
+        conditioning = torch.cat([mask, coarse], dim=1)
         with precision(c.device):
-            scores, _ = self.critic(torch.cat([picture, fake.detach()]), told.repeat(2, 1, 1, 1, 1))
+            scores, _ = self.critic(torch.cat([picture, fake.detach()]), conditioning.repeat(2, 1, 1, 1, 1))
         critic = critic_loss(scores[:1], scores[1:], patch_weights(mask, scores))
         self.critic_optimiser.zero_grad(set_to_none=True)
         critic.backward()
         self.critic_optimiser.step()
         self.critic.requires_grad_(False)
         with precision(c.device):
-            scores, features = self.critic(fake, told)
+            scores, features = self.critic(fake, conditioning)
             with torch.no_grad():
-                _, real = self.critic(picture, told)
+                _, real = self.critic(picture, conditioning)
         self.critic.requires_grad_(True)
         terms = {
             "l1": c.l1_weight * (mask * (fake - picture).abs()).sum() / mask.sum().clamp(min=1),

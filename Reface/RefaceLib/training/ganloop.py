@@ -1,7 +1,7 @@
 """Training of the coarse stage: a conditional GAN that paints a face of a given shape onto a defaced head.
 
 Two kinds of steps alternate. On *own* steps the shape is the head's own, on *drawn* steps it comes from the shape
-model, as in use, and the truth is the head bent to it. The painting is compared with the truth by L1, by the critic's
+model, as in use, and the truth is the head warped to it. The painting is compared with the truth by L1, by the critic's
 features, and by the critic's verdict (hinge). L1 teaches anatomy and contrast quickly, feature matching holds the GAN
 stable at a batch of one, the hinge loss keeps faces sharp, and drawn steps keep the network honest where it will be
 used. An average of the weights over the last few hundred steps is what ships: single steps of a GAN of this size
@@ -32,9 +32,9 @@ Validate = Callable[[nn.Module, int], None]  # averaged generator, step
 _LEAD = 200  # steps that a new critic learns alone beside a trained generator, which it would spoil at first
 
 
-def near_face(told: Tensor) -> Tensor:
-    """Where the critic's verdict counts: the mask, less the air that is more than 8 mm away from the skin."""
-    mask, shape = told[:, :1], told[:, 1:]
+def near_face(conditioning: Tensor) -> Tensor:
+    """Where the critic's verdict counts: the mask without air more than 8 mm away from the skin."""
+    mask, shape = conditioning[:, :1], conditioning[:, 1:]
     return mask * (shape > -0.5)
 
 
@@ -71,7 +71,7 @@ class FaceTrainer:
         betas = (0.5, 0.99)
         self.optimiser = torch.optim.AdamW(self.generator.parameters(), lr=config.rate, betas=betas, weight_decay=1e-4)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=betas)
-        self.progress = state.Progress(config.minutes)
+        self.progress = state.TrainingProgress(config.minutes)
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {
@@ -95,11 +95,11 @@ class FaceTrainer:
         # The critic sees half of the head, left or right: half the cost, and it cannot count on symmetry.
         half = slice(0, 48) if torch.rand(()) < 0.5 else slice(48, 96)
         fake = (image * (1 - mask) + painted * mask)[:, :, half]
-        told = torch.cat([mask, shape], dim=1)[:, :, half]
-        losses = self._critic_step(image[:, :, half], fake.detach(), told)
+        conditioning = torch.cat([mask, shape], dim=1)[:, :, half]
+        losses = self._critic_step(image[:, :, half], fake.detach(), conditioning)
         if c.start is not None and self.progress.step < _LEAD:
             return losses
-        terms = self._generator_terms(painted, fake, told, half, image, mask, view)
+        terms = self._generator_terms(painted, fake, conditioning, half, image, mask, view)
         self.optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         nn.utils.clip_grad_norm_(self.generator.parameters(), 2.0)
@@ -108,10 +108,10 @@ class FaceTrainer:
         kind = "own_" if sample.own else "drawn_"
         return {**losses, **{kind + key: float(value.detach()) for key, value in terms.items()}}
 
-    def _critic_step(self, real: Tensor, fake: Tensor, told: Tensor) -> dict[str, float]:
+    def _critic_step(self, real: Tensor, fake: Tensor, conditioning: Tensor) -> dict[str, float]:
         with precision(self.config.device):
-            scores, _ = self.critic(torch.cat([real, fake]), told.repeat(2, 1, 1, 1, 1))
-        weights = patch_weights(near_face(told), scores)
+            scores, _ = self.critic(torch.cat([real, fake]), conditioning.repeat(2, 1, 1, 1, 1))
+        weights = patch_weights(near_face(conditioning), scores)
         loss = critic_loss(scores[:1], scores[1:], weights)
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -119,20 +119,27 @@ class FaceTrainer:
         return {"critic": float(loss.detach())}
 
     def _generator_terms(
-        self, painted: Tensor, fake: Tensor, told: Tensor, half: slice, image: Tensor, mask: Tensor, view: Tensor
+        self,
+        painted: Tensor,
+        fake: Tensor,
+        conditioning: Tensor,
+        half: slice,
+        image: Tensor,
+        mask: Tensor,
+        view: Tensor,
     ) -> dict[str, Tensor]:
         c = self.config
         self.critic.requires_grad_(False)
         with precision(c.device):
-            scores, features = self.critic(fake, told)
+            scores, features = self.critic(fake, conditioning)
             with torch.no_grad():
-                _, real = self.critic(image[:, :, half], told)
+                _, real = self.critic(image[:, :, half], conditioning)
         self.critic.requires_grad_(True)
         # A little weight outside the mask: the painting there is what the blending compares with the scan.
         weight = mask * view + 0.1 * view
         return {
-            "critic": -c.critic_weight * (patch_weights(near_face(told), scores) * scores.float()).sum(),
-            "features": c.feature_weight * feature_distance(real, features, near_face(told)),
+            "critic": -c.critic_weight * (patch_weights(near_face(conditioning), scores) * scores.float()).sum(),
+            "features": c.feature_weight * feature_distance(real, features, near_face(conditioning)),
             "l1": c.l1_weight * (weight * (painted - image).abs()).sum() / weight.sum(),
         }
 

@@ -13,7 +13,7 @@ from RefaceLib.training import synth
 from RefaceLib.training.heads import SWAP, ParserSample
 from RefaceLib.volume import geometry
 
-CROP = (80, 96, 96)  # voxels of 2 mm that the finder is trained on
+CROP = (80, 96, 96)  # voxels of 2 mm that the localizer is trained on
 
 
 def random_sample(
@@ -21,7 +21,7 @@ def random_sample(
 ) -> tuple[Tensor, Tensor, np.ndarray]:
     """One picture: image (1, X, Y, Z), masks (2, X, Y, Z: brain, head), points (17, 3) in voxels, NaN where unknown.
 
-    ``posed``: in the canonical head box, nearly (for the parser); else a crop in any pose (for the finder).
+    ``posed``: in the canonical head box, nearly (for the parser); else a crop in any pose (for the localizer).
     ``strength`` scales how often contrasts are changed, faces removed, and scans made faulty.
     """
     shape = canonical.head_box(SPACING).shape if posed else CROP
@@ -41,7 +41,7 @@ def random_sample(
 
 
 def _near_canonical(rng: np.random.Generator, sample: ParserSample) -> tuple[np.ndarray, np.ndarray]:
-    """The canonical pose, as wrong as the finder may be."""
+    """The canonical pose, as wrong as the localizer may be."""
     known = np.isfinite(sample.points[len(FACE_LANDMARKS) :]).all(axis=1)
     frame = geometry.fit_similarity(canonical.BRAIN_POINTS[known], sample.points[len(FACE_LANDMARKS) :][known])
     jitter = np.eye(4)

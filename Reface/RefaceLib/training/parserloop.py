@@ -14,7 +14,7 @@ from torch import Tensor
 from RefaceLib.head import headparser
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.networks.inference import precision
-from RefaceLib.networks.layers import HeadParserNet, finder_net, parser_net
+from RefaceLib.networks.layers import HeadParserNet, localizer_net, parser_net
 from RefaceLib.training import heads, state
 from RefaceLib.training.parserdata import heat_targets, random_sample
 from RefaceLib.volume import geometry
@@ -27,7 +27,7 @@ _CLEAN_FROM = 0.8  # of the time budget
 class ParserTraining:
     """``data``: folder of heads and label maps; ``out``: folder for checkpoint and log; ``minutes``: time budget.
 
-    ``posed``: the second stage (parser, canonical pose) and not the first (finder, any pose).
+    ``posed``: the second stage (parser, canonical pose) and not the first (localizer, any pose).
     """
 
     data: Path
@@ -65,11 +65,11 @@ def train(config: ParserTraining) -> HeadParserNet:
     config.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     real, maps, validation = load_samples(config.data)
-    net = (parser_net() if config.posed else finder_net()).to(config.device, memory_format=torch.channels_last_3d)
+    net = (parser_net() if config.posed else localizer_net()).to(config.device, memory_format=torch.channels_last_3d)
     average = state.Averaged(net, decay=0.99)  # a long average lags behind the falling rate
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=1e-3)
     parts = {"net": net, "average": average.net, "optimiser": optimiser}
-    progress = state.Progress(config.minutes)
+    progress = state.TrainingProgress(config.minutes)
     state.load_checkpoint(config.out / "parser.pt", progress, parts)
     progress.restart_clock()
     saved = time.monotonic()
@@ -100,7 +100,7 @@ def train(config: ParserTraining) -> HeadParserNet:
     return average.net
 
 
-def _step(net, optimiser, config: ParserTraining, progress: state.Progress, sample) -> dict[str, float]:
+def _step(net, optimiser, config: ParserTraining, progress: state.TrainingProgress, sample) -> dict[str, float]:
     image, target, points = sample
     heat_target, valid = heat_targets(points, tuple(image.shape[1:]))
     for group in optimiser.param_groups:

@@ -30,7 +30,7 @@ class Averaged:
                 mine.copy_(theirs)
 
 
-class Progress:
+class TrainingProgress:
     """Where a training stands: step and seconds over all its runs; ``fraction`` of the budget (0..1) sets the rates."""
 
     def __init__(self, minutes: float) -> None:
@@ -69,7 +69,7 @@ def learning_rate(peak: float, fraction: float, step: int) -> float:
     return peak * min(1.0, (step + 1) / 50) * min(1.0, max(0.05, 2 * (1 - fraction)))
 
 
-def save_checkpoint(path: Path, progress: Progress, parts: dict[str, object]) -> None:
+def save_checkpoint(path: Path, progress: TrainingProgress, parts: dict[str, object]) -> None:
     """Write a checkpoint atomically: every part has ``state_dict()``."""
     temporary = path.with_suffix(".tmp")
     state = {name: part.state_dict() for name, part in parts.items()}
@@ -77,7 +77,7 @@ def save_checkpoint(path: Path, progress: Progress, parts: dict[str, object]) ->
     os.replace(temporary, path)
 
 
-def load_checkpoint(path: Path, progress: Progress, parts: dict[str, object]) -> bool:
+def load_checkpoint(path: Path, progress: TrainingProgress, parts: dict[str, object]) -> bool:
     """Resume from ``path`` where there is one. Returns whether there was."""
     if not path.exists():
         return False

@@ -14,12 +14,13 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.face import weights
+from RefaceLib.common.options import DEVICES
+from RefaceLib.face import fitted, weights
 from RefaceLib.head.headparser import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model
@@ -27,8 +28,8 @@ from RefaceLib.training.atlas import build_face_model
 if TYPE_CHECKING:
     from RefaceLib.face.shapemodel import Atlas, ShapeModel
 
-STAGES = ("finder", "parser", "faces", "fine", "export")
-_SHARES = {"finder": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget
+STAGES = ("localizer", "parser", "faces", "fine", "export")
+_SHARES = {"localizer": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class TrainCommand:
         for stage in STAGES if self.stage == "all" else (self.stage,):
             getattr(self, f"_{stage}")(device)
 
-    def _finder(self, device: str) -> None:
-        self._train_parser("finder", device)
+    def _localizer(self, device: str) -> None:
+        self._train_parser("localizer", device)
 
     def _parser(self, device: str) -> None:
         self._train_parser("parser", device)
@@ -134,11 +135,11 @@ class TrainCommand:
 
     def _parser_networks(self) -> tuple[object, object]:
         """Finder and parser of this training where they were trained, else those that are shipped."""
-        names = ("finder", "parser")
+        names = ("localizer", "parser")
         if all((self.out / name / "parser.pt").exists() for name in names):
             return tuple(_averaged(self.out / name / "parser.pt", f"{name}_net") for name in names)
         shipped = weights.load_models("cpu")
-        return shipped.finder, shipped.parser
+        return shipped.localizer, shipped.parser
 
     def fine_data(self) -> list[boxes.Box]:
         """1 mm boxes of the fine heads, by the head parser."""
@@ -163,7 +164,8 @@ def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -
 def export(out: Path, data: Path) -> None:
     """Write ``out``/Models: the weights as safetensors and their registry with hashes and validation figures.
 
-    What was not trained in ``out`` is taken over from the shipped weights, its entry in the registry with it.
+    What was not trained in ``out`` is taken over from the shipped weights, its entry in the registry with it. Constants
+    that were fitted to weights which are no longer the shipped ones become neutral (see ``fitted_section``).
     """
     folder = out / "Models"
     folder.mkdir(exist_ok=True)
@@ -191,11 +193,26 @@ def export(out: Path, data: Path) -> None:
             "licence": _LICENCE[name], "data": _DATA[name], "command": "reface train DATA OUT; see docs/experiments.md",
             "figures": figures[name], **training_log(out / _CHECKPOINTS.get(name, _CHECKPOINTS["coarse"])[0]),
         }  # fmt: skip
-    (folder / weights.REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+    registry["fitted"] = fitted_section(registry["models"], shipped)
+    weights.write_registry(registry, folder)
+
+
+def fitted_section(models: dict[str, Any], shipped: dict[str, Any]) -> dict[str, Any]:
+    """The section "fitted" of the registry for ``models``, the entries of its files by name.
+
+    A constant of the ``shipped`` registry holds only for the files that it was fitted to. For others it is neutral.
+    """
+    section = fitted.neutral()
+    for name, files in fitted.FITTED_TO.items():
+        if all(models[file]["sha256"] == shipped["models"][file]["sha256"] for file in files):
+            section[name] = shipped["fitted"][name]
+        else:
+            print(f"The constant {name} is neutral: docs/training.md explains how to fit it to the new weights.")
+    return section
 
 
 _CHECKPOINTS = {
-    "finder": ("finder/parser.pt", "finder_net"),
+    "localizer": ("localizer/parser.pt", "localizer_net"),
     "parser": ("parser/parser.pt", "parser_net"),
     "coarse": ("faces/faces.pt", "Generator"),
     "fine": ("fine/fine.pt", "FineGenerator"),
@@ -209,7 +226,7 @@ def _figures(
     from RefaceLib.training.parserloop import load_samples, validate
 
     figures: dict[str, dict[str, float]] = {name: {} for name in nets}
-    parsers = [name for name in ("finder", "parser") if name in nets]
+    parsers = [name for name in ("localizer", "parser") if name in nets]
     samples = load_samples(data)[2] if parsers else []
     for name in parsers:
         figures[name] = validate(nets[name], samples, posed=name == "parser", device="cpu")
@@ -220,7 +237,7 @@ def _figures(
 
 _IXI_LICENCE = "CC-BY-SA-3.0"  # what is made of IXI keeps its licence
 _LICENCE = {
-    "finder": _IXI_LICENCE,
+    "localizer": _IXI_LICENCE,
     "parser": _IXI_LICENCE,
     "shape": _IXI_LICENCE,
     "detail": _IXI_LICENCE,
@@ -229,7 +246,7 @@ _LICENCE = {
 }
 _IXI = "IXI T1 at 2 mm with DLMUSE labels (CC BY-SA 3.0), less the subjects of validation.txt"
 _DATA = {
-    "finder": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
+    "localizer": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "parser": [_IXI, "SynthSeg training label maps (Apache-2.0)"],
     "shape": [_IXI + " and excluded.txt"],
     "detail": [_IXI + " and excluded.txt"],
@@ -271,7 +288,7 @@ def main(argv: list[str] | None = None) -> None:
         "--minutes", type=float, default=200.0, help="time budget of all networks together (default 200)"
     )
     parser.add_argument("--stage", choices=("all", *STAGES), default="all")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--jobs", type=int, default=2, help="processes that register heads for the atlas (default 2)")
     parser.add_argument("--seed", type=int, default=0)

@@ -21,6 +21,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet
 from RefaceLib.common.imagenames import FORMATS, IMAGE_EXTENSIONS, image_extension
+from RefaceLib.volume.codec import Codec, parts
 from RefaceLib.volume.header import FileSource, Header
 from RefaceLib.volume.mgh import new_mgh_header, read_mgh_header
 from RefaceLib.volume.nifti import new_nifti_header, read_nifti_header
@@ -57,53 +58,12 @@ class Volume:
 
     def values(self) -> np.ndarray:
         """The values, (I, J, K) float32 in the memory order of ``stored``; NaN and Inf are kept."""
-        return self.to_values(self.stored)
+        return self.codec.to_values(self.stored)
 
-    def to_values(self, stored: np.ndarray) -> np.ndarray:
-        """The float32 values of any array of stored numbers, of the same shape; always a new array."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.slope == 1.0 and self.inter == 0.0:
-                return stored.astype(np.float32)
-            values = np.empty_like(stored, dtype=np.float32)
-            for part in _parts(stored.shape):  # float64 is exact for the largest integers, but large
-                values[part] = stored[part].astype(np.float64) * self.slope + self.inter
-        return values
-
-    def to_stored(self, values: np.ndarray) -> np.ndarray:
-        """The stored numbers of any array of ``values`` (float), of the same shape, in the data type of ``stored``.
-
-        For integer types the numbers are rounded to the nearest and clipped to the range of the type, never wrapped;
-        NaN becomes the number of the value 0.
-        """
-        values = np.asarray(values)
-        dtype = self.stored.dtype
-        stored = np.empty_like(values, dtype=dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for part in _parts(values.shape):
-                numbers = (values[part].astype(np.float64) - self.inter) / self.slope
-                if dtype.kind != "f":
-                    low, high = _integer_range(dtype)
-                    zero = -self.inter / self.slope
-                    numbers = np.clip(np.rint(np.where(np.isnan(numbers), zero, numbers)), low, high)
-                stored[part] = numbers
-        return stored
-
-
-def _integer_range(dtype: np.dtype) -> tuple[float, float]:
-    """The least and the largest float64 that the integer type holds (for 64 bits that is less than its maximum)."""
-    limits = np.iinfo(dtype)
-    high = float(limits.max)
-    return float(limits.min), high if int(high) <= limits.max else math.nextafter(high, 0.0)
-
-
-def _parts(shape: tuple[int, ...]) -> Iterator[tuple]:
-    """Indices that cut an array along its last axis into parts of about _CHUNK elements."""
-    if not shape:
-        yield ()
-        return
-    step = max(1, _CHUNK // max(1, math.prod(shape[:-1])))
-    for start in range(0, shape[-1], step):
-        yield (..., slice(start, start + step))
+    @property
+    def codec(self) -> Codec:
+        """How values become stored numbers, and back."""
+        return Codec(self.stored.dtype, self.slope, self.inter)
 
 
 # ---- reading ----
@@ -206,8 +166,8 @@ def check_values(volume: Volume) -> tuple[str, ...]:
     neighbours are, as in a segmentation.
     """
     low, high, bad = math.inf, -math.inf, 0
-    for part in _parts(volume.stored.shape):
-        values = volume.to_values(volume.stored[part])
+    for part in parts(volume.stored.shape):
+        values = volume.codec.to_values(volume.stored[part])
         finite = np.isfinite(values)
         count = int(np.count_nonzero(finite))
         bad += values.size - count
@@ -236,7 +196,7 @@ def _equal_neighbours(stored: np.ndarray) -> float:
     some, counts = np.unique(np.ravel(stored, order="K")[:: max(1, stored.size // _SOME)], return_counts=True)
     background = some[counts.argmax()]
     equal = pairs = 0
-    for part in _parts(stored.shape):
+    for part in parts(stored.shape):
         for axis in range(stored.ndim):
             block = np.moveaxis(stored[part], axis, 0)
             both = (block[1:] != background) & (block[:-1] != background)
@@ -320,6 +280,6 @@ def _compressor(file: BinaryIO) -> gzip.GzipFile:
 
 
 def _write_data(stream: BinaryIO, stored: np.ndarray, dtype: np.dtype) -> None:
-    for part in _parts(stored.shape):
+    for part in parts(stored.shape):
         block = stored[part].astype(dtype, copy=False)
         stream.write(np.ravel(block, order="F").view(np.uint8))

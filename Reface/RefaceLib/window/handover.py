@@ -45,30 +45,6 @@ def read_mask(path: Path, volume: Volume) -> np.ndarray:
     return mask.stored != 0
 
 
-def count_changes(before: np.ndarray, after: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, int]:
-    """Count, bit by bit, what changed between two arrays of one shape and type; `mask` and `brain` are bool.
-
-    PromiseError where a voxel outside the mask or in the brain changed, or where the mask enters the brain: these are
-    the first two promises of Reface, checked here on the very arrays that go into the scene.
-    """
-    changed = bits(before) != bits(after)
-    counts = {
-        "voxels_changed": int(changed.sum()),
-        "voxels_changed_outside_mask": int((changed & ~mask).sum()),
-        "brain_voxels_changed": int((changed & brain).sum()),
-    }
-    if counts["voxels_changed_outside_mask"] or counts["brain_voxels_changed"] or (mask & brain).any():
-        raise PromiseError(
-            "The result was thrown away: voxels outside the face would have changed; please report this."
-        )
-    return counts
-
-
-def bits(array: np.ndarray) -> np.ndarray:
-    """The numbers as unsigned integers of their size, so that NaN equals itself and -0.0 is not 0.0."""
-    return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
-
-
 def node_report(report: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """The child's report with names of nodes (`input`, `output`) instead of those of temporary files."""
     gone = ("input_sha256", "output_sha256", "also_written")

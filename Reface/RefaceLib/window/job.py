@@ -1,4 +1,4 @@
-"""One press of Apply: the child processes that it takes, one after the other, and what comes back from them.
+"""One press of Apply: what is asked for, the files of the child processes, and what they leave behind.
 
 The faces are made by `python -m RefaceLib`, one child a candidate. Where several candidates are wanted, a further
 child, of the module that measures how alike faces are, says which one is the least like the original.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from RefaceLib.common.errors import PromiseError, RefaceError
-from RefaceLib.common.process import ChildProcess, Outcome, Workspace
+from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.steps import Step
+from RefaceLib.face import promise
 from RefaceLib.volume.io import Volume
 from RefaceLib.window import handover
+from RefaceLib.window.slicerui import translator
+
+_ = translator(__name__)
 
 FACES_MODULE = "RefaceLib"
-MAX_CANDIDATES = 8
-MAX_SEED = 999_999  # what the window offers; the command line takes any of 32 bits
 _COMPARING = 0.25  # share of the progress bar that the comparison of candidates takes
 
 
@@ -88,185 +89,105 @@ class RefaceAnswer:
     report: dict[str, Any]
 
 
-class RefaceJob:
-    """Runs a RefaceRequest; has the methods of a ChildProcess, and like it calls back from poll().
+class RefaceFiles:
+    """The files of a run in a folder of its own: the RunFiles of a StepRunner, which read() a RefaceAnswer.
 
-    `on_done` takes the RefaceAnswer, `on_failed` one sentence, or None after a cancel. The temporary folder is gone
-    before either is called.
+    The errors of read() name files, as those of the children do; `names` holds what the user calls them.
     """
 
-    def __init__(
-        self,
-        request: RefaceRequest,
-        *,
-        on_progress: Callable[[float, str], None],
-        on_done: Callable[[RefaceAnswer], None],
-        on_failed: Callable[[str | None], None],
-        python: str | None = None,
-        judge: Judge | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        if len(request.seeds) > 1 and judge is None:
-            raise RefaceError("Several faces cannot be compared, because ReidentRisk is not there: ask for one.")
-        self._request, self._judge = request, judge
-        self._on_progress, self._on_done, self._on_failed = on_progress, on_done, on_failed
-        self._python, self._environment = python, environment
-        self._workspace: Workspace | None = None
-        self._child: ChildProcess | None = None
-        self._made = 0  # candidates that are ready
-        self._cancelled = False
+    def __init__(self, request: RefaceRequest, folder: Path, judge: Judge | None = None) -> None:
+        """Write the volumes into `folder`. Raises InputError, OutputError, and RefaceError without a needed judge."""
+        self._request, self._folder, self._judge = request, folder, judge
+        self.names = self._names()
+        self.steps = self._steps()
+        handover.write_exchange(self._path("input"), request.volume[1])
+        for index, (_name, volume) in enumerate(request.others):
+            handover.write_exchange(self._path(f"other{index}"), volume)
 
-    @property
-    def running(self) -> bool:
-        return self._workspace is not None
-
-    def start(self) -> None:
-        """Write the volumes for the child and start it; RefaceError when that is not possible."""
-        self._workspace = Workspace()
-        try:
-            handover.write_exchange(self._path("input"), self._request.volume[1])
-            for index, (_name, volume) in enumerate(self._request.others):
-                handover.write_exchange(self._path(f"other{index}"), volume)
-            self._start_face()
-        except BaseException:
-            self._clean()
-            raise
-
-    def poll(self) -> bool:
-        """Deliver what has come; True while the job is running."""
-        if self._child is not None:
-            self._child.poll()
-        return self.running
-
-    def cancel(self) -> None:
-        """End the run within a second; poll() then calls `on_failed(None)`."""
-        self._cancelled = True
-        if self._child is not None:
-            self._child.cancel()
-
-    def stop(self) -> None:
-        """End the run now, without any callback."""
-        if self._child is not None:
-            self._child.stop()
-        self._clean()
-
-    def wait(self, cancelled: Callable[[], bool] | None = None) -> None:
-        """Run to the end, for scripts and tests; cancel() once `cancelled` returns True."""
-        self.start()
-        while self.poll():
-            if cancelled is not None and cancelled():
-                self.cancel()
-            time.sleep(0.02)
-
-    def _path(self, name: str, suffix: str = ".nrrd") -> Path:
-        return self._workspace.path / f"{name}{suffix}"
-
-    def _clean(self) -> None:
-        if self._workspace is not None:
-            self._workspace.remove()
-        self._workspace = self._child = None
-
-    # ---- children ----
-
-    def _start_face(self) -> None:
-        first = self._made == 0
-        request = self._request
-        arguments = ["image", self._path("input"), self._path(f"face{self._made}"), "--mode", request.mode]
-        arguments += ["--seed", request.seeds[self._made], "--device", request.device]
-        arguments += [] if request.ears else ["--no-ears"]
-        arguments += ["--models", request.models] if request.models else []
-        if first:  # the mask is the same for every face
-            arguments += ["--mask-out", self._path("mask"), "--brain-out", self._path("brain")]
-            for index in range(len(request.others)):
-                arguments += ["--apply-to", self._path(f"other{index}"), self._path(f"applied{index}")]
-        faces = len(request.seeds)
-        share = (1.0 if faces == 1 else 1.0 - _COMPARING) / faces
-        self._start(FACES_MODULE, arguments, self._made * share, share, self._face_done)
-
-    def _start(self, module: str, arguments: list[Any], begin: float, share: float, done: Callable[[], None]) -> None:
-        self._child = ChildProcess(
-            arguments,
-            module=module,
-            on_progress=lambda fraction, stage: self._on_progress(begin + share * fraction, stage),
-            on_done=lambda outcome: self._ended(outcome, done),
-            python=self._python,
-            environment=self._environment,
-        )
-        self._child.start()
-
-    def _ended(self, outcome: Outcome, done: Callable[[], None]) -> None:
-        if outcome.cancelled or self._cancelled:
-            self._fail(None)
-        elif outcome.error:
-            self._fail(self._with_names(outcome.error))
-        else:
-            try:
-                done()
-            except RefaceError as error:
-                self._fail(self._with_names(str(error)))
-            except BaseException:
-                self._clean()
-                raise
-
-    def _fail(self, sentence: str | None) -> None:
-        self._clean()
-        self._on_failed(sentence)
-
-    def _with_names(self, sentence: str) -> str:
-        """The child's sentence with names of volumes in place of those of temporary files."""
-        if self._workspace is None:  # of show_answer(), which knows no files
-            return sentence
-        names = {"input": self._request.volume[0]}
-        names |= {f"other{index}": name for index, (name, _volume) in enumerate(self._request.others)}
-        names |= {"face0": "The result"} | {f"applied{index}": "The result" for index in range(len(names))}
-        for stem, name in names.items():
-            sentence = sentence.replace(str(self._path(stem)), name)
-        return sentence
-
-    def _face_done(self) -> None:
-        self._made += 1
-        if self._made < len(self._request.seeds):
-            self._start_face()
-        elif self._made > 1:
-            faces = [self._path(f"face{index}") for index in range(self._made)]
-            arguments = self._judge.arguments(self._path("input"), faces, self._path("judged", ""))
-            self._start(self._judge.module, arguments, 1.0 - _COMPARING, _COMPARING, self._judged)
-        else:
-            self._finish(0)
-
-    def _judged(self) -> None:
-        result = self._path("judged", "") / self._judge.result
-        try:
-            kept = self._judge.least(json.loads(result.read_text(encoding="utf-8")))
-        except (OSError, ValueError, LookupError) as error:
-            raise RefaceError("The faces could not be compared: ask for one face only.") from error
-        self._finish(kept)
-
-    # ---- the end ----
-
-    def _finish(self, kept: int) -> None:
-        answer = self._read(kept)
-        self._clean()
-        self._on_done(answer)
-
-    def _read(self, kept: int) -> RefaceAnswer:
-        name, volume = self._request.volume
+    def read(self) -> RefaceAnswer:
+        """What the children have left, checked. Raises PromiseError, and RefaceError where candidates have no order."""
+        request, kept = self._request, self._kept()
+        name, volume = request.volume
         stored = handover.read_result(self._path(f"face{kept}"), volume)
         mask, brain = (handover.read_mask(self._path(stem), volume) for stem in ("mask", "brain"))
-        counts = handover.count_changes(volume.stored, stored, mask, brain)
+        counts = promise.count_changes(volume.stored, stored, mask, brain)
         report = json.loads(self._path(f"face{kept}", ".json").read_text(encoding="utf-8"))
-        if any(report[key] != count for key, count in counts.items()):
-            raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
-        others = tuple(self._read_other(index) for index in range(len(self._request.others)))
+        promise.verify_report(report, counts)
+        others = tuple(self._read_other(index, mask, brain) for index in range(len(request.others)))
         report = handover.node_report(report, {"input": name})
-        if len(self._request.seeds) > 1:
-            report["candidates"] = {"seeds": self._request.seeds, "kept": "the least like the original"}
+        if len(request.seeds) > 1:
+            report["candidates"] = {"seeds": request.seeds, "kept": "the least like the original"}
         return RefaceAnswer(stored, mask, others, report)
 
-    def _read_other(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _path(self, name: str, suffix: str = ".nrrd") -> Path:
+        return self._folder / f"{name}{suffix}"
+
+    # ---- what the children get ----
+
+    def _names(self) -> dict[Path, str]:
+        request = self._request
+        names = {"input": request.volume[0]}
+        names |= {f"other{index}": name for index, (name, _volume) in enumerate(request.others)}
+        names |= {f"face{index}": "The result" for index in range(len(request.seeds))}
+        names |= {f"applied{index}": "The result" for index in range(len(request.others))}
+        return {self._path(stem): name for stem, name in names.items()}
+
+    def _steps(self) -> list[Step]:
+        """A face for every seed and, where there are several, their comparison."""
+        count = len(self._request.seeds)
+        if count == 1:
+            return [Step(FACES_MODULE, self._face_arguments(0), 1.0)]
+        if self._judge is None:
+            raise RefaceError("Several faces cannot be compared, because ReidentRisk is not there: ask for one.")
+        share = (1.0 - _COMPARING) / count
+        faces = [Step(FACES_MODULE, self._face_arguments(index), share) for index in range(count)]
+        paths = [self._path(f"face{index}") for index in range(count)]
+        arguments = self._judge.arguments(self._path("input"), paths, self._path("judged", ""))
+        return [*faces, Step(self._judge.module, arguments, _COMPARING)]
+
+    def _face_arguments(self, index: int) -> list[str]:
+        request = self._request
+        arguments = ["image", self._path("input"), self._path(f"face{index}"), "--mode", request.mode]
+        arguments += ["--seed", request.seeds[index], "--device", request.device]
+        arguments += [] if request.ears else ["--no-ears"]
+        arguments += ["--models", request.models] if request.models else []
+        if index == 0:  # the mask is the same for every face
+            arguments += ["--mask-out", self._path("mask"), "--brain-out", self._path("brain")]
+            for other in range(len(request.others)):
+                arguments += ["--apply-to", self._path(f"other{other}"), self._path(f"applied{other}")]
+        return [str(argument) for argument in arguments]
+
+    # ---- what they leave ----
+
+    def _kept(self) -> int:
+        """The index of the candidate that is the least like the original."""
+        if self._judge is None or len(self._request.seeds) == 1:
+            return 0
+        result = self._path("judged", "") / self._judge.result
+        try:
+            return self._judge.least(json.loads(result.read_text(encoding="utf-8")))
+        except (OSError, ValueError, LookupError) as error:
+            raise RefaceError("The faces could not be compared: ask for one face only.") from error
+
+    def _read_other(self, index: int, mask: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         name, volume = self._request.others[index]
         stored = handover.read_result(self._path(f"applied{index}"), volume)
         report = json.loads(self._path(f"applied{index}", ".json").read_text(encoding="utf-8"))
-        if report["voxels_changed"] != int((handover.bits(stored) != handover.bits(volume.stored)).sum()):
-            raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
+        affine = self._request.volume[1].affine
+        counts = promise.count_changes_elsewhere(volume.stored, stored, volume.affine, mask, brain, affine)
+        promise.verify_report(report, counts)
         return stored, handover.node_report(report, {"input": name, "mask_from": self._request.volume[0]})
+
+
+def stage_title(stage: str) -> str:
+    """What the window calls a stage of the children; an unknown one stays as it is."""
+    titles = {
+        "read": _("reading"),
+        "parse": _("finding brain and face"),
+        "mask": _("choosing the voxels of the face"),
+        "generate": _("making the new face"),
+        "blend": _("fitting the face in"),
+        "check": _("checking the result"),
+        "write": _("writing"),
+    }
+    return titles.get(stage, stage)

@@ -1,20 +1,22 @@
-"""The choices of the window that are one of a few, with their names in the user's language."""
+"""The choices of the window: limits of numbers, and those that are one of a few, named in the user's language."""
 
 from __future__ import annotations
 
 import enum
 
+from RefaceLib.common.options import DEVICES, MODES
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
+MAX_CANDIDATES = 8
+MAX_WINDOW_SEED = 999_999  # short enough to be written down; the command line takes up to options.MAX_SEED
+
 
 class Mode(enum.Enum):
-    """What to do with the face; the values are those of RefaceLib.pipeline.MODES."""
+    """What to do with the face."""
 
-    REFACE = "reface"
-    DEFACE = "deface"
-    RECOVER = "recover"
+    REFACE, DEFACE, RECOVER = MODES
 
     def label(self) -> str:
         return {
@@ -25,12 +27,9 @@ class Mode(enum.Enum):
 
 
 class Device(enum.Enum):
-    """Where the networks run; the values are those of `--device`."""
+    """Where the networks run."""
 
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
+    AUTO, CPU, CUDA, MPS = DEVICES
 
     def label(self) -> str:
         return {

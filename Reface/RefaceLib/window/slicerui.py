@@ -1,4 +1,4 @@
-"""What the windows of Reface and ReidentRisk share: the packages they need, and the run of a child process.
+"""What the windows of Reface and ReidentRisk share: the packages they need, and showing a run that is under way.
 
 slicer and qt are imported inside functions, so that this file can be imported anywhere.
 """
@@ -11,22 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.process import time_left
+from RefaceLib.common.steps import StepRunner
 
 TORCH_REQUIREMENT = ">=2.4"
 POLL_MS = 50
-
-
-class Job(Protocol):
-    """What RunPanel runs: a ChildProcess, or several in a row."""
-
-    def start(self) -> None: ...
-    def poll(self) -> bool: ...
-    def cancel(self) -> None: ...
-    def stop(self) -> None: ...
 
 
 def translator(module: str) -> Callable[[str], str]:
@@ -106,21 +98,6 @@ def _install_torch(module: str) -> None:
 # ---- the run ----
 
 
-def stage_name(stage: str) -> str:
-    """A stage of the command lines, in words of the user's language; an unknown one stays as it is."""
-    names = {
-        "read": _("reading"),
-        "conform": _("preparing the volume"),
-        "parse": _("finding brain and face"),
-        "mask": _("choosing the voxels of the face"),
-        "generate": _("making the new face"),
-        "blend": _("fitting the face in"),
-        "check": _("checking the result"),
-        "write": _("writing"),
-    }
-    return names.get(stage, stage)
-
-
 def time_text(seconds: float | None) -> str:
     """Time left, in words; empty while it is not known."""
     if seconds is None:
@@ -165,19 +142,28 @@ def once_idle(function: Callable[[], None]) -> None:
 
 
 class RunPanel:
-    """Runs one job under a QTimer and shows how far it is; Apply and Cancel are enabled as they can be used.
+    """Polls one run under a QTimer and shows how far it is; Apply and Cancel are enabled as they can be used.
 
     :param progressBar: QProgressBar, shown during a run
     :param statusLabel: QLabel for the stage and the time left
     :param cancelButton: QPushButton that stops the run
     :param onRunning: called with True when a run has begun and with False when it has ended
+    :param stageTitle: what the user calls a stage of the run
     """
 
-    def __init__(self, progressBar: Any, statusLabel: Any, cancelButton: Any, onRunning: Callable[[bool], None]):
+    def __init__(
+        self,
+        progressBar: Any,
+        statusLabel: Any,
+        cancelButton: Any,
+        onRunning: Callable[[bool], None],
+        stageTitle: Callable[[str], str],
+    ):
         import qt
 
-        self._bar, self._label, self._button, self._onRunning = progressBar, statusLabel, cancelButton, onRunning
-        self._job: Job | None = None
+        self._bar, self._label, self._button = progressBar, statusLabel, cancelButton
+        self._onRunning, self._stageTitle = onRunning, stageTitle
+        self._runner: StepRunner | None = None
         self._started = 0.0
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -187,14 +173,14 @@ class RunPanel:
 
     @property
     def running(self) -> bool:
-        return self._job is not None
+        return self._runner is not None
 
-    def run(self, job: Job) -> None:
-        """Start the job, which calls show() and, at its end, back into the widget. RefaceError when it cannot start."""
+    def run(self, runner: StepRunner) -> None:
+        """Start a run, which calls show() and, at its end, back into the widget. RefaceError when it cannot start."""
         if self.running:
             raise RefaceError(_("A run is under way: wait for it, or cancel it."))
-        job.start()
-        self._job, self._started = job, time.monotonic()
+        runner.start()
+        self._runner, self._started = runner, time.monotonic()
         self._bar.setValue(0)
         self._bar.setVisible(True)
         self._button.setEnabled(True)
@@ -203,43 +189,43 @@ class RunPanel:
         self._onRunning(True)
 
     def show(self, fraction: float, stage: str) -> None:
-        """How far the job is: to be given to it as `on_progress`."""
+        """How far the run is: to be given to it as `on_progress`."""
         self._bar.setValue(round(100 * fraction))
         left = time_text(time_left(fraction, time.monotonic() - self._started))
-        self._label.setText(" - ".join(filter(None, [stage_name(stage), left])))
+        self._label.setText(" - ".join(filter(None, [self._stageTitle(stage), left])))
 
     def poll(self) -> None:
-        """Called by the timer: the job's callbacks come from here."""
-        job = self._job
-        if job is None:
+        """Called by the timer: the run's callbacks come from here."""
+        runner = self._runner
+        if runner is None:
             return
         try:
-            running = job.poll()
+            running = runner.poll()
         except Exception as error:  # of a callback: the run is over, and the user is told in one sentence
-            job.stop()
+            runner.stop()
             running = False
             self._end()
             self._label.setText("")
             _report(error)
-        if not running and self._job is job:
+        if not running and self._runner is runner:
             self._end()
 
     def cancel(self) -> None:
         """Stop the run; it ends within a second."""
-        if self._job is not None:
+        if self._runner is not None:
             self._button.setEnabled(False)
             self._label.setText(_("Stopping ..."))
-            self._job.cancel()
+            self._runner.cancel()
 
     def stop(self) -> None:
         """End a run at once and without any callback: the scene or the application is being closed."""
-        if self._job is not None:
-            self._job.stop()
+        if self._runner is not None:
+            self._runner.stop()
             self._end()
             self._label.setText("")
 
     def _end(self) -> None:
-        self._job = None
+        self._runner = None
         self._timer.stop()
         self._rest()
         self._onRunning(False)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.attack.models import MODELS, Cancelled, Progress, ensure
+from RefaceLib.common.progress import Cancelled, Progress
+from ReidentRiskLib.attack.models import MODELS, ensure
 from ReidentRiskLib.attack.sessions import open_session
 
 if TYPE_CHECKING:

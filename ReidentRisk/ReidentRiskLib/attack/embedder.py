@@ -10,8 +10,9 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.common.progress import Cancelled, Progress
 from ReidentRiskLib.attack.align import SIZE
-from ReidentRiskLib.attack.models import MODELS, Cancelled, Model, Progress, ensure
+from ReidentRiskLib.attack.models import MODELS, Model, ensure
 from ReidentRiskLib.attack.sessions import open_session
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ was done to the face can hide it from the attacker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import image_extension
+from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.head.headparser import HeadParse, brain_frame, parse_head
 from RefaceLib.skin.surface import face_surface, vertices
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from RefaceLib.face.weights import Models
     from ReidentRiskLib.attack.detector import Detector
     from ReidentRiskLib.attack.embedder import Embedder
-
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
 
 _INSIDE = 0.08  # of the vertices of a surface: when more lie deep in the brain, it is not the skin (real heads: 0.002)
 _APART = 6.0  # mm between the crowns of two heads that are said to lie in one space
@@ -75,8 +72,7 @@ class _Watch:
 
     def at(self, fraction: float, text: str) -> None:
         """Report progress; raise CancelledError where the user wants to stop."""
-        if self.cancelled and self.cancelled():
-            raise CancelledError("The run was stopped; nothing was written.")
+        raise_if_cancelled(self.cancelled)
         if self.progress:
             self.progress(fraction, text)
 
@@ -198,7 +194,7 @@ def _parse(values: np.ndarray, affine: np.ndarray, models: Models | None) -> Hea
     from RefaceLib.head.headcheck import inspect_head
 
     models = models or load_models()
-    parse = parse_head(values, affine, models.finder, models.parser, models.device)
+    parse = parse_head(values, affine, models.localizer, models.parser, models.device)
     inspect_head(values.shape, affine, parse)
     return parse
 

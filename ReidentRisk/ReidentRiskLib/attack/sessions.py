@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.common.errors import InputError, RefaceError
-from RefaceLib.networks.inference import DEVICES
+from RefaceLib.common.options import DEVICES
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from RefaceLib.common.console import Reporter, tell_done, tell_warnings
+from RefaceLib.common.console import tell_done, tell_warnings
+from RefaceLib.common.progress import Progress
 from ReidentRiskLib.judge.calibration import read_calibrations
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class FaceCommand(RunCommand):
         if self.calibration:
             read_calibrations(self.calibration)
 
-    def load_tools(self, progress: Reporter) -> Tools:
+    def load_tools(self, progress: Progress) -> Tools:
         from ReidentRiskLib.runs.tools import load_tools
 
         return load_tools(self.model, self.device, accept_licence=self.accept_licence, progress=progress)

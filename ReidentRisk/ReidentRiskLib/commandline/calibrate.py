@@ -7,8 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.common.console import part, reporter
+from RefaceLib.common.console import reporter
 from RefaceLib.common.files import OutputSet, made_folder, write_json
+from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import RunCommand
 from ReidentRiskLib.commandline.outputs import check_targets
 from ReidentRiskLib.judge.calibration import CALIBRATION_FILE, calibration_file_content

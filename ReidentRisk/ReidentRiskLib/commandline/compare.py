@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.common.console import Reporter, part, reporter
+from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
 from RefaceLib.common.hashing import sha256_if_file
+from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES, ATTACKERS, number

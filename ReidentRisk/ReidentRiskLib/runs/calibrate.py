@@ -9,7 +9,7 @@ so that an interrupted run goes on where it was; the calibration itself holds nu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.imagenames import image_extension
+from RefaceLib.common.progress import Cancelled, Progress, no_progress
 from ReidentRiskLib.attack.views import view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
 from ReidentRiskLib.judge.identify import compare_views, identification_record, identify
@@ -132,8 +133,8 @@ def calibrate(
     out: Path,
     options: CalibrateOptions,
     *,
-    progress: Callable[[float, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Calibrated:
     """Embed all heads of the folder `heads` and count; embeddings are kept in the folder `out` between runs.
 
@@ -141,7 +142,7 @@ def calibrate(
     """
     from ReidentRiskLib.attack.render import renderer_name
 
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     files = head_files(heads, options.pattern)
     _check_count(len(files), heads)
     folder = out / EMBEDDINGS

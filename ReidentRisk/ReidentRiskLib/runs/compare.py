@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.console import part
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.attack.models import Cancelled, Progress
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, part, raise_if_cancelled
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import score_of
@@ -24,7 +23,7 @@ from ReidentRiskLib.judge.verdict import (
     calibration_record,
     strongest,
 )
-from ReidentRiskLib.runs.faces import Face, Source, embed_source, stop_if, warnings_of
+from ReidentRiskLib.runs.faces import Face, Source, embed_source, warnings_of
 from ReidentRiskLib.runs.tools import Tools, about, calibrations_for
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def compare(
     if not probes:
         raise InputError("There is nothing to compare the reference with: give at least one probe.")
     calibrations = calibrations_for(tools, views, calibration)
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     share = 1.0 / (len(probes) + 1)
     start = time.perf_counter()
     rest = dict(keep_pictures=keep_pictures, cancelled=cancelled)
@@ -88,7 +87,7 @@ def compare(
     times = [time.perf_counter()]
     results = []
     for index, (name, source) in enumerate(probes, start=1):
-        stop_if(cancelled)
+        raise_if_cancelled(cancelled)
         progress(index * share, "probe")
         face = embed_source(
             name,

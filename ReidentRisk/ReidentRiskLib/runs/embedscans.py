@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.common.errors import CancelledError, InputError
+from RefaceLib.common.errors import InputError
 from RefaceLib.common.hashing import sha256_of
 from RefaceLib.common.imagenames import image_extension
+from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.face.weights import read_registry
 from RefaceLib.volume.io import read_volume
 from ReidentRiskLib.attack.views import LIGHTS, view_set
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
 SCANS = 2  # simulated further scans of every head
-PARSERS = ("finder", "parser")  # RefaceLib's networks that a head's pose comes from
+PARSERS = ("localizer", "parser")  # RefaceLib's networks that a head's pose comes from
 
 
 @dataclass(frozen=True)
@@ -162,17 +163,14 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def embed_scans(
-    scans: Sequence[Scan], count: int, progress: Callable[[float, str], None], cancelled: Callable[[], bool] | None
-) -> list[str]:
+def embed_scans(scans: Sequence[Scan], count: int, progress: Progress, cancelled: Cancelled | None) -> list[str]:
     """Embed every scan in `count` processes (1: in this one); the sentences about those that could not be used."""
     notes: list[str] = []
 
     def done(index: int, note: str | None) -> None:
         notes.extend([note] if note else [])
         progress((index + 1) / len(scans), f"scan {index + 1} of {len(scans)}")
-        if cancelled and cancelled():
-            raise CancelledError("The run was stopped: start it again to continue.")
+        raise_if_cancelled(cancelled, "The run was stopped: start it again to continue.")
 
     if count == 1:
         for index, scan in enumerate(scans):

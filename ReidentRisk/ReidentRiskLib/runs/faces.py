@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.common.console import part
-from RefaceLib.common.errors import CancelledError, HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.progress import Cancelled, Progress, part, raise_if_cancelled
 from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
-from ReidentRiskLib.attack.models import Cancelled, Progress
 from ReidentRiskLib.attack.photo import is_photo
 from ReidentRiskLib.attack.views import PHOTO, view_set
 
@@ -112,7 +111,7 @@ def embed_source(
     from ReidentRiskLib.attack.heads import embed_head
 
     located = find_head(name, source, tools, original=original, points=points)
-    stop_if(cancelled)
+    raise_if_cancelled(cancelled)
     embedding = embed_head(
         located.head,
         tools.embedder,
@@ -145,11 +144,6 @@ def missing_face(name: str, tools: Tools, views: str, note: str) -> Face:
 
     rows = np.full((len(view_set(views)), tools.embedder.size), np.nan, np.float32)
     return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, (note,))
-
-
-def stop_if(cancelled: Cancelled | None) -> None:
-    if cancelled and cancelled():
-        raise CancelledError("The run was stopped; nothing was written.")
 
 
 def warnings_of(

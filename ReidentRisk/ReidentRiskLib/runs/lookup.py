@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.console import part
 from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from ReidentRiskLib.runs.faces import Face, LocatedHead
     from ReidentRiskLib.runs.headlist import Entry
     from ReidentRiskLib.runs.tools import Tools
-
-Progress = Callable[[float, str], None]
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +59,7 @@ def look_up(
     else the first head of its subject in the gallery; `own_landmarks` asks for its own. A volume in which no head is
     found counts as not identified. Raises RefaceError with one sentence.
     """
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     share = len(gallery) / (len(gallery) + len(probes))
     embedder = _SourceEmbedder(tools, views, cancelled)
     enrolled = embedder.enrol(gallery, part(progress, 0.0, share))

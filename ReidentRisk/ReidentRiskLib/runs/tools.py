@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import RefaceLib
-from RefaceLib.common.console import part
-from ReidentRiskLib.attack.models import Cancelled, Progress
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.judge.calibration import Calibration, load_calibration
 from ReidentRiskLib.judge.scores import ATTACKERS
 
@@ -44,7 +43,7 @@ def load_tools(
     from ReidentRiskLib.attack.embedder import load_embedder
     from ReidentRiskLib.attack.models import default_model
 
-    progress = progress or (lambda fraction, stage: None)
+    progress = progress or no_progress
     name = model or default_model(accept_licence)
     embedder = load_embedder(name, device, accept_licence, progress=part(progress, 0.0, 0.7), cancelled=cancelled)
     detector = load_detector(progress=part(progress, 0.7, 0.8), cancelled=cancelled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from ReidentRiskLib.window.results import Result
+from ReidentRiskLib.window.results import RiskResultNodes
 
 LAYOUT_ID = 27163  # any number above those of the application, which are below 1000
 REFERENCE_VIEW, PROBE_VIEW = VIEWS = ("1", "2")  # of the views that the application has anyway
@@ -43,7 +43,7 @@ def view_node(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLViewNode | 
     return scene.GetSingletonNode(tag, "vtkMRMLViewNode")
 
 
-def show_pair(result: Result, probe: int) -> None:
+def show_pair(result: RiskResultNodes, probe: int) -> None:
     """Show the face of the reference in the first view and that of the probe (from 1) in the second, no others.
 
     The landmarks are shown with them.

@@ -1,7 +1,7 @@
 """One run of the window: what is asked for, the files that the child processes get, and what they leave behind.
 
 The children are `reident-risk compare` and, with a gallery, `reident-risk identify`. They know the volumes by the names
-of temporary files; everything that a user reads goes through `Job.words`, which puts the names of the nodes there.
+of temporary files; in everything that a user reads, the names of the nodes take their place.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.common.errors import InputError
+from RefaceLib.common.steps import Step, with_names
 from RefaceLib.window.handover import write_exchange
 from RefaceLib.window.mrml import check_input, volume_from_node
+from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.runs.facefile import EXTENSION, FaceRecord, load_faces
 
 if TYPE_CHECKING:
     import slicer
 
     from ReidentRiskLib.runs.headlist import Entry
+
+_ = translator(__name__)
 
 MODULE = "ReidentRiskLib"  # run as python -m MODULE
 COMPARE, IDENTIFY = "compare", "identify"
@@ -51,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Findings:
     """What a run found: the report of the comparison, a record of every face, the table of scores.
 
     With a gallery there are also the report of the identification and its table. Tables are columns by their titles.
@@ -74,44 +78,40 @@ def check(request: Request) -> None:
         raise InputError("A volume is given twice: choose different volumes.")
 
 
-class Job:
-    """The files of a run in a folder of its own. Nothing of the scene is changed.
+class RiskFiles:
+    """The files of a run in a folder of its own: the RunFiles of a StepRunner, which read() the Findings.
 
-    ``steps`` are the children to run one after the other, each (name, arguments of MODULE, share of the work).
+    Nothing of the scene is changed. ``names`` are those of the nodes by the files of their volumes.
     """
 
     def __init__(self, request: Request, folder: Path) -> None:
         """Check the request and write the volumes into `folder`. Raises InputError, OutputError."""
         check(request)
-        self.request = request
-        self.names = names_of(request.nodes)
+        self._request = request
+        self._node_names = names_of(request.nodes)
         self._folder = Path(folder)
         gallery = self._gallery()
         self._paths = [self._folder / f"volume{index}.nrrd" for index in range(len(request.nodes))]
         self._points = self._write_points()
         self._write_volumes()
+        self.names = {path: f"'{name}'" for path, name in zip(self._paths, self._node_names, strict=True)}
         heads = len(request.nodes)
-        self.steps = [(COMPARE, self._compare_arguments(), heads / (2 * heads + len(gallery) if gallery else heads))]
+        share = heads / (2 * heads + len(gallery)) if gallery else 1.0
+        self.steps = [Step(MODULE, self._compare_arguments(), share)]
         if gallery:
-            self.steps.append((IDENTIFY, self._identify_arguments(gallery), 1.0 - self.steps[0][2]))
+            self.steps.append(Step(MODULE, self._identify_arguments(gallery), 1.0 - share))
 
-    def words(self, text: str) -> str:
-        """The text with the names of nodes in place of those of temporary files."""
-        for path, name in zip(self._paths, self.names, strict=True):
-            text = text.replace(str(path), f"'{name}'")
-        return text
-
-    def read(self) -> Outcome:
+    def read(self) -> Findings:
         """What the children have left. Raises InputError when it cannot be read."""
         report = self._read_json(self._out(COMPARE) / "compare.json")
         scores = self._read_table(self._out(COMPARE) / "compare.csv")
-        faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self.names, strict=True)]
+        faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self._node_names, strict=True)]
         if len(self.steps) == 1:
-            return Outcome(report, faces, scores)
+            return Findings(report, faces, scores)
         found = self._read_json(self._out(IDENTIFY) / "identify.json")
-        found["gallery"]["source"] = str(self.request.gallery)
+        found["gallery"]["source"] = str(self._request.gallery)
         del found["probes"]["source"]  # a temporary file
-        return Outcome(report, faces, scores, found, self._read_table(self._out(IDENTIFY) / "identify.csv"))
+        return Findings(report, faces, scores, found, self._read_table(self._out(IDENTIFY) / "identify.csv"))
 
     # ---- what the children get ----
 
@@ -123,17 +123,17 @@ class Job:
         return self._folder / step
 
     def _write_volumes(self) -> None:
-        for node, path in zip(self.request.nodes, self._paths, strict=True):
+        for node, path in zip(self._request.nodes, self._paths, strict=True):
             write_exchange(path, volume_from_node(node))
 
     def _write_points(self) -> Path | None:
         """The user's points, where they are seen in the reference, as the child reads them."""
-        if self.request.landmarks is None:
+        if self._request.landmarks is None:
             return None
         from ReidentRiskLib.attack.landmarks import FIVE
         from ReidentRiskLib.window.mrml import points_from_node
 
-        points = points_from_node(self.request.landmarks, FIVE, self.request.reference)
+        points = points_from_node(self._request.landmarks, FIVE, self._request.reference)
         path = self._folder / "points.json"
         record = {name: [float(x) for x in point] for name, point in zip(FIVE, points, strict=True)}
         path.write_text(json.dumps(record), encoding="utf-8")
@@ -141,16 +141,16 @@ class Job:
 
     def _gallery(self) -> list[Entry]:
         """The heads of other persons: those of the folder, without the file that the reference was read from."""
-        if self.request.gallery is None:
+        if self._request.gallery is None:
             return []
         from ReidentRiskLib.runs.headlist import list_heads
 
-        storage = self.request.reference.GetStorageNode()
+        storage = self._request.reference.GetStorageNode()
         own = Path(storage.GetFileName() or "") if storage is not None else None
-        every = list_heads(self.request.gallery)
+        every = list_heads(self._request.gallery)
         others = [entry for entry in every if own is None or entry.path.resolve() != own.resolve()]
         if not others:
-            raise InputError(f"{self.request.gallery} holds no head of another person: choose another folder.")
+            raise InputError(f"{self._request.gallery} holds no head of another person: choose another folder.")
         return others
 
     def _compare_arguments(self) -> list[str]:
@@ -159,7 +159,7 @@ class Job:
         return [COMPARE, *paths, "--faces", str(self._faces), *landmarks, *self._common(COMPARE)]
 
     def _identify_arguments(self, gallery: Sequence[Entry]) -> list[str]:
-        subject = " ".join(self.names[0].split()) or "reference"
+        subject = " ".join(self._node_names[0].split()) or "reference"
         while subject in {entry.subject for entry in gallery}:
             subject += " (original)"
         reference, *probes = self._paths
@@ -177,7 +177,7 @@ class Job:
         return path
 
     def _common(self, step: str) -> list[str]:
-        request = self.request
+        request = self._request
         options = ["--out", str(self._out(step)), "--views", request.views, "--device", request.device]
         options += ["--model", request.model] if request.model else []
         options += ["--own-landmarks"] if request.own_landmarks else []
@@ -210,8 +210,8 @@ class Job:
             return [self._named(each) for each in value]
         if not isinstance(value, str):
             return value
-        whole = dict(zip(map(str, self._paths), self.names, strict=True))
-        return whole.get(value) or self.words(value)
+        whole = dict(zip(map(str, self._paths), self._node_names, strict=True))
+        return whole.get(value) or with_names(value, self.names)
 
 
 def names_of(nodes: Sequence[slicer.vtkMRMLNode]) -> list[str]:
@@ -220,6 +220,25 @@ def names_of(nodes: Sequence[slicer.vtkMRMLNode]) -> list[str]:
     return [
         name if names.count(name) == 1 else f"{name} ({node.GetID()})" for name, node in zip(names, nodes, strict=True)
     ]
+
+
+def stage_title(stage: str) -> str:
+    """What the window calls a stage of the children; an unknown one stays as it is."""
+    titles = {
+        "load": _("loading the networks"),
+        "download": _("downloading a network"),
+        "reference": _("looking at the original"),
+        "probe": _("looking at the volumes"),
+        "gallery": _("looking at the gallery"),
+        "drawing": _("drawing faces"),
+        "embedding": _("comparing faces"),
+        "embedded": _("comparing faces"),
+        "detecting": _("looking for faces"),
+        "write": _("writing results"),
+    }
+    name, *counts = stage.split()
+    title = titles.get(name, stage)
+    return f"{title} ({' '.join(counts)})" if name in titles and "of" in counts else title
 
 
 def _cells(texts: Sequence[str]) -> list[Any]:

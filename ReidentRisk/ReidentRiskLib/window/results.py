@@ -20,7 +20,7 @@ from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
 from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE, UNCALIBRATED, UNCERTAIN
 from ReidentRiskLib.runs.facefile import FaceRecord
 from ReidentRiskLib.window import mrml
-from ReidentRiskLib.window.job import Outcome
+from ReidentRiskLib.window.job import Findings
 
 _ = translator(__name__)
 
@@ -38,7 +38,7 @@ _MOST_CHARTS = 4  # a histogram for each attacker, the match curve and the ROC c
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class RiskResultNodes:
     """The nodes of a result; those of faces are of the reference and the probes, in this order (None: deleted)."""
 
     table: slicer.vtkMRMLTableNode
@@ -60,23 +60,25 @@ class Result:
         return [each["name"] for each in (self.report["reference"], *self.report["probes"])]
 
 
-def add_result(scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], outcome: Outcome) -> Result:
+def add_result(
+    scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], findings: Findings
+) -> RiskResultNodes:
     """Add what was found about volumes (reference first) to the scene: everything, or after an error nothing.
 
     Faces and points share the parent transforms of their volumes.
     """
-    name = outcome.report["reference"]["name"]
+    name = findings.report["reference"]["name"]
     folder = mrml.add_folder(scene, _("Faces of {name}").format(name=name))
     try:
-        faces = [_add_face(scene, folder, *each) for each in zip(nodes, outcome.faces, strict=True)]
+        faces = [_add_face(scene, folder, *each) for each in zip(nodes, findings.faces, strict=True)]
         faces[0][1].SetLocked(False)  # the landmarks of the reference are the user's to correct
-        charts = _add_histograms(scene, folder, outcome.report)
-        table = mrml.add_table(scene, folder, _("Similarities"), outcome.scores)
+        charts = _add_histograms(scene, folder, findings.report)
+        table = mrml.add_table(scene, folder, _("Similarities"), findings.scores)
         table.SetAttribute(RESULT, name)
-        mrml.set_provenance(table, outcome.report)
-        if outcome.identification:
-            charts += _add_identification(scene, folder, outcome)
-            table.SetAttribute(IDENTIFICATION, json.dumps(outcome.identification))
+        mrml.set_provenance(table, findings.report)
+        if findings.identification:
+            charts += _add_identification(scene, folder, findings)
+            table.SetAttribute(IDENTIFICATION, json.dumps(findings.identification))
         for role, members in zip(_ROLES, (*zip(*faces, strict=True), charts), strict=True):
             for index, node in enumerate(members):
                 table.SetNodeReferenceID(_role(role, index), node.GetID())
@@ -89,7 +91,7 @@ def add_result(scene: slicer.vtkMRMLScene, nodes: Sequence[slicer.vtkMRMLScalarV
     return find_result(table)
 
 
-def find_result(table: slicer.vtkMRMLTableNode | None) -> Result | None:
+def find_result(table: slicer.vtkMRMLTableNode | None) -> RiskResultNodes | None:
     """The result that a table of scores belongs to; None for any other table, and one whose report is not ours."""
     text = table.GetAttribute(mrml.ATTRIBUTE_PREFIX + "Report") if table is not None else None
     try:
@@ -100,7 +102,7 @@ def find_result(table: slicer.vtkMRMLTableNode | None) -> Result | None:
     except (ValueError, KeyError, TypeError):
         return None
     charts = [chart for chart in _referred(table, "Chart", _MOST_CHARTS) if chart is not None]
-    return Result(table, surfaces, landmarks, pictures, charts, report, found)
+    return RiskResultNodes(table, surfaces, landmarks, pictures, charts, report, found)
 
 
 def remove_result(table: slicer.vtkMRMLTableNode) -> None:
@@ -156,9 +158,11 @@ def _add_histograms(
     return charts
 
 
-def _add_identification(scene: slicer.vtkMRMLScene, folder: int, outcome: Outcome) -> list[slicer.vtkMRMLPlotChartNode]:
-    mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), outcome.ranks), outcome.identification)
-    found = outcome.identification["attackers"]
+def _add_identification(
+    scene: slicer.vtkMRMLScene, folder: int, findings: Findings
+) -> list[slicer.vtkMRMLPlotChartNode]:
+    mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), findings.ranks), findings.identification)
+    found = findings.identification["attackers"]
     matches = {_attackers()[attacker]: each["cmc"] for attacker, each in found.items()}
     rates = {_attackers()[attacker]: each["roc"] for attacker, each in found.items()}
     return [
@@ -183,7 +187,7 @@ def _verdicts() -> dict[str, str]:
     }
 
 
-def summary(result: Result) -> str:
+def summary(result: RiskResultNodes) -> str:
     """What was found, as HTML: the verdict of every probe on its colour, what each attacker sees, warnings."""
     lines = []
     for probe in result.report["probes"]:
@@ -215,6 +219,6 @@ def _look_up(report: Mapping[str, Any]) -> str:
     )
 
 
-def _warnings(result: Result) -> list[str]:
+def _warnings(result: RiskResultNodes) -> list[str]:
     every = [*result.report["warnings"], *(result.identification or {}).get("warnings", ())]
     return list(dict.fromkeys(every))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.phantomfaces import NoPool
-from RefaceLib.face import shapemodel
+from RefaceLib.face import rasters, shapemodel
 from RefaceLib.head import canonical
 from RefaceLib.training import atlas, boxes
 from RefaceLib.volume import geometry
@@ -32,14 +32,14 @@ def test_the_face_model_is_that_of_heads_and_their_mirror_images(face_model):
     assert (made.picture[made.depth > 6] > 0.1).mean() > 0.8 and (made.picture[made.depth < -6] < 0.3).all()
 
 
-def test_the_atlas_bent_to_a_heads_own_code_is_nearer_to_the_head(phantom_boxes, face_model):
+def test_the_atlas_warped_to_a_heads_own_code_is_nearer_to_the_head(phantom_boxes, face_model):
     model, made = face_model
     everywhere = np.ones(model.mean.shape, bool)
     errors = []
     for box in phantom_boxes:
-        small = shapemodel.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
+        small = rasters.to_raster(box.distance.astype(np.float32), 2.0, shapemodel.SPACING)
         for code in (np.zeros(2), model.project(small, everywhere)):
-            shape = made.bend(made.field(code))[1]
+            shape = made.warp(made.field(code))[1]
             errors.append(np.abs(shape - box.distance.astype(np.float32))[box.view].mean())
     assert errors[1] + errors[3] < errors[0] + errors[2]
 
@@ -51,7 +51,7 @@ def test_the_face_model_is_the_mean_of_the_heads_whose_scans_show_the_skin(phant
     wide = dataclasses.replace(made, centre=made.centre - 3.0 * np.stack([sign, 0 * sign, 0 * sign]).astype(np.float32))
     errors = []
     for centred in (wide, atlas.recentred(phantom_boxes, model, wide)[1]):
-        drawn = centred.bend(centred.field(np.zeros(2)))[1]
+        drawn = centred.warp(centred.field(np.zeros(2)))[1]
         side = np.abs(drawn) < 4
         side[20:-20] = False
         errors.append(np.mean([(box.distance - drawn)[side & box.view].mean() for box in phantom_boxes]))
@@ -69,7 +69,7 @@ def test_details_are_what_codes_leave_of_the_skin(phantom_boxes, face_model, mon
         detail = atlas.detail_of(phantom_boxes, model, lean, size=2)
         assert detail.mean.shape == model.mean.shape and detail.modes.shape == (2, *model.mean.shape)
         x, y, z = atlas._places(shapemodel.SPACING)
-        depth = shapemodel.to_raster(lean.depth, 2.0, shapemodel.SPACING)
+        depth = rasters.to_raster(lean.depth, 2.0, shapemodel.SPACING)
         assert not detail.modes[:, np.abs(depth) > 14].any()
         cheeks = (np.abs(depth) < 3) & (y > 45) & (z > -100) & (z < -30)
         left[thinner] = detail.mean[cheeks].mean()
@@ -131,5 +131,5 @@ def test_registration_tells_where_to_look_and_by_how_many_millimetres():
     assert field.shape == (3, 48, 44, 40) and field.dtype == np.float32
     near = blob(fixed) > 0.5
     assert np.allclose(field[:, near].mean(axis=1), 2 * shift, atol=1.0)
-    bent = shapemodel.bend(blob(fixed + shift), field)
-    assert np.abs(bent - blob(fixed)).mean() < 0.25 * np.abs(blob(fixed + shift) - blob(fixed)).mean()
+    warped = rasters.warp(blob(fixed + shift), field)
+    assert np.abs(warped - blob(fixed)).mean() < 0.25 * np.abs(blob(fixed + shift) - blob(fixed)).mean()

@@ -283,7 +283,10 @@ def test_values_keep_nan_and_go_back_to_the_same_numbers():
     volume = Volume(array, np.eye(4))
     values = volume.values()
     assert values.dtype == np.float32 and np.isnan(values[0, 0, 0]) and not np.shares_memory(values, array)
-    assert volume.to_stored(values).tobytes() == array.tobytes() and volume.to_stored(values).dtype == array.dtype
+    assert (
+        volume.codec.to_stored(values).tobytes() == array.tobytes()
+        and volume.codec.to_stored(values).dtype == array.dtype
+    )
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "<u2", ">i4", "<u4", "<i8", "<u8"])
@@ -292,18 +295,18 @@ def test_stored_integers_are_rounded_and_clipped_but_never_wrapped(dtype, slope,
     limits = np.iinfo(dtype)
     volume = Volume(np.zeros(SHAPE, dtype), np.eye(4), slope, inter)
     wanted = np.array([-np.inf, -1e30, 3.4, 3.6, 1e30, np.inf])
-    stored = volume.to_stored(wanted * slope + inter)
+    stored = volume.codec.to_stored(wanted * slope + inter)
     assert stored.dtype == np.dtype(dtype)
     assert stored[:2].tolist() == [limits.min] * 2 and stored[2:4].tolist() == [3, 4]
     assert all(limits.max - 2048 <= number <= limits.max for number in stored[4:].tolist())
     zero = min(max(round(-inter / slope), limits.min), limits.max)
-    assert volume.to_stored(np.array([np.nan], np.float32)).tolist() == [zero]
+    assert volume.codec.to_stored(np.array([np.nan], np.float32)).tolist() == [zero]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<i2", ">u2"])
 def test_integers_survive_the_way_to_values_and_back(dtype):
     volume = Volume(numbers(dtype), np.eye(4), 0.37, -11.0)
-    assert np.array_equal(volume.to_stored(volume.values()), volume.stored)
+    assert np.array_equal(volume.codec.to_stored(volume.values()), volume.stored)
 
 
 @pytest.mark.parametrize(

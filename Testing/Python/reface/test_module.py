@@ -106,6 +106,16 @@ def test_every_bit_outside_the_mask_comes_back(reface, app, scene, dtype):
     assert all(ijk[0].GetElement(row, col) == ijk[1].GetElement(row, col) for row in range(4) for col in range(4))
 
 
+def test_another_volume_with_negative_zeros_in_the_mask_is_no_broken_promise(reface, app, scene, head):
+    phantom = make_phantom((SIZE, SIZE, SIZE), (5.0, 5.0, 5.0), "LPS")
+    stored = np.ones((SIZE,) * 3, np.float32)
+    stored[:, :THIRD] = -0.0
+    other = node_of(scene, type(phantom)(stored, phantom.affine), "T2")
+    (defaced,) = reface.RefaceLogic().process(head, otherVolumes=[other]).others
+    changed = np.signbit(voxels(other)) != np.signbit(voxels(defaced))
+    assert changed.any() and defaced.GetAttribute("Reface.VoxelsChanged") == str(changed.sum())
+
+
 def test_the_result_keeps_transform_window_and_place(reface, app, scene, head):
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     head.SetAndObserveTransformNodeID(transform.GetID())

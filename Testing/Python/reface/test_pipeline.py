@@ -44,7 +44,7 @@ RECOVER = RefaceOptions(mode="recover", device="cpu")
 @pytest.fixture(scope="module")
 def parsed(small_head, models):
     """The parse of the small head: the slow part, always the same."""
-    return pipeline.parse_head(small_head.values(), small_head.affine, models.finder, models.parser, models.device)
+    return pipeline.parse_head(small_head.values(), small_head.affine, models.localizer, models.parser, models.device)
 
 
 def _file(path, head, *, dtype=np.int16, slope=1.0, inter=0.0, gain=1.0):
@@ -165,16 +165,16 @@ def test_the_painter_gets_a_head_that_is_blank_in_the_mask(small_head, refaced, 
     seen = {}
     paint = painter.paint
 
-    def spy(values, affine, mask, brain, parse, *rest):
-        seen.update(values=values.copy(), mask=mask.copy(), parse=parse)
-        return paint(values, affine, mask, brain, parse, *rest)
+    def spy(head, mask, brain, parse, *rest):
+        seen.update(values=head.values.copy(), stored=head.stored.copy(), mask=mask.copy(), parse=parse)
+        return paint(head, mask, brain, parse, *rest)
 
     monkeypatch.setattr(painter, "paint", spy)
     result = reface_volume(small_head, CPU, models=models)
     assert np.array_equal(seen["mask"], result.mask)
-    assert np.unique(seen["values"][result.mask]).tolist() == [0.0]
+    assert np.unique(seen["values"][result.mask]).tolist() == np.unique(seen["stored"][result.mask]).tolist() == [0.0]
     # The parse that places the new face was made of the blank head too: nothing is left that could point at the nose.
-    alone = pipeline.parse_head(seen["values"], small_head.affine, models.finder, models.parser, models.device)
+    alone = pipeline.parse_head(seen["values"], small_head.affine, models.localizer, models.parser, models.device)
     assert np.array_equal(alone.points, seen["parse"].points)
 
 

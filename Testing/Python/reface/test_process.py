@@ -226,9 +226,10 @@ def test_the_time_left_is_not_guessed_too_early():
     assert time_left(1.0, 10.0) == 0.0
 
 
-def test_importing_the_runner_imports_no_package():
+@pytest.mark.parametrize("module", ["process", "steps", "options"])
+def test_importing_what_windows_and_help_need_imports_no_package(module):
     names = "{'numpy', 'torch', 'nibabel', 'slicer', 'qt', 'vtk'}"
-    code = f"import sys, RefaceLib.common.process; print(sorted({names} & set(sys.modules)))"
+    code = f"import sys, RefaceLib.common.{module}; print(sorted({names} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": _pythonpath()},

@@ -1,4 +1,4 @@
-"""What both windows share: packages that are missing, the words for stages and times, and the run of a job."""
+"""What both windows share: packages that are missing, the words for stages and times, and showing a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from RefaceLib.common.errors import RefaceError
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from helpers.slicer_stubs import application_modules  # noqa: E402
 from helpers.uifiles import FakeWidget, Widget  # noqa: E402
-from RefaceLib.window import slicerui  # noqa: E402  (its functions need slicer)
+from RefaceLib.window import job, slicerui  # noqa: E402  (its functions need slicer)
 
 
 @pytest.fixture(autouse=True)
@@ -109,15 +109,15 @@ def test_times_are_told_in_seconds_and_minutes():
 
 
 def test_stages_have_names_and_unknown_ones_stay():
-    assert slicerui.stage_name("generate") == "making the new face"
-    assert slicerui.stage_name("something else") == "something else"
+    assert job.stage_title("generate") == "making the new face"
+    assert job.stage_title("something else") == "something else"
 
 
 # ---- the run ----
 
 
-class Job:
-    """A job of which the test says how it goes on."""
+class ScriptedRun:
+    """A run of which the test says how it goes on."""
 
     def __init__(self, *steps):
         self.steps, self.log = list(steps), []
@@ -141,13 +141,13 @@ class Job:
 @pytest.fixture
 def panel():
     widgets = [FakeWidget(Widget(name, "", "", None)) for name in ("bar", "label", "cancel")]
-    made = slicerui.RunPanel(*widgets, mock.Mock())
+    made = slicerui.RunPanel(*widgets, mock.Mock(), job.stage_title)
     made.widgets = types.SimpleNamespace(bar=widgets[0], label=widgets[1], cancel=widgets[2])
     return made
 
 
 def test_a_run_shows_stage_and_share(panel):
-    panel.run(Job(lambda: panel.show(0.25, "generate"), None))
+    panel.run(ScriptedRun(lambda: panel.show(0.25, "generate"), None))
     assert panel.running and panel.widgets.cancel.enabled and panel.widgets.bar.visible
     panel.poll()
     assert (panel.widgets.bar.value, panel.widgets.label.text) == (25, "making the new face")
@@ -157,31 +157,31 @@ def test_a_run_shows_stage_and_share(panel):
 
 
 def test_only_one_run_at_a_time(panel):
-    panel.run(Job(None, None))
+    panel.run(ScriptedRun(None, None))
     with pytest.raises(RefaceError, match="under way"):
-        panel.run(Job())
+        panel.run(ScriptedRun())
 
 
 def test_cancel_is_passed_on_once(panel):
-    job = Job(None, None)
-    panel.run(job)
+    run = ScriptedRun(None, None)
+    panel.run(run)
     panel.widgets.cancel.emit("clicked()")
-    assert job.log == ["start", "cancel"] and not panel.widgets.cancel.enabled
+    assert run.log == ["start", "cancel"] and not panel.widgets.cancel.enabled
 
 
 def test_stop_ends_a_run_at_once(panel):
-    job = Job(None, None)
-    panel.run(job)
+    run = ScriptedRun(None, None)
+    panel.run(run)
     panel.stop()
-    assert job.log == ["start", "stop"] and not panel.running
+    assert run.log == ["start", "stop"] and not panel.running
 
 
 @pytest.mark.parametrize(
     ("error", "words"), [(RefaceError("It is gone."), "It is gone."), (ValueError("x"), "could not be shown")]
 )
 def test_an_error_at_the_end_is_told_and_ends_the_run(panel, application, error, words):
-    job = Job(mock.Mock(side_effect=error), None)
-    panel.run(job)
+    run = ScriptedRun(mock.Mock(side_effect=error), None)
+    panel.run(run)
     panel.poll()
-    assert not panel.running and job.log == ["start", "stop"]
+    assert not panel.running and run.log == ["start", "stop"]
     assert len(application) == 1 and words in application[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import shutil
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,7 +16,8 @@ import torch
 from scipy import ndimage
 
 from helpers.phantom import brain_mask, make_phantom
-from RefaceLib.face import shapemodel
+from RefaceLib.face import rasters, skindistance
+from RefaceLib.face.fitted import neutral
 from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.face.weights import models_folder, read_registry, sha256_of
 from RefaceLib.head import canonical, headparser
@@ -76,14 +78,14 @@ def test_the_average_follows_the_weights_quickly_at_first_and_slowly_later():
 
 
 def test_a_checkpoint_brings_back_weights_optimiser_and_progress(tmp_path, clock):
-    net, progress = torch.nn.Linear(2, 2), state.Progress(1.0)
+    net, progress = torch.nn.Linear(2, 2), state.TrainingProgress(1.0)
     optimiser = torch.optim.Adam(net.parameters())
     net(torch.ones(1, 2)).sum().backward()
     optimiser.step()
     for _ in range(3):
         progress.tick({"loss": 1.0})
     state.save_checkpoint(tmp_path / "x.pt", progress, {"net": net, "optimiser": optimiser})
-    other, later = torch.nn.Linear(2, 2), state.Progress(1.0)
+    other, later = torch.nn.Linear(2, 2), state.TrainingProgress(1.0)
     parts = {"net": other, "optimiser": torch.optim.Adam(other.parameters())}
     assert state.load_checkpoint(tmp_path / "x.pt", later, parts)
     assert torch.equal(other.weight, net.weight) and parts["optimiser"].state_dict()["state"]
@@ -182,7 +184,7 @@ class _Inline:
         return None
 
 
-def test_where_a_defaced_brain_is_seen_is_found_in_canonical_places(data, monkeypatch, capsys):
+def test_where_a_defaced_brain_is_seen_is_found_in_canonical_places(data, tmp_path, monkeypatch, capsys):
     """In the head as its labels place it, whatever the parser sees in the whole head; of a trained head alone."""
     shifts, given = [np.zeros(3), np.array([3.4, -1.7, 0.85])], []
 
@@ -196,9 +198,10 @@ def test_where_a_defaced_brain_is_seen_is_found_in_canonical_places(data, monkey
 
     monkeypatch.setattr(defaced, "parse_head", parse)
     monkeypatch.setattr(defaced, "ProcessPoolExecutor", _Inline)
-    found = []
-    for _ in shifts:
-        assert defaced.main([str(data)]) == 0
+    own = shutil.copytree(models_folder(), tmp_path / "Models")
+    before, found = read_registry(own), []
+    for options in ([], ["--models", str(own)]):
+        assert defaced.main([str(data), *options]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("1 heads") and len(lines) == 1 + len(canonical.BRAIN_LANDMARKS)
         found.append({line.split()[0]: np.array(line.split()[1:], float) for line in lines[1:]})
@@ -207,6 +210,14 @@ def test_where_a_defaced_brain_is_seen_is_found_in_canonical_places(data, monkey
         assert np.abs(place - BRAIN_POINTS[canonical.BRAIN_LANDMARKS.index(name)]).max() < 4  # labels of 5 mm
         # 2 mm farther back and 1 mm up at the mean adult's size; to the right in one mirror, to the left in the other.
         assert np.allclose(found[1][name] - place, [0, -2, 1], atol=0.35)
+    written = {name: place.tolist() for name, place in found[1].items()}
+    assert read_registry(own) == {**before, "fitted": {**before["fitted"], "defaced_brain_points": written}}
+
+
+def test_landmarks_are_not_measured_for_a_folder_without_weights(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(defaced, "ProcessPoolExecutor", _Inline)
+    assert defaced.main([str(data), "--models", str(tmp_path)]) == 2
+    assert "holds no weights of Reface" in capsys.readouterr().err
 
 
 def test_without_labelled_heads_no_defaced_brain_is_seen(tmp_path, capsys):
@@ -266,7 +277,7 @@ def test_landmarks_come_back_from_their_heat_maps():
 def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_path, clock, monkeypatch):
     monkeypatch.setattr(parserloop, "load_samples", lambda _: samples)
     small = layers.HeadParserNet((8, 8), coordinates=posed)
-    for name in ("parser_net", "finder_net"):
+    for name in ("parser_net", "localizer_net"):
         monkeypatch.setattr(parserloop, name, partial(layers.HeadParserNet, (8, 8), coordinates=posed))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     figures = []
@@ -283,7 +294,7 @@ def test_the_parser_trains_and_goes_on_where_it_was_stopped(posed, samples, tmp_
 
 
 def test_the_parser_trains_without_validation_heads(samples, tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(parserloop, "finder_net", partial(layers.HeadParserNet, (8, 8)))
+    monkeypatch.setattr(parserloop, "localizer_net", partial(layers.HeadParserNet, (8, 8)))
     monkeypatch.setattr(parserdata, "CROP", (48, 48, 48))
     monkeypatch.setattr(parserloop, "load_samples", lambda _: (*samples[:2], []))
     parserloop.train(parserloop.ParserTraining(tmp_path, tmp_path, posed=False, minutes=STEP))
@@ -311,7 +322,7 @@ def shape_model(face_model):
 
 @pytest.fixture(scope="module")
 def still_atlas(phantom_boxes):
-    """An atlas that does not bend."""
+    """An atlas whose displacements are 0."""
     field = np.zeros(atlas.fields_shape(), np.float32)
     box = phantom_boxes[0]
     picture = box.image.astype(np.float32) / boxes.EIGHT_BIT
@@ -363,7 +374,7 @@ def test_a_step_on_a_drawn_face_trains_as_one_on_the_heads_own(
         assert any(not torch.equal(a, b) for a, b in zip(before, trainer.generator.parameters(), strict=True))
 
 
-def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom_boxes, face_model):
+def test_the_truth_of_a_drawn_face_is_the_head_warped_and_only_in_the_mask(phantom_boxes, face_model):
     box, model, atlas = phantom_boxes[0], *face_model
     own, drawn = (random_face(np.random.default_rng(3), box, model, atlas, own=own) for own in (True, False))
     mask = own.mask[0, 0].numpy() > 0
@@ -373,16 +384,16 @@ def test_the_truth_of_a_drawn_face_is_the_head_bent_and_only_in_the_mask(phantom
     assert np.abs(heads[0] - heads[1])[mask].mean() > 0.002
 
 
-def test_the_skin_that_is_told_is_that_of_the_truth(phantom_boxes, face_model):
+def test_the_skin_of_the_conditioning_is_that_of_the_truth(phantom_boxes, face_model):
     for own in (True, False):
         sample = random_face(np.random.default_rng(3), phantom_boxes[0], *face_model, own=own)
-        shape, image = sample.shape[0, 0].numpy() * shapemodel.CLIP, sample.image[0, 0].numpy()
+        shape, image = sample.shape[0, 0].numpy() * skindistance.CLIP, sample.image[0, 0].numpy()
         hidden = (sample.mask * sample.view)[0, 0].numpy() > 0
         assert image[hidden & (np.abs(shape - 4) < 1)].mean() > 0.3  # under the skin there is flesh,
         assert image[hidden & (np.abs(shape + 5) < 1)].mean() < 0.1  # and before it air
 
 
-def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
+def test_a_head_warped_from_its_own_code_to_another_is_the_atlas_warped_to_that():
     grid = canonical.box(2.0).shape
     rng = np.random.default_rng(0)
     picture = ndimage.gaussian_filter(rng.random(grid), 3).astype(np.float32)
@@ -391,8 +402,8 @@ def test_a_head_bent_from_its_own_code_to_another_is_the_atlas_bent_to_that():
         for _ in range(2)
     )
     assert 2 < np.abs(mine).max() < 15
-    again = shapemodel.bend(shapemodel.bend(picture, mine), from_to(mine, other))
-    wanted, before = shapemodel.bend(picture, other), shapemodel.bend(picture, mine)
+    again = rasters.warp(rasters.warp(picture, mine), from_to(mine, other))
+    wanted, before = rasters.warp(picture, other), rasters.warp(picture, mine)
     inner = (slice(10, -10),) * 3
     assert np.abs(again - wanted)[inner].mean() < 0.2 * np.abs(before - wanted)[inner].mean()
 
@@ -443,9 +454,35 @@ def test_an_export_takes_what_was_not_trained_from_the_shipped_weights(tmp_path,
     monkeypatch.setattr(training.TrainCommand, "coarse_data", lambda self: data)
     monkeypatch.setattr(training, "coarse_error", lambda *arguments: 0.5)
     training.export(tmp_path, tmp_path)
-    made, shipped = (read_registry(folder)["models"] for folder in (tmp_path / "Models", models_folder()))
+    own, ours = (read_registry(folder) for folder in (tmp_path / "Models", models_folder()))
+    made, shipped = own["models"], ours["models"]
     assert {name for name in shipped if made[name] != shipped[name]} == {"coarse"}
     assert (made["coarse"]["steps"], made["coarse"]["minutes"]) == (7, 2)
     assert made["coarse"]["figures"] == {"l1_in_mask": 0.5}
     for entry in made.values():
         assert sha256_of(tmp_path / "Models" / entry["file"]) == entry["sha256"]
+    # The parser is the shipped one, and so are its landmarks; what was fitted to the generator holds no more.
+    assert own["fitted"] == {**neutral(), "defaced_brain_points": ours["fitted"]["defaced_brain_points"]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ((), {"skin_curve", "contrast_offsets", "defaced_brain_points"}),
+        (("localizer",), {"skin_curve", "contrast_offsets"}),
+        (("parser",), {"skin_curve", "contrast_offsets"}),
+        (("shape",), {"defaced_brain_points"}),
+        (("fine",), {"defaced_brain_points"}),
+        (("parser", "coarse"), set()),
+    ],
+)
+def test_constants_of_the_shipped_weights_are_kept_only_for_the_files_they_were_fitted_to(changed, kept, capsys):
+    shipped = read_registry()
+    models = copy.deepcopy(shipped["models"])
+    for name in changed:
+        models[name]["sha256"] = "0" * 64
+    section, printed = training.fitted_section(models, shipped), capsys.readouterr().out
+    assert set(section) == set(shipped["fitted"])
+    for name, value in section.items():
+        assert value == (shipped["fitted"] if name in kept else neutral())[name]
+        assert (f"The constant {name} is neutral" in printed) is (name not in kept)

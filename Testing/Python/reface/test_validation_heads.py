@@ -49,7 +49,7 @@ def _noise(values, where):
 
 def test_the_new_face_is_as_noisy_as_the_tissue_around_it(validation_head):
     volume, _, result = validation_head
-    values = volume.to_values(result.stored).astype(float)
+    values = volume.codec.to_values(result.stored).astype(float)
     white = np.percentile(values[result.brain], 90)
     tissue = values > 0.25 * white
     inside = ndimage.binary_erosion(result.mask & tissue, iterations=2)

@@ -13,12 +13,14 @@ import torch
 
 from helpers.imagefiles import assert_one_sentence
 from RefaceLib.common.errors import WeightsError
-from RefaceLib.face import shapemodel, weights
+from RefaceLib.face import contrast, painter, shapemodel, weights
+from RefaceLib.face.fitted import neutral
 from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.networks.layers import FineGenerator
+from RefaceLib.pipeline import RefaceOptions, reface_volume
 
-NAMES = ("finder", "parser", "shape", "detail", "coarse", "fine")
+NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 LARGEST = 40e6  # bytes that the weights may have together
 
 
@@ -93,15 +95,15 @@ def _install(folder, name, file):
     """Make ``file`` the one file of weights of the installation."""
     entries = dict.fromkeys(NAMES, {"file": "other.safetensors", "sha256": "0" * 64})
     entries[name] = {"file": file.name, "sha256": weights.sha256_of(file)}
-    (folder / weights.REGISTRY).write_text(json.dumps({"models": entries}))
+    weights.write_registry({"models": entries, "fitted": neutral()}, folder)
 
 
 def test_a_shape_model_comes_back_from_its_file(folder, monkeypatch):
     rng = np.random.default_rng(0)
-    shape, bends = canonical.box(8.0).shape, (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
+    shape, fields = canonical.box(8.0).shape, (3, *canonical.box(shapemodel.FIELD_SPACING).shape)
     model = ShapeModel(*(rng.normal(0, 5, s).astype(np.float32) for s in (shape, (4, *shape))))
     picture = rng.random((24, 22, 22)).astype(np.float32)
-    atlas = Atlas(picture, 16 * picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (bends, (4, *bends))))
+    atlas = Atlas(picture, 16 * picture, *(rng.normal(0, 2, s).astype(np.float32) for s in (fields, (4, *fields))))
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
     _install(folder, "shape", folder / "shape.safetensors")
     monkeypatch.setattr(weights, "load_detail", lambda folder: None)
@@ -192,7 +194,7 @@ def test_weights_of_another_version_are_told_in_a_sentence(own):
     weights.save_network(own / "fine.safetensors", FineGenerator(widths=(8, 8)))
     registry = weights.read_registry(own)
     registry["models"]["fine"]["sha256"] = weights.sha256_of(own / "fine.safetensors")
-    (own / weights.REGISTRY).write_text(json.dumps(registry))
+    weights.write_registry(registry, own)
     with pytest.raises(WeightsError, match="do not fit this version") as error:
         weights.load_models("cpu", own)
     assert_one_sentence(error)
@@ -212,3 +214,38 @@ def test_a_damaged_file_of_ones_own_does_not_ask_to_install_again(own):
     with pytest.raises(WeightsError, match="export them again") as error:
         weights.load_models("cpu", own)
     assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("section", ["missing", None, {}, {**neutral(), "skin_curve": {}}])
+def test_weights_without_constants_of_their_own_are_refused(section, own):
+    registry = weights.read_registry(own)
+    del registry["fitted"]
+    if section != "missing":
+        registry["fitted"] = section
+    weights.write_registry(registry, own)
+    for use in (weights.read_registry, weights.about_generator, lambda folder: weights.load_models("cpu", folder)):
+        with pytest.raises(WeightsError, match="no constants that were fitted to them") as error:
+            use(own)
+        assert_one_sentence(error)
+
+
+def test_other_weights_are_painted_with_their_own_constants(own, small_head, refaced, monkeypatch):
+    registry = weights.read_registry(own)
+    registry["fitted"] = neutral()
+    registry["fitted"]["skin_curve"] = {"0": 0.9}
+    registry["fitted"]["contrast_offsets"] = {"20": 0.01, "80": 0.02}
+    weights.write_registry(registry, own)
+    used = {}
+
+    def spied(module, name):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given: real(*used.setdefault(name, given)))
+
+    spied(painter, "brain_frame")
+    spied(painter, "_with_skin")
+    spied(contrast, "match")
+    result = reface_volume(small_head, RefaceOptions(device="cpu"), models=weights.load_models("cpu", own))
+    assert np.array_equal(used["brain_frame"][2], canonical.BRAIN_POINTS)
+    assert used["_with_skin"][5].skin_factors.tolist() == [0.9]
+    assert [a.tolist() for a in used["match"][3:]] == [[20.0, 80.0], np.array([0.01, 0.02], np.float32).tolist()]
+    assert np.array_equal(result.mask, refaced.mask) and not np.array_equal(result.stored, refaced.stored)

@@ -13,7 +13,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.reface.fixtures import *  # noqa: E402, F403
 from helpers.windows import wait  # noqa: E402
-from RefaceLib.window import job  # noqa: E402
+from RefaceLib.window.parameters import MAX_WINDOW_SEED  # noqa: E402
 
 
 def test_the_window_says_why_it_cannot_apply(widget, head):
@@ -39,7 +39,7 @@ def test_ticked_volumes_and_new_faces_become_parameters(widget, head):
     for _ in range(5):
         widget.ui.newFaceButton.emit("clicked()")
         seeds.add(widget._parameterNode.seed)
-    assert len(seeds) > 1 and all(0 <= seed <= job.MAX_SEED for seed in seeds)
+    assert len(seeds) > 1 and all(0 <= seed <= MAX_WINDOW_SEED for seed in seeds)
 
 
 def test_weights_of_ones_own_can_be_chosen(widget, reface, head, tmp_path):
@@ -107,7 +107,7 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, monkeypatch):
     monkeypatch.setenv("REFACE_CHILD", "stubborn")
     widget._parameterNode.inputVolume = head
     widget.onApplyButton()
-    child = widget.panel._job._child._process
+    child = widget.panel._runner._child._process
     scene.Clear()
     assert not widget.panel.running and child.poll() is not None
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0

@@ -16,10 +16,11 @@ from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.faces import DEFACED  # noqa: E402
 from helpers.reidentrisk.nodes import VIEWS, moved, node_of, points_node, run  # noqa: E402
 from RefaceLib.common.errors import InputError  # noqa: E402
+from RefaceLib.common.steps import with_names  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
 from ReidentRiskLib.judge.scores import ATTACKERS  # noqa: E402
 from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE  # noqa: E402
-from ReidentRiskLib.window.job import Job, Request, names_of  # noqa: E402
+from ReidentRiskLib.window.job import Request, RiskFiles, names_of  # noqa: E402
 
 
 @pytest.fixture
@@ -61,32 +62,32 @@ def work(tmp_path):
 
 
 def options(request: Request, folder: Path, step: int = 0) -> list[str]:
-    return Job(request, folder).steps[step][1]
+    return RiskFiles(request, folder).steps[step].arguments
 
 
 def test_what_is_found_comes_back_with_the_names_of_the_nodes(fakes, work, head, defaced):
     before = [slicer.util.arrayFromVolume(node).copy() for node in (head, defaced)]
-    outcome = run(Request(head, [defaced]), work)
-    assert outcome.report["reference"]["name"] == "Head"
-    assert [face.name for face in outcome.faces] == ["Head", "Head defaced"]
-    assert outcome.scores["probe"] == ["Head defaced"] * 2
-    assert outcome.scores["attacker"] == list(ATTACKERS)
-    assert outcome.scores["acquired_views"] == [VIEWS, 0]
-    assert outcome.scores["verdict"][1] == NOT_RECOGNISABLE
-    assert outcome.identification is None
-    assert str(work) not in json.dumps([outcome.report, outcome.scores])
+    findings = run(Request(head, [defaced]), work)
+    assert findings.report["reference"]["name"] == "Head"
+    assert [face.name for face in findings.faces] == ["Head", "Head defaced"]
+    assert findings.scores["probe"] == ["Head defaced"] * 2
+    assert findings.scores["attacker"] == list(ATTACKERS)
+    assert findings.scores["acquired_views"] == [VIEWS, 0]
+    assert findings.scores["verdict"][1] == NOT_RECOGNISABLE
+    assert findings.identification is None
+    assert str(work) not in json.dumps([findings.report, findings.scores])
     for node, voxels in zip((head, defaced), before, strict=True):
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), voxels)
 
 
 def test_a_gallery_is_looked_up_with_the_reference_in_it(fakes, work, gallery, scene, head):
     again = node_of(scene, "Again", 1, scan=1)
-    outcome = run(Request(head, [again], gallery=gallery), work)
-    found = outcome.identification["attackers"]["forced"]
+    findings = run(Request(head, [again], gallery=gallery), work)
+    found = findings.identification["attackers"]["forced"]
     assert (found["gallery"], found["rank1"]["hits"], found["rank1"]["of"]) == (9, 1, 1)
-    assert outcome.ranks["most_similar"] == ["Head"] * 2
-    assert outcome.ranks["landmarks"] == ["original"] * 2
-    assert str(work) not in json.dumps([outcome.identification, outcome.ranks])
+    assert findings.ranks["most_similar"] == ["Head"] * 2
+    assert findings.ranks["landmarks"] == ["original"] * 2
+    assert str(work) not in json.dumps([findings.identification, findings.ranks])
 
 
 def test_the_file_of_the_reference_is_no_other_person(fakes, work, gallery, scene, head, defaced):
@@ -94,18 +95,18 @@ def test_the_file_of_the_reference_is_no_other_person(fakes, work, gallery, scen
     storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(str(gallery / "s1_T1w.nii.gz"))
     head.SetAndObserveStorageNodeID(storage.GetID())
-    outcome = run(Request(head, [defaced], gallery=gallery), work)
-    assert outcome.identification["attackers"]["forced"]["gallery"] == 9
+    findings = run(Request(head, [defaced], gallery=gallery), work)
+    assert findings.identification["attackers"]["forced"]["gallery"] == 9
 
 
 def test_a_person_of_the_gallery_may_have_the_name_of_the_reference(fakes, work, gallery, scene):
     head, again = node_of(scene, "s2", 1), node_of(scene, "Again", 1, scan=1)
-    outcome = run(Request(head, [again], gallery=gallery), work)
-    assert outcome.ranks["most_similar"] == ["s2 (original)"] * 2
+    findings = run(Request(head, [again], gallery=gallery), work)
+    assert findings.ranks["most_similar"] == ["s2 (original)"] * 2
 
 
 def test_the_steps_share_the_work_by_the_number_of_heads(work, gallery, head, defaced):
-    shares = [share for _, _, share in Job(Request(head, [defaced], gallery=gallery), work).steps]
+    shares = [step.share for step in RiskFiles(Request(head, [defaced], gallery=gallery), work).steps]
     assert shares == pytest.approx([2 / 12, 10 / 12])
 
 
@@ -136,14 +137,14 @@ def test_points_are_those_that_are_seen_in_the_reference(fakes, work, gallery, s
 
 def test_a_parent_transform_does_not_move_the_voxels(fakes, work, scene, head, defaced):
     moved(scene, defaced, by=50.0)
-    outcome = run(Request(head, [defaced]), work)
-    assert outcome.scores["landmarks"] == ["original"] * 2
+    findings = run(Request(head, [defaced]), work)
+    assert findings.scores["landmarks"] == ["original"] * 2
 
 
 def test_messages_call_volumes_by_their_names(work, head, defaced):
-    job = Job(Request(head, [defaced]), work)
-    path = job.steps[0][1][2]
-    assert job.words(f"{path}: No head was found.") == "'Head defaced': No head was found."
+    files = RiskFiles(Request(head, [defaced]), work)
+    path = files.steps[0].arguments[2]
+    assert with_names(f"{path}: No head was found.", files.names) == "'Head defaced': No head was found."
 
 
 def test_volumes_of_one_name_are_told_apart(scene, head):
@@ -163,21 +164,21 @@ def test_volumes_of_one_name_are_told_apart(scene, head):
 def test_what_cannot_be_compared_is_refused_before_a_file_is_written(work, scene, head, make, words):
     reference, probes = make(scene, head)
     with pytest.raises(InputError, match=words):
-        Job(Request(reference, probes), work)
+        RiskFiles(Request(reference, probes), work)
     assert list(work.iterdir()) == []
 
 
 def test_a_gallery_without_other_persons_is_refused(work, tmp_path, head, defaced):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no volume"):
-        Job(Request(head, [defaced], gallery=tmp_path / "empty"), work)
+        RiskFiles(Request(head, [defaced], gallery=tmp_path / "empty"), work)
 
 
 def test_missing_points_are_refused(work, scene, head, defaced):
     with pytest.raises(InputError, match="'Mine' must hold"):
-        Job(Request(head, [defaced], landmarks=points_node(scene, ["a", "b"])), work)
+        RiskFiles(Request(head, [defaced], landmarks=points_node(scene, ["a", "b"])), work)
 
 
 def test_nothing_left_behind_is_told_in_one_sentence(work, head, defaced):
     with pytest.raises(InputError, match="no report"):
-        Job(Request(head, [defaced]), work).read()
+        RiskFiles(Request(head, [defaced]), work).read()

@@ -33,7 +33,7 @@ def volumes(scene):
 
 
 @pytest.fixture
-def outcome(volumes, reident_fakes, monkeypatch, tmp_path):
+def findings(volumes, reident_fakes, monkeypatch, tmp_path):
     """The head against its defaced version and another person, looked up among three persons."""
     calibrate(monkeypatch)
     for name in ("known", "work"):
@@ -44,8 +44,8 @@ def outcome(volumes, reident_fakes, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def result(scene, volumes, outcome):
-    return results.add_result(scene, volumes, outcome)
+def result(scene, volumes, findings):
+    return results.add_result(scene, volumes, findings)
 
 
 def hierarchy(scene):
@@ -98,33 +98,33 @@ def test_charts_mark_the_probes_and_show_the_look_up(result):
     assert detected.GetNumberOfPlotSeriesNodes() == 3  # no face was found in the defaced head
 
 
-def test_faces_move_with_their_volumes(scene, volumes, outcome):
+def test_faces_move_with_their_volumes(scene, volumes, findings):
     transform = moved(scene, volumes[1], by=5.0)
-    result = results.add_result(scene, volumes, outcome)
+    result = results.add_result(scene, volumes, findings)
     assert result.surfaces[1].GetParentTransformNode() is transform
     assert result.landmarks[1].GetParentTransformNode() is transform
     assert result.surfaces[0].GetParentTransformNode() is None
 
 
-def test_without_a_calibration_there_is_no_histogram(scene, volumes, outcome, monkeypatch):
+def test_without_a_calibration_there_is_no_histogram(scene, volumes, findings, monkeypatch):
     monkeypatch.setattr(results, "load_calibration", lambda *arguments: None)
-    result = results.add_result(scene, volumes, outcome)
+    result = results.add_result(scene, volumes, findings)
     assert [chart.GetName() for chart in result.charts] == ["Cumulative match curve", "ROC curve"]
 
 
-def test_without_a_gallery_there_is_no_look_up(scene, volumes, outcome):
-    outcome = dataclasses.replace(outcome, identification=None, ranks={})
-    result = results.add_result(scene, volumes, outcome)
+def test_without_a_gallery_there_is_no_look_up(scene, volumes, findings):
+    findings = dataclasses.replace(findings, identification=None, ranks={})
+    result = results.add_result(scene, volumes, findings)
     assert result.identification is None and len(result.charts) == 2
     assert "found first" not in results.summary(result)
 
 
-def test_a_failure_leaves_the_scene_as_it_was(scene, volumes, outcome, monkeypatch):
+def test_a_failure_leaves_the_scene_as_it_was(scene, volumes, findings, monkeypatch):
     mrml.remove_folder(scene, mrml.add_folder(scene, "the hierarchy node itself stays"))
     before = {node.GetID() for node in nodes(scene)}
     monkeypatch.setattr(mrml, "add_roc", mock.Mock(side_effect=ValueError("odd")))
     with pytest.raises(ValueError, match="odd"):
-        results.add_result(scene, volumes, outcome)
+        results.add_result(scene, volumes, findings)
     assert {node.GetID() for node in nodes(scene)} == before
 
 

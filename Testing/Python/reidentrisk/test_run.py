@@ -11,10 +11,11 @@ import slicer  # noqa: E402
 
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.nodes import node_of  # noqa: E402
-from helpers.windows import CHILD_PATH, temporary_fixture  # noqa: E402, F401
+from helpers.windows import let_children_run, temporary_fixture  # noqa: E402, F401
 from RefaceLib.common.errors import InputError  # noqa: E402
-from ReidentRiskLib.window.job import Request  # noqa: E402
-from ReidentRiskLib.window.run import Run, stage_title  # noqa: E402
+from RefaceLib.common.steps import StepRunner  # noqa: E402
+from ReidentRiskLib.window import job  # noqa: E402
+from ReidentRiskLib.window.job import Request, RiskFiles, stage_title  # noqa: E402
 
 
 @pytest.fixture
@@ -30,88 +31,103 @@ def request_(tmp_path):
 
 
 class Watched:
-    """A run and what it tells."""
+    """A run and what it tells; `done` and `failed` hold what the callbacks got."""
 
-    def __init__(self, request: Request, how: str = "", module: str = "helpers.reidentrisk.child") -> None:
+    def __init__(self, request: Request) -> None:
         self.progress: list[tuple[float, str]] = []
-        self.ended: list = []
-        self.run = Run(
-            request,
+        self.done: list[job.Findings] = []
+        self.failed: list[str | None] = []
+        self.run = StepRunner(
+            lambda folder: RiskFiles(request, folder),
             on_progress=lambda *told: self.progress.append(told),
-            on_done=self.ended.append,
-            module=module,
-            environment={"PYTHONPATH": CHILD_PATH, "REIDENT_CHILD": how, "OMP_NUM_THREADS": "1"},
+            on_done=self.done.append,
+            on_failed=self.failed.append,
         )
+
+    @property
+    def ended(self) -> list:
+        return [*self.done, *self.failed]
 
     def until(self, ready, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not ready():
-            assert time.monotonic() < end, (self.progress, self.ended)
+            assert time.monotonic() < end, (self.progress, self.failed)
             self.run.poll()
             time.sleep(0.02)
 
     def to_the_end(self):
+        """What was found, or the sentence of a failure."""
         self.run.start()
         self.until(lambda: self.ended)
         assert not self.run.running
-        (outcome,) = self.ended
-        return outcome
+        (end,) = self.ended
+        return end
 
 
-def test_both_steps_run_and_their_results_are_read(request_):
-    watched = Watched(request_)
-    outcome = watched.to_the_end()
-    assert (outcome.error, outcome.cancelled) == (None, False)
-    found = watched.run.found
+@pytest.fixture
+def watch(monkeypatch):
+    """Makes a Watched run, whose children go as REIDENT_CHILD says."""
+    let_children_run(monkeypatch)
+
+    def make(request: Request, how: str = "", module: str = "helpers.reidentrisk.child") -> Watched:
+        monkeypatch.setattr(job, "MODULE", module)
+        monkeypatch.setenv("REIDENT_CHILD", how)
+        return Watched(request)
+
+    return make
+
+
+def test_both_steps_run_and_their_results_are_read(watch, request_):
+    watched = watch(request_)
+    watched.to_the_end()
+    (found,) = watched.done
     assert [face.name for face in found.faces] == ["Head", "Again"]
     assert found.identification["attackers"]["forced"]["rank1"]["hits"] == 1
     fractions = [fraction for fraction, _ in watched.progress]
     assert fractions == sorted(fractions) and 0.9 < fractions[-1] <= 1.0
 
 
-def test_waiting_for_a_run(request_):
-    watched, calls = Watched(request_), []
-    outcome = watched.run.wait(lambda: calls.append(1))
-    assert outcome.error is None and calls and watched.ended == [outcome]
-    assert watched.run.found.report["reference"]["name"] == "Head"
+def test_waiting_for_a_run(watch, request_):
+    watched, calls = watch(request_), []
+    watched.run.wait(lambda: calls.append(1))
+    assert calls and watched.failed == []
+    assert watched.done[0].report["reference"]["name"] == "Head"
 
 
 @pytest.mark.parametrize("how", ["slow", "stubborn"])
-def test_a_run_is_cancelled_within_a_second(request_, how):
-    watched = Watched(request_, how)
+def test_a_run_is_cancelled_within_a_second(watch, request_, how):
+    watched = watch(request_, how)
     watched.run.start()
     watched.until(lambda: any(stage == "embed" for _, stage in watched.progress))
     start = time.monotonic()
     watched.run.cancel()
     watched.until(lambda: watched.ended)
     assert time.monotonic() - start < 1.5  # of them 0.7 until a child that does not listen is killed
-    (outcome,) = watched.ended
-    assert outcome.cancelled and outcome.error is None and watched.run.found is None
+    assert (watched.done, watched.failed) == ([], [None])
 
 
-def test_a_crash_is_told_in_one_sentence(request_):
-    outcome = Watched(request_, "crash").to_the_end()
-    assert outcome.error.count(".") >= 1 and "\n" not in outcome.error
-    assert not outcome.cancelled
+def test_a_crash_is_told_in_one_sentence(watch, request_):
+    sentence = watch(request_, "crash").to_the_end()
+    assert sentence.count(".") >= 1 and "\n" not in sentence
 
 
-def test_an_error_of_the_second_step_is_told_and_nothing_is_found(request_):
-    watched = Watched(request_, "second")
-    assert watched.to_the_end().error == "This cannot be done."
-    assert watched.run.found is None
+def test_an_error_of_the_second_step_is_told_and_nothing_is_found(watch, request_):
+    watched = watch(request_, "second")
+    assert watched.to_the_end() == "This cannot be done."
+    assert watched.done == []
 
 
-def test_errors_name_the_volume_and_no_temporary_file(request_):
+def test_errors_name_the_volume_and_no_temporary_file(watch, request_):
     scene = request_.reference.GetScene()
     nobody = node_of(scene, "Nobody", 0)
-    outcome = Watched(Request(request_.reference, [nobody])).to_the_end()
-    assert outcome.error.startswith("'Nobody': No head was found")
-    assert "temporary" not in outcome.error
+    sentence = watch(Request(request_.reference, [nobody])).to_the_end()
+    assert sentence.startswith("'Nobody': No head was found")
+    assert "temporary" not in sentence
     scene.RemoveNode(nobody)
 
 
-def test_a_run_is_stopped_without_a_word(request_):
-    watched = Watched(request_, "slow")
+def test_a_run_is_stopped_without_a_word(watch, request_):
+    watched = watch(request_, "slow")
     watched.run.start()
     watched.until(lambda: watched.progress)
     watched.run.stop()
@@ -119,14 +135,13 @@ def test_a_run_is_stopped_without_a_word(request_):
     assert watched.ended == []
 
 
-def test_what_cannot_be_compared_leaves_no_folder(request_):
+def test_what_cannot_be_compared_leaves_no_folder(watch, request_):
     with pytest.raises(InputError, match="given twice"):
-        Watched(Request(request_.reference, [request_.reference])).run.start()
+        watch(Request(request_.reference, [request_.reference])).run.start()
 
 
-def test_a_module_that_is_not_there_is_told(request_):
-    outcome = Watched(request_, module="no_such_module").to_the_end()
-    assert "no_such_module" in outcome.error
+def test_a_module_that_is_not_there_is_told(watch, request_):
+    assert "no_such_module" in watch(request_, module="no_such_module").to_the_end()
 
 
 @pytest.mark.parametrize(

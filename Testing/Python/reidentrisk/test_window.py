@@ -71,7 +71,7 @@ def test_consent_reaches_the_child_and_nothing_else_does_it(module, widget, app,
     choose(widget, head, defaced)
     widget._parameterNode.model = Model.ARCFACE
     requests = []
-    widget.logic.makeRun = mock.Mock(side_effect=lambda request, **_rest: requests.append(request))
+    widget.logic.createRunner = mock.Mock(side_effect=lambda request, **_rest: requests.append(request))
     widget.panel.run = mock.Mock()
     widget.onRunButton()
     widget.ui.licenceCheckBox.emit("toggled(bool)", True)

@@ -64,7 +64,7 @@ def find_heads(folder: Path) -> list[Head]:
 
 def fingerprint() -> str:
     """A hash of the weights and of the code that makes a face."""
-    digest = hashlib.sha256(json.dumps(weights.read_registry()["models"], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(weights.read_registry(), sort_keys=True).encode())
     for path in code_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -141,7 +141,7 @@ def faces(
 ) -> dict[str, float]:
     """Noise and surfaces: the original against the first seed, that against the second; writes the pictures."""
     values, affine = volume.values(), volume.affine
-    refaced = volume.to_values(result.stored)
+    refaced = volume.codec.to_values(result.stored)
     level = measures.skin_level(values, affine)
     row: dict[str, float] = {}
     for prefix, image in (("noise", refaced), ("noise_original", values)):
@@ -150,7 +150,9 @@ def faces(
         solid = measures.solid_head(image, affine, level)
         row[prefix.replace("noise", "air_step")] = measures.air_step(image, result.mask, solid, level)
     row["mask_tissue_ml"] = float((result.mask & (values > level)).sum()) * measures.voxel_ml(affine)
-    old, new, other = (face_surface(image, affine) for image in (values, refaced, volume.to_values(second.stored)))
+    old, new, other = (
+        face_surface(image, affine) for image in (values, refaced, volume.codec.to_values(second.stored))
+    )
     region = (result.mask, affine, landmarks)
     row["surface_mm"], row["surface_forward_mm"] = measures.surface_distance(old, new, *region)
     row["seeds_mm"], _ = measures.surface_distance(new, other, *region)
@@ -179,14 +181,14 @@ def recovered(
     row: dict[str, float | str] = {}
     for peer, (lost, fill) in peers.items():
         stored = volume.stored.copy()
-        stored[lost] = volume.to_stored(np.array([fill], np.float32))[0]
+        stored[lost] = volume.codec.to_stored(np.array([fill], np.float32))[0]
         defaced = Volume(stored, volume.affine, volume.slope, volume.inter)
         try:
             again = pipeline.reface_volume(defaced, pipeline.RefaceOptions(mode="recover", device=device))
         except Exception as error:
             row[f"recover_{peer}_error"] = f"{type(error).__name__}: {error}"
             continue
-        after = measures.solid_head(volume.to_values(again.stored), volume.affine, level)
+        after = measures.solid_head(volume.codec.to_values(again.stored), volume.affine, level)
         shares = measures.recovery(lost, again.mask, result.mask, before, after, volume.affine)
         row |= {f"recover_{peer}_{name}": value for name, value in shares.items()}
     return row

@@ -95,7 +95,7 @@ def _renoised(job: Job) -> dict[str, Any]:
     values = np.nan_to_num(volume.values())
     noise = NOISE * float(np.median(values[values > measures.skin_level(values, volume.affine)]))
     random = np.random.default_rng(0).standard_normal(values.shape, dtype=np.float32)
-    write_volume(Path(job["out"]), volume, volume.to_stored(np.abs(values + noise * random)))
+    write_volume(Path(job["out"]), volume, volume.codec.to_stored(np.abs(values + noise * random)))
     return {"noise_sd": noise}
 
 

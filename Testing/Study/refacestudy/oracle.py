@@ -42,7 +42,7 @@ def make(job: dict[str, Any]) -> dict[str, Any]:
     stored = volume.stored.copy()
     warped = _sample(face, donor.affine, donor_frame, field, box, np.argwhere(mask), volume.affine, frame)
     factor = _tissue(values, level, mask) / _tissue(face, donor_level, None)
-    stored[mask] = volume.to_stored(warped * factor)
+    stored[mask] = volume.codec.to_stored(warped * factor)
     write_volume(Path(job["out"]), volume, stored)
     return {"donor": Path(job["donor"]).name.removesuffix("_T1w.nii.gz")}
 

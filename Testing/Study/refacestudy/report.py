@@ -77,7 +77,7 @@ def pair_groups(summary: Summary) -> dict[str, np.ndarray]:
 def _head(summary: Summary) -> list[str]:
     study = summary.study
     recogniser = next((face.embedding.model for face in summary.gallery.values()), "none")
-    registry = json.dumps(weights.read_registry()["models"], sort_keys=True).encode()
+    registry = json.dumps(weights.read_registry(), sort_keys=True).encode()
     digest, held_out = hashlib.sha256(registry).hexdigest(), sum(study.people[name].validation for name in study.names)
     return [
         "# Study", "",

@@ -4,9 +4,9 @@
 
 HEADS holds heads ``<id>_T1w.nii.gz``. Without ``--ids``, N of them (default 24) that are on neither list of the
 training (validation.txt, excluded.txt), coarse and fine ones by turns. Every head is refaced once, without its ears,
-and what lies in the mask is measured before and after. The constants by which a painting becomes a scan (_SHARPENING
-of painter.py, _OFFSETS of tone.py) were set by these tables: who trains other weights must look at them again. The
-validation list is left out so that its heads stay unseen.
+and what lies in the mask is measured before and after. The constants skin_curve and contrast_offsets of the
+weights' registry were set by these tables. For other weights they must be fitted again. The validation list is left
+out so that its heads stay unseen.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def of_head(path: Path, models: Path | None) -> tuple[float, Tissue, Tissue]:
     options = pipeline.RefaceOptions(seed=zlib.crc32(path.name.encode()), ears=False, device="cpu")
     result = pipeline.reface_volume(volume, options, models=load_models("cpu", models))
     before = np.nan_to_num(volume.values())
-    after = np.where(result.mask, volume.to_values(result.stored), before)
+    after = np.where(result.mask, volume.codec.to_values(result.stored), before)
     scale, level = IntensityScale.of(before, result.brain), measures.skin_level(before, volume.affine)
     faces = [
         tissue_of(

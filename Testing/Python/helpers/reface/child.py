@@ -61,7 +61,8 @@ def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: A
 
 
 def judge(arguments: list[str]) -> int:
-    folder = Path(arguments[-3])
+    *faces, folder = map(Path, arguments[1:-2])  # before --progress json
+    assert all(face.is_file() for face in faces)
     folder.mkdir()
     write_json_line(sys.stdout, {"progress": 0.5, "stage": "compare"})
     (folder / "judged.json").write_text(json.dumps({"least": int(os.environ["REFACE_JUDGE"])}))

@@ -53,8 +53,7 @@ def app_fixture(reface, scene, monkeypatch):
 
 def fake_judge():
     def arguments(reference, faces, folder):
-        assert reference.is_file() and all(face.is_file() for face in faces)
-        return ["judge", str(folder)]
+        return ["judge", *map(str, (reference, *faces, folder))]
 
     return job.Judge(CHILD, Path("requirements.txt"), arguments, "judged.json", lambda report: report["least"])
 

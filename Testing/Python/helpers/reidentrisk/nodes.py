@@ -11,7 +11,7 @@ import vtk
 from helpers.reidentrisk.faces import volume
 from helpers.scenes import volume_node
 from ReidentRiskLib.commandline import cli
-from ReidentRiskLib.window.job import Job, Outcome, Request
+from ReidentRiskLib.window.job import Findings, Request, RiskFiles
 
 VIEWS = 45
 
@@ -40,12 +40,12 @@ def points_node(scene: slicer.vtkMRMLScene, labels: list[str]) -> slicer.vtkMRML
     return node
 
 
-def run(request: Request, folder: Path) -> Outcome:
+def run(request: Request, folder: Path) -> Findings:
     """What a run of the window finds, its children being run in this process."""
-    job = Job(request, folder)
-    for _, arguments, _ in job.steps:
-        assert cli.main(arguments) == 0
-    return job.read()
+    files = RiskFiles(request, folder)
+    for step in files.steps:
+        assert cli.main(step.arguments) == 0
+    return files.read()
 
 
 def nodes(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLNode]:

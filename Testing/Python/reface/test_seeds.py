@@ -1,36 +1,36 @@
-"""The chance of a seed: independent numbers for each, those of four that follow each other drawn apart."""
+"""The random numbers of a seed: independent for each, anticorrelated for four consecutive seeds."""
 
 import numpy as np
 import pytest
 
-from RefaceLib.face.seeds import BLOCK, Chance, new_seed
+from RefaceLib.face.seeds import BLOCK, SeededDraws, new_seed
 
 COUNT = 20_000
 
 
-def test_the_first_seed_of_a_block_is_plain_chance():
+def test_the_first_seed_of_a_block_has_the_numbers_of_numpy():
     for seed in (0, 4, 2**32 - 4):
-        chance, plain = Chance(seed), np.random.default_rng(seed)
+        draws, plain = SeededDraws(seed), np.random.default_rng(seed)
         for size in (64, 40):
-            assert np.array_equal(chance.standard_normal(size), plain.standard_normal(size))
+            assert np.array_equal(draws.standard_normal(size), plain.standard_normal(size))
 
 
 @pytest.mark.parametrize("seed", range(4, 8))
 def test_each_seed_alone_is_standard_normal(seed):
-    numbers = Chance(seed).standard_normal(COUNT)
+    numbers = SeededDraws(seed).standard_normal(COUNT)
     assert abs(numbers.mean()) < 0.03 and numbers.std() == pytest.approx(1, abs=0.02)
     assert abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 0.03
     assert np.mean(np.abs(numbers) < 1) == pytest.approx(0.683, abs=0.02)
 
 
 def test_seeds_of_a_block_are_drawn_apart_and_those_of_two_blocks_are_independent():
-    found = np.corrcoef([Chance(seed).standard_normal(COUNT) for seed in range(4, 4 + 2 * BLOCK)])
+    found = np.corrcoef([SeededDraws(seed).standard_normal(COUNT) for seed in range(4, 4 + 2 * BLOCK)])
     within = found[:BLOCK, :BLOCK][~np.eye(BLOCK, dtype=bool)]
     assert np.allclose(within, -1 / 3, atol=0.03) and np.allclose(found[BLOCK:, :BLOCK], 0, atol=0.03)
 
 
-def test_the_same_seed_is_the_same_chance():
-    assert np.array_equal(*(Chance(7).standard_normal(10) for _ in range(2)))
+def test_the_same_seed_gives_the_same_numbers():
+    assert np.array_equal(*(SeededDraws(7).standard_normal(10) for _ in range(2)))
 
 
 def test_a_new_seed_begins_a_block_within_the_bound():

@@ -1,9 +1,17 @@
-"""The contrast of a scan's tissue, carried over to what was painted."""
+"""Painted tissue gets the contrast of the scan's tissue."""
 
 import numpy as np
 import pytest
 
 from RefaceLib.face import contrast
+from RefaceLib.face.fitted import FittedConstants
+from RefaceLib.face.weights import read_registry
+
+FITTED = FittedConstants.of(read_registry()["fitted"])  # of the shipped weights
+
+
+def _match(picture, painted, shown):
+    return contrast.match(picture, painted, shown, FITTED.percentiles, FITTED.offsets)
 
 
 @pytest.fixture
@@ -22,16 +30,16 @@ def shown():
 
 def test_painted_tissue_gets_the_quantiles_of_the_scan(painted, shown):
     flat = 0.6 * shown + 0.2  # the same tissue in another contrast
-    matched = contrast.match(flat, flat, shown)
+    matched = _match(flat, flat, shown)
     quantiles = [10, 25, 50, 75, 90]
-    expected = np.percentile(shown, quantiles) + contrast._OFFSETS[:5]
+    expected = np.percentile(shown, quantiles) + FITTED.offsets[:5]
     np.testing.assert_allclose(np.percentile(matched, quantiles), expected, atol=0.02)
-    assert np.percentile(contrast.match(painted, painted, shown), 95) > np.percentile(painted, 95) + 0.1
+    assert np.percentile(_match(painted, painted, shown), 95) > np.percentile(painted, 95) + 0.1
 
 
 def test_brighter_stays_brighter_and_bone_stays_dark(painted, shown):
     ramp = np.linspace(0, 2, 500, dtype=np.float32)
-    matched = contrast.match(ramp, painted, shown)
+    matched = _match(ramp, painted, shown)
     assert (np.diff(matched) >= 0).all()
     assert matched[ramp > contrast._MUSCLE].min() >= contrast._MUSCLE  # no thin wall opens
     dark = ramp <= contrast.TISSUE
@@ -39,12 +47,12 @@ def test_brighter_stays_brighter_and_bone_stays_dark(painted, shown):
 
 
 def test_too_little_tissue_changes_nothing(painted, shown):
-    np.testing.assert_array_equal(contrast.match(painted, painted, shown[:100]), painted)
-    np.testing.assert_array_equal(contrast.match(painted, painted[:100], shown), painted)
+    np.testing.assert_array_equal(_match(painted, painted, shown[:100]), painted)
+    np.testing.assert_array_equal(_match(painted, painted[:100], shown), painted)
 
 
 def test_what_is_dark_in_a_head_is_brighter_than_air(painted, shown):
-    matched = contrast.match(np.zeros(10, np.float32), painted, shown)
+    matched = _match(np.zeros(10, np.float32), painted, shown)
     np.testing.assert_allclose(matched, contrast._DARKEST)
 
 

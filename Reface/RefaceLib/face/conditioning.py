@@ -1,0 +1,165 @@
+"""Conditions the generator: draws a face from the shape model and fits it to the visible skin of a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from RefaceLib.face.rasters import to_raster, warp
+from RefaceLib.face.shapemodel import (
+    BOUND,
+    FIELD_SPACING,
+    OBSERVATION_SD,
+    SPACING,
+    Atlas,
+    Random,
+    ShapeModel,
+    move_outwards,
+)
+from RefaceLib.face.skindistance import CLIP, trusted
+from RefaceLib.head import canonical
+
+_REACHES_MM, _SHARE = (20.0, 8.0, 4.0), 0.03  # reach of the residual's extrapolation; weight at which it has faded
+_NEAR_REACHES_MM, _NEAR_SHARE = (4.0, 2.5), 0.01  # the same on the raster of 2 mm
+LONGEST = 12.0  # mm: limit of the move that fits the drawn skin to the visible one
+RING = 12.0  # mm from the mask: the visible skin within this distance enters the posterior
+_AIR_MM = 2.0  # least air between a nose and the front of the box
+_SETS_IN = 15.0  # mm behind the mask's edge, over which detail sets in
+_SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: over this range the random face sets in
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """What the generator is conditioned on: the face to paint.
+
+    ``code`` (K,); ``shape``, the depth under the skin in mm, and the warped ``atlas``, both (96, 88, 88) at 2 mm;
+    ``field`` (3, 96, 88, 88) in mm, the displacements that warped the atlas.
+    """
+
+    code: np.ndarray
+    shape: np.ndarray
+    atlas: np.ndarray
+    field: np.ndarray
+
+
+def condition(
+    model: ShapeModel, atlas: Atlas, rng: Random, distance: np.ndarray, mask: np.ndarray,
+    view: np.ndarray, *, own: bool,
+) -> Conditioning:  # fmt: skip
+    """The face to paint on a head of signed ``distance`` (mm to the skin, on the raster of 2 mm).
+
+    ``mask`` and ``view`` (in the field of view) are bool at 2 mm. All three may extend behind the box. With ``own``
+    the code is the head's own, for training by reconstruction. Otherwise it is drawn given the skin outside ``mask``.
+    """
+    small = to_raster(distance, 2.0, SPACING)
+    hidden = to_raster((mask | ~view).astype(np.float32), 2.0, SPACING) > 0.01
+    sure, away = trusted(small, hidden, SPACING)
+    box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
+    if own:
+        code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
+        field = atlas.field(code)
+    else:
+        seen = (sure & (away < RING))[box]
+        code = model.draw(rng, small[box], seen, atlas.is_smooth)
+        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
+        field = _set_in(atlas.field(model.project(small[box], seen, OBSERVATION_SD)), field)
+    fitted = fit_to_visible_skin(atlas, code, field, small, sure)
+    # The raster of 4 mm hardly resolves the last millimetres before the mask: a residual there would be a step.
+    sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
+    drawn = warp(atlas.solid, fitted.field)
+    error = _residual_of_the_box(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
+    return _moved(atlas, code, fitted.field, drawn, error)
+
+
+def _drawn_detail(atlas: Atlas, rng: Random, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A random detail and its share at every voxel of the box (see Atlas.detailed), 0 where skin is visible.
+
+    It sets in slowly behind the edge of the ``mask`` (bool, 2 mm). There the visible skin determines the shape, and a
+    skin that must return to it within some millimetres has pits.
+    """
+    if atlas.detail is None:
+        return None
+    behind = mask.shape[1] - atlas.depth.shape[1]
+    inside = ndimage.distance_transform_edt(mask, sampling=2.0)[:, behind:]
+    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
+
+
+def _set_in(likeliest: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Displacements (3, 96, 88, 88): the ``likeliest`` at the ears and behind them, those ``drawn`` in the face.
+
+    A face that is random up to its end is wider than the head there and forms a wing before the ears, or is narrower
+    and has pits.
+    """
+    y = canonical.BOX_CORNER[1] + 2.0 * (np.arange(drawn.shape[2]) + 0.5)
+    return likeliest + np.interp(y, _SIDES, (0, 1)).astype(np.float32)[:, None] * (drawn - likeliest)
+
+
+def _within_the_box(
+    atlas: Atlas, code: np.ndarray, detail: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest code (K,) whose nose does not reach the front of the box, which would cut it off.
+
+    Returns it and its displacements with the ``detail`` (see Atlas.detailed).
+    """
+    step = int(FIELD_SPACING / 2.0)
+    field = atlas.detailed(code, detail)
+    for _ in range(8):  # each round corrects the voxel that is deepest in the nose
+        front = warp(atlas.depth, field)[:, -1]
+        x, z = np.unravel_index(front.argmax(), front.shape)
+        if front[x, z] < -_AIR_MM:
+            break
+        forward = atlas.modes[:, 1, x // step, -1, z // step]
+        code = code + forward * ((front[x, z] + _AIR_MM) / max(float((forward**2).sum()), 1e-6))
+        code = np.clip(code, -BOUND, BOUND).astype(np.float32)
+        field = atlas.detailed(code, detail)
+    return code, field
+
+
+def fit_to_visible_skin(
+    atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray
+) -> Conditioning:
+    """Warp the atlas by ``field`` (3, 96, 88, 88; mm), then move its skin along its normals onto the visible skin.
+
+    ``distance`` (mm), valid where ``sure`` (bool), is on the raster of SPACING; both may extend behind the box.
+    """
+    drawn = warp(atlas.solid, field)
+    error = to_raster(_residual_of_the_box(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
+    return _moved(atlas, code, field, drawn, error)
+
+
+def residual(
+    shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float,
+    reaches: tuple[float, ...] = _REACHES_MM, share: float = _SHARE,
+) -> np.ndarray:  # fmt: skip
+    """The distance (mm) of a drawn ``shape`` (mm) from the visible skin where ``sure`` (bool), extrapolated from there.
+
+    A head that is wider than drawn remains so for some centimetres into the face; the rest of the error fades sooner.
+    Each of the ``reaches`` (mm) extrapolates what those before it left.
+    """
+    # Deep inside and far outside both are clipped, and their difference carries no information.
+    weight = (sure & (np.abs(distance) < CLIP / 2)).astype(np.float32)
+    error = np.clip(distance - shape, -LONGEST, LONGEST)
+    extrapolated = np.zeros_like(error)
+    for reach in reaches:
+        missing, spread = (
+            ndimage.gaussian_filter(a, reach / spacing) for a in ((error - extrapolated) * weight, weight)
+        )
+        extrapolated = extrapolated + missing / (spread + share)
+    return extrapolated.astype(np.float32)
+
+
+def _residual_of_the_box(drawn: np.ndarray, distance: np.ndarray, *visible: Any) -> np.ndarray:
+    """``residual`` of a head ``drawn`` in the box alone, continued behind it by reflection."""
+    behind = distance.shape[1] - drawn.shape[1]
+    whole = np.pad(drawn, ((0, 0), (behind, 0), (0, 0)), mode="reflect", reflect_type="odd")
+    return residual(np.clip(whole, -CLIP, CLIP), distance, *visible)[:, behind:]
+
+
+def _moved(atlas: Atlas, code: np.ndarray, field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> Conditioning:
+    """The atlas warped by ``field``, its skin moved outwards by ``error`` (see ``move_outwards``)."""
+    field = move_outwards(field, drawn, error)
+    picture, shape = atlas.warp(field)
+    return Conditioning(code, shape, picture, field)

@@ -1,0 +1,57 @@
+"""Takes the face away: what makes a new face starts from a ``Defaced`` head, and so cannot see the face that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from RefaceLib.volume import geometry
+from RefaceLib.volume.codec import Codec
+from RefaceLib.volume.geometry import Grid
+from RefaceLib.volume.io import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Defaced:
+    """A head that is blank in its face mask; no voxel of the face is in it.
+
+    ``values`` (I, J, K) float32, finite, and ``stored`` (I, J, K), the same as numbers of the file, on ``grid``
+    (IJK -> RAS mm); ``codec`` turns other values into such numbers.
+    """
+
+    values: np.ndarray
+    stored: np.ndarray
+    grid: Grid
+    codec: Codec
+
+
+def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> Defaced:
+    """``volume`` with the ``mask`` (I, J, K; bool) blank; ``values`` are its finite values, as they shall be seen.
+
+    Blank is the number for the volume's darkest value. The arguments are not changed.
+    """
+    blank = blank_value(values, mask)
+    seen, stored = values.copy(order="K"), volume.stored.copy()
+    seen[mask] = blank
+    stored[mask] = volume.codec.to_stored(np.array([blank], dtype=np.float32))[0]
+    return Defaced(seen, stored, Grid(volume.stored.shape, volume.affine), volume.codec)
+
+
+def blank_value(values: np.ndarray, mask: np.ndarray) -> float:
+    """What air looks like: 0 where the scan outside the mask has no negative values, else its minimum (CT)."""
+    outside = values[~mask]
+    outside = outside[np.isfinite(outside)]
+    lowest = float(outside.min()) if outside.size else 0.0
+    return min(lowest, 0.0) if lowest <= 0 else lowest if lowest > 1 else 0.0
+
+
+def mask_elsewhere(mask: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
+    """The ``mask`` (bool; IJK -> RAS mm by ``affine``) on another ``grid``: voxels whose centres are in it."""
+    return geometry.resample(mask, affine, grid, nearest=True) > 0
+
+
+def apply_mask(mask: np.ndarray, affine: np.ndarray, other: Volume) -> np.ndarray:
+    """The numbers of a coregistered volume, blank where its voxels' centres are in ``mask`` (see mask_elsewhere)."""
+    there = mask_elsewhere(mask, affine, Grid(other.stored.shape, other.affine))
+    return deface(other, other.values(), there).stored

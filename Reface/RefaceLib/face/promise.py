@@ -1,0 +1,79 @@
+"""What is promised of every volume that is written, counted on its very numbers.
+
+Outside the mask, and in the brain, no bit changes. The pipeline, the command line and the window ask the same
+functions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from RefaceLib.common.errors import PromiseError
+
+COUNTS = ("voxels_changed", "voxels_changed_outside_mask", "brain_voxels_changed")  # keys of every report
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Where two arrays of one shape and data type differ in any bit (bool): NaN is as NaN, -0.0 is not as 0.0."""
+    unsigned = f"u{before.dtype.itemsize}"
+    return np.ascontiguousarray(before).view(unsigned) != np.ascontiguousarray(after).view(unsigned)
+
+
+def count_changes(before: np.ndarray, after: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, int]:
+    """How many of the stored numbers (I, J, K) changed: in all, outside the ``mask``, in the ``brain`` (bool).
+
+    Raises PromiseError where the mask enters the brain.
+    """
+    if (mask & brain).any():
+        raise PromiseError("The result was thrown away: the face mask enters the brain; please report this.")
+    different = changed(before, after)
+    found = (different, different & ~mask, different & brain)
+    return {name: int(np.count_nonzero(where)) for name, where in zip(COUNTS, found, strict=True)}
+
+
+def count_changes_elsewhere(
+    before: np.ndarray, after: np.ndarray, affine: np.ndarray,
+    mask: np.ndarray, brain: np.ndarray, mask_affine: np.ndarray,
+) -> dict[str, int]:  # fmt: skip
+    """As ``count_changes`` for a volume on another grid (``affine``: IJK -> RAS mm) than ``mask`` and ``brain``.
+
+    A changed voxel is outside the mask when neither its centre nor a corner lies in a voxel of the mask; it is brain
+    when its centre lies in a voxel of the brain.
+    """
+    voxels = np.argwhere(changed(before, after))
+    to_mask = np.linalg.inv(mask_affine) @ affine
+    outside = np.ones(len(voxels), bool)
+    for offset in ((0, 0, 0), *itertools.product((-0.49, 0.49), repeat=3)):
+        outside &= ~_at(mask, to_mask, voxels + np.array(offset))
+    found = (len(voxels), outside.sum(), _at(brain, to_mask, voxels).sum())
+    return {name: int(count) for name, count in zip(COUNTS, found, strict=True)}
+
+
+def _at(mask: np.ndarray, to_mask: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Whether `mask` (bool) holds at `voxels` (N, 3) of another grid; False out of its view."""
+    index = np.rint(voxels @ to_mask[:3, :3].T + to_mask[:3, 3]).astype(np.int64)
+    seen = ((index >= 0) & (index < mask.shape)).all(axis=1)
+    found = np.zeros(len(voxels), bool)
+    found[seen] = mask[tuple(index[seen].T)]
+    return found
+
+
+def verify(counts: Mapping[str, Any], name: str = "The result") -> None:
+    """Raise PromiseError unless the ``counts`` of the result ``name`` are those of a promise that holds."""
+    outside, brain = counts["voxels_changed_outside_mask"], counts["brain_voxels_changed"]
+    if outside or brain:
+        raise PromiseError(
+            f"{name} was thrown away: voxels outside the face would have changed ({outside:g} outside the mask, "
+            f"{brain:g} in the brain); please report this."
+        )
+
+
+def verify_report(report: Mapping[str, Any], counts: Mapping[str, int]) -> None:
+    """``verify`` a result that another process made; PromiseError where its ``report`` counts otherwise."""
+    verify(counts)
+    if any(report[name] != counts[name] for name in COUNTS):
+        raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
