@@ -1,4 +1,4 @@
-"""Turns aligned faces into embeddings: unit vectors whose cosine tells how alike two faces are."""
+"""Turns aligned faces into embeddings: unit vectors whose cosine measures how similar two faces are."""
 
 from __future__ import annotations
 

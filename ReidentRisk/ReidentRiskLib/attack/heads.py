@@ -1,7 +1,7 @@
 """From a volume to the embeddings of its face: read, find the surface and its pose, draw, align, embed.
 
-A de-identified version of a head is looked at with the pose of the original (``landmarks_of``), so that nothing that
-was done to the face can hide it from the attacker.
+A de-identified version of a head is drawn in the pose of the original (``landmarks_of``). So no change to the face can
+hide it from the attacker.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_head(
     """The head in a file, a Volume, or an array (I, J, K) with its ``affine`` (4, 4; IJK -> RAS mm).
 
     ``points`` (5, 3; RAS mm, landmarks.FIVE) are the user's and replace those found. ``landmarks_of`` is the original
-    of this head, in the same space: its pose is used, and nothing is looked for. ``detector`` improves the points (see
+    of this head, in the same space: its pose is used, and none is searched for. ``detector`` improves the points (see
     landmarks.find_pose). ``models`` are RefaceLib's (loaded when None). Raises InputError (HeadNotFoundError where
     there is no head, or none where the original lies).
     """
@@ -174,7 +174,7 @@ def _name(volume: Volume) -> str:
 def _along_ras(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The volume (a copy) with its axes as near to R, A and S as reordering and turning them round can bring them.
 
-    Nothing is resampled; so a head gives the same result in whatever orientation it is stored.
+    Nothing is resampled, so a head gives the same result in every orientation of its storage.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -1,4 +1,4 @@
-"""From where a face is looked at, and by what light.
+"""The views in which a head is drawn: their directions and their lights.
 
 Yaw and pitch are degrees in the pose of the head: yaw > 0 sees more of the subject's left, pitch > 0 looks from above.
 Lights move with the camera; a rig is the directions towards its lights (right, up, towards the viewer) and their

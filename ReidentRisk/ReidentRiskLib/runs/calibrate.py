@@ -1,9 +1,8 @@
-"""Makes the calibration: how similar strangers are, and how similar one head is to itself when scanned again.
+"""Makes a calibration: measures how similar strangers are, and how similar a head is to itself in another scan.
 
-Every head of a folder is embedded as it is, and again after simulated further scans: moved a little, on another grid,
-with other noise and another bias of the coil, and parsed anew. Different heads give the scores of strangers, the scans
-of one head those of a person with itself. Embeddings are kept in the folder of the output until the user deletes them,
-so that an interrupted run goes on where it was; the calibration itself holds numbers of pairs only.
+Every head of a folder is embedded, and so are simulated further scans of it (rescan.py), each parsed anew. Different
+heads give the scores of strangers. The scans of one head give the scores of a person with itself. The calibration holds
+numbers of pairs only. judge/calibration.py reads it.
 """
 
 from __future__ import annotations
