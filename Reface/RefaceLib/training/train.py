@@ -171,7 +171,7 @@ def export(out: Path, data: Path) -> None:
     folder.mkdir(exist_ok=True)
     training, validation, model, atlas = TrainCommand(data, out).coarse_data()
     shipped = weights.read_registry()
-    registry = {"name": "Reface cGAN", "version": "1", "models": dict(shipped["models"])}
+    registry: dict[str, Any] = {"name": "Reface cGAN", "version": "1", "models": dict(shipped["models"])}
     nets = {}
     for name, (checkpoint, network) in _CHECKPOINTS.items():
         if (out / checkpoint).exists():
