@@ -5,9 +5,10 @@ nibabel is imported inside the functions: importing this file needs numpy only.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from RefaceLib.volume.header import (
     not_an_image,
 )
 
+_APART_MM = 2.0  # between sform and qform: rounding and resampling stay far below it
 _QUIET = logging.getLogger(__name__ + ".quiet")  # nibabel reports header repairs to a logger; users need not see them
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
@@ -87,8 +89,20 @@ def _fields(cls: type, block: bytes, endianness: str) -> tuple:
         1.0 if slope is None else slope,
         0.0 if inter is None else inter,
         header.get_best_affine(),
-        () if placed else (LEFT_RIGHT_UNKNOWN,),
+        _contradictions(header) if placed else (LEFT_RIGHT_UNKNOWN,),
     )
+
+
+def _contradictions(header: Any) -> tuple[str, ...]:
+    """A warning where the header's two descriptions of the grid put its corners at different places."""
+    if header["sform_code"] == 0 or header["qform_code"] == 0:
+        return ()
+    corners = np.array(list(itertools.product(*[(0, n - 1) for n in header.get_data_shape()[:3]])))
+    sform, qform = (corners @ a[:3, :3].T + a[:3, 3] for a in (header.get_sform(), header.get_qform()))
+    apart = float(np.linalg.norm(sform - qform, axis=1).max())
+    if not apart > _APART_MM:
+        return ()
+    return (f"The header contradicts itself: its sform and qform are up to {apart:.0f} mm apart; the sform was used.",)
 
 
 def new_nifti_header(
