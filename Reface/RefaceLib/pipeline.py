@@ -21,7 +21,8 @@ from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, load_models
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.head.headparser import HeadParse, parse_head
+from RefaceLib.head.headparser import HeadParse
+from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, check_values
 

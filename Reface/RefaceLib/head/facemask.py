@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from RefaceLib.head import canonical
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.head.headparser import SPACING, HeadParse, brain_frame
+from RefaceLib.head.headparser import SPACING, LabelledHead, brain_frame
 from RefaceLib.volume import geometry
 
 PROTECTED_MM = 4.0  # the brain, grown by this, is never face
@@ -23,7 +23,6 @@ _ALONG_MM, _BESIDE_MM = 4.0, 8.0  # along an edge; and along skin up to a cut
 _RIM_MM, _BEFORE_MM = 3.0, 8.0  # from the rim of skin to tissue; air before intact skin
 _LEAST_SKIN_MM2 = 3000.0  # of a piece: what is left of a head has more, a sinus or a piece of bone in a cut less
 _THIN_MM, _HANGING_MM = 6.0, 5.0  # the radius of a ball that is thicker than a lobe; below the ears' blocks
-_DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
 
 
 def face_frame(points: np.ndarray, certainty: np.ndarray) -> np.ndarray:
@@ -44,15 +43,14 @@ def canonical_coordinates(grid: geometry.Grid, frame: np.ndarray) -> tuple[np.nd
     return x, y, z
 
 
-def protected(parse: HeadParse, grid: geometry.Grid) -> np.ndarray:
+def protected(parse: LabelledHead, grid: geometry.Grid) -> np.ndarray:
     """The brain and PROTECTED_MM around it, on ``grid``."""
     # Doubtful voxels count as brain, and there is a voxel more: a native voxel between two must not slip through.
-    brain = parse.brain if parse.likelihood is None else parse.likelihood > _DOUBT
-    near = geometry.dilate_mm(brain, PROTECTED_MM + 2.0, parse.grid.affine)
+    near = geometry.dilate_mm(parse.possible_brain(), PROTECTED_MM + 2.0, parse.grid.affine)
     return geometry.resample(near.astype(np.float32), parse.grid.affine, grid) > 0.25
 
 
-def face_mask(parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray, *, ears: bool) -> np.ndarray:
+def face_mask(parse: LabelledHead, shape: tuple[int, ...], affine: np.ndarray, *, ears: bool) -> np.ndarray:
     """The face (and ears) of a raw head on the native grid ``shape``/``affine`` (IJK -> RAS): bool."""
     grid = geometry.ras_grid(shape, affine, SPACING)
     frame = face_frame(parse.points, parse.certainty)
@@ -63,7 +61,7 @@ def face_mask(parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray, *, e
     return to_native(mask & ~protected(parse, grid), grid, shape, affine)
 
 
-def _lobes(parse: HeadParse, grid: geometry.Grid, places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def _lobes(parse: LabelledHead, grid: geometry.Grid, places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """The lobes that hang out of the ears' blocks, with the air around them (bool, on ``grid``).
 
     Left behind they stand out as fins. ``places`` are canonical x, y, z. What is thin hangs: no ball of _THIN_MM goes
@@ -77,7 +75,7 @@ def _lobes(parse: HeadParse, grid: geometry.Grid, places: tuple[np.ndarray, np.n
     return ndimage.binary_dilation(hanging) & under
 
 
-def missing_mask(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> np.ndarray:
+def missing_mask(values: np.ndarray, affine: np.ndarray, parse: LabelledHead) -> np.ndarray:
     """The region (bool, native grid) that somebody else's defacing took out of the face.
 
     Defacing leaves one exact value over a solid region. Of that, what lies where a face must be, air before it

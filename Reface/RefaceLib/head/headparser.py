@@ -7,7 +7,7 @@ everything lies nearly where it always lies, and finds brain, head and all landm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,16 +31,15 @@ _NEEDED_CERTAINTY = 0.12  # median share of the brain landmarks' heat maps withi
 _PARSED_CERTAINTY, _FARTHEST_MM = 0.6, 9.0
 _BRIGHT, _CONTENT_SHARE = 0.15, 0.01  # a plane with more than this share of bright voxels is not air
 _MARGIN = 5  # voxels about what is not air
+_DOUBT = 0.15  # a voxel that is brain with this likelihood is protected as well
 _SCALES = (0.65, 1.35)  # of a head against the mean adult's: beyond it, something else was taken for a head
 
 
 @dataclass(frozen=True, eq=False)
-class HeadParse:
-    """What was found: masks (bool) on ``grid`` (about 2 mm, in the pose of the head), landmarks in RAS mm.
+class LabelledHead:
+    """Masks (bool) of a head on ``grid`` (about 2 mm, in the pose of the head), and its landmarks in RAS mm.
 
-    ``points`` (17, 3) in the order of canonical.LANDMARKS, ``certainty`` (17,) in 0..1: the share of the heat map near
-    its peak. ``likelihood`` (float32) is above one half in the brain, and gives a smoother brain in another grid.
-    ``picture`` (float32) is what the parser saw, 0 in air and about 1 in bright tissue.
+    ``points`` (17, 3) in the order of canonical.LANDMARKS, ``certainty`` (17,) in 0..1.
     """
 
     grid: Grid
@@ -48,11 +47,30 @@ class HeadParse:
     head: np.ndarray
     points: np.ndarray
     certainty: np.ndarray
-    likelihood: np.ndarray | None = None
-    picture: np.ndarray | None = None
 
     def brain_ml(self) -> float:
         return float(self.brain.sum() * abs(np.linalg.det(self.grid.affine[:3, :3])) / 1000)
+
+    def possible_brain(self) -> np.ndarray:
+        """What may be brain (bool): the brain, and every voxel in doubt."""
+        return self.brain
+
+
+@dataclass(frozen=True, eq=False)
+class HeadParse(LabelledHead):
+    """A head as the parser found it; ``certainty`` is the share of a landmark's heat map near its peak.
+
+    ``likelihood`` (float32) is above one half in the brain, and gives a smoother brain in another grid. ``picture``
+    (float32) is what the parser saw, 0 in air and about 1 in bright tissue. ``turn`` (3, 3) is the rotation that puts
+    the head upright where the header is wrong, else the identity.
+    """
+
+    likelihood: np.ndarray
+    picture: np.ndarray
+    turn: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    def possible_brain(self) -> np.ndarray:
+        return self.likelihood > _DOUBT
 
 
 def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
@@ -65,7 +83,7 @@ def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
     return normalise(image), grid
 
 
-def _around_content(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+def around_content(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     """The part of a conformed picture that is not surrounding air (multiples of 16 voxels): less for the localizer."""
     window = []
     for axis, size in enumerate(image.shape):
@@ -89,21 +107,6 @@ def normalise(image: np.ndarray) -> np.ndarray:
     bright = sample[sample > low + 0.05 * (high - low)]
     high = np.percentile(bright, 98) if bright.size else high
     return np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.5).astype(np.float32)
-
-
-def parse_head(
-    values: np.ndarray, affine: np.ndarray, localizer: HeadParserNet, parser: HeadParserNet, device: str
-) -> HeadParse:
-    """Parse a volume: ``values`` (I, J, K) finite float32, ``affine`` IJK -> RAS mm.
-
-    Raises HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
-    """
-    image, grid = conform(values, affine)
-    content, content_grid = _around_content(image, grid)
-    _, _, heat = run_network(localizer, content, device)
-    points, certainty = decode_heatmaps(heat, content_grid)
-    frame = brain_frame(points, certainty)
-    return parse_in_frame(image, grid, frame, parser, device)
 
 
 def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: HeadParserNet, device: str) -> HeadParse:

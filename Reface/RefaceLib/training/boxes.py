@@ -11,7 +11,7 @@ from RefaceLib.face import skindistance
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.head import canonical, facemask
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
-from RefaceLib.head.headparser import HeadParse, brain_frame
+from RefaceLib.head.headparser import LabelledHead, brain_frame
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 
@@ -33,7 +33,7 @@ class Box:
     points: np.ndarray
 
 
-def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: HeadParse, spacing: float) -> Box:
+def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: LabelledHead, spacing: float) -> Box:
     """Bring a volume (float32 IJK, IJK -> RAS) and its parse into the canonical box."""
     frame = brain_frame(parse.points, parse.certainty)
     grid = canonical.box(spacing)

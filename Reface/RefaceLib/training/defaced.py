@@ -27,7 +27,8 @@ from RefaceLib.face import weights
 from RefaceLib.face.fitted import points_record
 from RefaceLib.head import facemask
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
-from RefaceLib.head.headparser import brain_frame, parse_head
+from RefaceLib.head.headparser import brain_frame
+from RefaceLib.head.pose import parse_head
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
 

@@ -116,14 +116,14 @@ def labelled_sample(name: str, image_path: Path, label_path: Path, face: np.ndar
     return ParserSample(name, packed, brain, head_mask(image) | brain, voxels, 0)
 
 
-def labelled_parse(image_path: Path, label_path: Path, face: np.ndarray) -> headparser.HeadParse:
+def labelled_parse(image_path: Path, label_path: Path, face: np.ndarray) -> headparser.LabelledHead:
     """What a parser that knew the truth would see in a head with DLMUSE labels and face landmarks (6, 3) in RAS mm."""
     sample = labelled_sample(head_id(image_path), image_path, label_path, face)
     image = open_image(image_path)
     grid = geometry.ras_grid(image.shape, image.affine, headparser.SPACING, multiple=16)
     points = geometry.apply_affine(grid.affine, sample.points)
     certainty = np.isfinite(points).all(axis=1).astype(float)
-    return headparser.HeadParse(grid, sample.brain, sample.head, points, certainty)
+    return headparser.LabelledHead(grid, sample.brain, sample.head, points, certainty)
 
 
 def label_map_sample(path: Path) -> ParserSample:

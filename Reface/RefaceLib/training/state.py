@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
-
 Net = TypeVar("Net", bound=nn.Module)
 Parts = Mapping[str, nn.Module | torch.optim.Optimizer]  # of a checkpoint, by name
 

@@ -21,7 +21,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.options import DEVICES
 from RefaceLib.face import fitted, weights
-from RefaceLib.head.headparser import parse_head
+from RefaceLib.head.pose import parse_head
 from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model
 

@@ -44,7 +44,7 @@ class Judge:
 
 
 def face_judge() -> Judge | None:
-    """The comparison by ReidentRisk's command line, by forced alignment; None where that is not installed."""
+    """The comparison by ReidentRisk's command line, of the aligned faces; None where that is not installed."""
     spec = importlib.util.find_spec("ReidentRiskLib")
     if spec is None or spec.origin is None:
         return None

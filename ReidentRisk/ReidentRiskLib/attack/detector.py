@@ -101,9 +101,9 @@ def decode(outputs: dict[str, np.ndarray], columns: int, threshold: float) -> tu
     """Scores (N,), boxes (N, 4) and points (N, 5, 2) in pixels of the network's picture, of a score over ``threshold``.
 
     ``outputs``: by name, ``cls``, ``obj`` (1, A, 1), ``bbox`` (1, A, 4) and ``kps`` (1, A, 10) at the strides 8, 16
-    and 32, rows first; ``columns`` is the number of anchors in a row at stride 8. Boxes and points are told from their
-    anchor in strides, the box by its middle and the logarithm of its size. YuNet's points begin with the subject's
-    right eye, as the template does.
+    and 32, rows first; ``columns`` is the number of anchors in a row at stride 8. Boxes and points are relative to
+    their anchor, in strides: the box by its middle and the logarithm of its size. YuNet's points begin with the
+    subject's right eye, as the template does.
     """
     scores, boxes, points = [], [], []
     for stride in _STRIDES:

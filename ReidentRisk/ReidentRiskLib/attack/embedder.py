@@ -1,4 +1,4 @@
-"""Turns aligned faces into embeddings: unit vectors whose cosine tells how alike two faces are."""
+"""Turns aligned faces into embeddings: unit vectors whose cosine measures how similar two faces are."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def load_embedder(
     try:
         size = _run(session, model, np.zeros((1, SIZE, SIZE, 3), np.uint8)).shape[-1]
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path} cannot be used: as a network it does not run.") from error
+        raise InputError(f"{path} cannot be used: the network does not run.") from error
     if model.embedding and size != model.embedding:
         raise InputError(f"{path} gives {size} numbers instead of the {model.embedding} of '{model.name}'.")
     return Embedder(model.name, digest, size, model, session)

@@ -1,7 +1,7 @@
 """From a volume to the embeddings of its face: read, find the surface and its pose, draw, align, embed.
 
-A de-identified version of a head is looked at with the pose of the original (``landmarks_of``), so that nothing that
-was done to the face can hide it from the attacker.
+A de-identified version of a head is drawn in the pose of the original (``landmarks_of``). So no change to the face can
+hide it from the attacker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from scipy.spatial import cKDTree
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import image_extension
 from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
-from RefaceLib.head.headparser import HeadParse, brain_frame, parse_head
+from RefaceLib.head.headparser import HeadParse, brain_frame
+from RefaceLib.head.pose import parse_head
 from RefaceLib.skin.surface import face_surface, vertices
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
@@ -50,16 +51,17 @@ class Head:
 class HeadEmbedding:
     """Embeddings of one head in V views of the set ``views``: biometric data, to be kept as such.
 
-    ``forced`` (V, D) float32 are unit vectors of faces aligned by the points of the head, ``gated`` (V, D) of faces as
-    the detector found them; NaN in the rows of views in which it found none (in all rows when there was no detector).
-    ``pictures`` (V, S, S, 3) and ``crops`` (V, 112, 112, 3; aligned by force) are uint8, None when not asked for.
+    ``aligned`` (V, D) float32 are unit vectors of faces aligned by the points of the head. ``detected`` (V, D) are
+    those of faces as the detector found them: NaN in the rows of views in which it found none, and in all rows when
+    there was no detector. ``pictures`` (V, S, S, 3) and ``crops`` (V, 112, 112, 3; aligned by the points) are uint8,
+    None when not asked for.
     """
 
     name: str
     model: str
     views: str
-    forced: np.ndarray
-    gated: np.ndarray
+    aligned: np.ndarray
+    detected: np.ndarray
     pictures: np.ndarray | None = None
     crops: np.ndarray | None = None
 
@@ -89,7 +91,7 @@ def read_head(
     """The head in a file, a Volume, or an array (I, J, K) with its ``affine`` (4, 4; IJK -> RAS mm).
 
     ``points`` (5, 3; RAS mm, landmarks.FIVE) are the user's and replace those found. ``landmarks_of`` is the original
-    of this head, in the same space: its pose is used, and nothing is looked for. ``detector`` improves the points (see
+    of this head, in the same space: its pose is used, and none is searched for. ``detector`` improves the points (see
     landmarks.find_pose). ``models`` are RefaceLib's (loaded when None). Raises InputError (HeadNotFoundError where
     there is no head, or none where the original lies).
     """
@@ -123,7 +125,7 @@ def embed_head(
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> HeadEmbedding:
-    """Draw ``head`` in the ``views`` of a set, align its face and embed it, by force and as the ``detector`` finds it.
+    """Draw ``head`` in the ``views`` of a set and embed its face, aligned by its points and by the ``detector``.
 
     The points of ``landmarks_of`` (the original, in the same space) take the place of the head's own. Raises
     CancelledError when ``cancelled`` says so.
@@ -139,17 +141,17 @@ def embed_head(
         for picture, view in zip(pictures, chosen, strict=True)
     ])  # fmt: skip
     watch.at(0.5, f"embedding {head.name}")
-    forced = embedder.embed(crops)
-    gated = np.full_like(forced, np.nan)
+    aligned = embedder.embed(crops)
+    detected = np.full_like(aligned, np.nan)
     if detector is not None:
         watch.at(0.7, f"detecting faces of {head.name}")
         found = [detector.detect(picture) for picture in pictures]
         watch.at(0.85, f"embedding {head.name}")
         if seen := [i for i, face in enumerate(found) if face is not None]:
-            gated[seen] = embedder.embed(np.stack([align.crop(pictures[i], found[i].points) for i in seen]))
+            detected[seen] = embedder.embed(np.stack([align.crop(pictures[i], found[i].points) for i in seen]))
     watch.at(1.0, f"embedded {head.name}")
     kept = dict(pictures=pictures, crops=crops) if keep_pictures else {}
-    return HeadEmbedding(head.name, embedder.name, views, forced, gated, **kept)
+    return HeadEmbedding(head.name, embedder.name, views, aligned, detected, **kept)
 
 
 def _volume(source: str | Path | Volume | np.ndarray, affine: np.ndarray | None) -> Volume:
@@ -173,7 +175,7 @@ def _name(volume: Volume) -> str:
 def _along_ras(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The volume (a copy) with its axes as near to R, A and S as reordering and turning them round can bring them.
 
-    Nothing is resampled; so a head gives the same result in whatever orientation it is stored.
+    Nothing is resampled, so a head gives the same result in every orientation of its storage.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -220,7 +222,7 @@ def _check_same_head(surface: vtkPolyData, original: Head) -> None:
     if apart > _APART:
         raise HeadNotFoundError(
             f"The volume does not hold the head of '{original.name}' in the same space: give volumes of one space, or"
-            " compare them without the points of the original."
+            " compare them without the landmarks of the original."
         )
 
 

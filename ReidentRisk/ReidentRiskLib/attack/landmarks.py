@@ -103,11 +103,11 @@ def check_points(points: np.ndarray, frame: np.ndarray | None = None) -> np.ndar
     if fits(points):
         return points
     if fits(points[_MIRRORED]):
-        raise InputError("Left and right of the five points are exchanged: they are the subject's sides, right first.")
+        raise InputError("Left and right of the five points are exchanged: give the subject's sides, right first.")
     if fits(points * [-1, -1, 1]):
         raise InputError("The five points are in LPS coordinates: change the signs of x and y to give them in RAS.")
     if any(fits(points[list(order)]) for order in permutations(range(5))):
-        raise InputError(f"The five points are not in their order: {_names(FIVE)} (the subject's sides).")
+        raise InputError(f"The five points are in the wrong order: give {_names(FIVE)} (the subject's sides).")
     raise InputError(f"The five points are not on this head's face: give RAS mm of its own space, {_names(FIVE)}.")
 
 

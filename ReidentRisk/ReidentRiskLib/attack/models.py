@@ -188,7 +188,7 @@ def remove(name: str, cache: Path | None = None) -> bool:
     try:
         path.unlink()
     except OSError as error:
-        raise OutputError(f"{path} cannot be deleted ({error.strerror}): close what uses it, try again.") from error
+        raise OutputError(f"{path} cannot be deleted ({error.strerror}): close what uses it and try again.") from error
     return True
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from ReidentRiskLib.attack.align import SIZE, crop, similarity, template, warp
-from ReidentRiskLib.judge.risk import PHOTO
+from ReidentRiskLib.attack.views import PHOTO
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.detector import Detection, Detector
@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
 PICTURE = 2 * SIZE  # pixels of the picture that is shown: the aligned face and as much again around it
+EXTENSIONS = (".png", ".jpg", ".jpeg")
 _LONGEST = 2048  # pixels; larger photographs are reduced
 _SIZES = (640, 320, 1280)  # of the detector, in this order: faces of usual size, that fill the picture, small ones
 _RIVAL = 0.5  # a second face of this share of the area makes the photograph ambiguous
+
+
+def is_photo(path: str | Path) -> bool:
+    """Whether a file is a photograph, by its name."""
+    return Path(path).suffix.lower() in EXTENSIONS
 
 
 def read_photo(path: str | Path) -> np.ndarray:
@@ -70,8 +76,8 @@ def embed_photo(
         name=name or Path(path).stem,
         model=embedder.name,
         views=PHOTO,
-        forced=embedding,
-        gated=embedding.copy(),
+        aligned=embedding,
+        detected=embedding.copy(),
         pictures=shown if keep_pictures else None,
         crops=face if keep_pictures else None,
     )
@@ -82,10 +88,10 @@ def find_face(image: np.ndarray, detector: Detector, name: str = "The photograph
     for size in _SIZES:
         found = sorted(detector.detect_all(image, size), key=_area, reverse=True)
         if len(found) > 1 and _area(found[1]) > _RIVAL * _area(found[0]):
-            raise InputError(f"{name} shows several faces: cut it so that it shows one person only.")
+            raise InputError(f"{name} shows several faces: crop it to one person.")
         if found:
             return found[0]
-    raise InputError(f"No face was found in {name}: give a photograph that shows one face from the front.")
+    raise InputError(f"No face was found in {name}: give a photograph of one face from the front.")
 
 
 def _area(face: Detection) -> float:

@@ -1,6 +1,6 @@
 """Pictures of a head's skin, in the pose of the head: VTK draws them off screen, numpy where VTK cannot.
 
-The camera looks at the middle of the face from a portrait lens's distance; its place is told by the head's frame
+The camera looks at the middle of the face from a portrait lens's distance; its place is given by the head's frame
 (landmarks.Pose), so that a head looks the same in whatever position it was scanned. Both renderers follow one recipe
 (camera, matte grey, lights of views.LIGHTS, twice the size averaged) and agree to about a grey level.
 """

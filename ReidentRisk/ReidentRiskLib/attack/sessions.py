@@ -35,7 +35,7 @@ def open_session(path: Path, device: str = "auto", free_size: bool = False) -> I
         graph = _runnable(load(path), free_size)
         session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=providers)
     except Exception as error:  # protobuf and onnxruntime have many of their own
-        raise InputError(f"{path} cannot be used: it is not a network in the ONNX format, or a damaged one.") from error
+        raise InputError(f"{path} cannot be used: it is damaged or not a network in the ONNX format.") from error
     if device == "cuda" and _CUDA not in session.get_providers():
         raise InputError("onnxruntime does not find the CUDA libraries that it needs: use --device auto or cpu.")
     return session
@@ -45,7 +45,7 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     if device not in DEVICES:
         raise InputError(f"The device '{device}' is unknown: choose one of {', '.join(DEVICES)}.")
     if device == "cuda" and _CUDA not in available:
-        raise InputError("onnxruntime has no CUDA here: install onnxruntime-gpu, or use --device auto or cpu.")
+        raise InputError("onnxruntime has no CUDA support: install onnxruntime-gpu, or use --device auto or cpu.")
     if device in ("auto", "cuda") and _CUDA in available:
         return [(_CUDA, {"use_tf32": "0"}), _CPU]  # full precision: the same scores as on a CPU
     return [_CPU]

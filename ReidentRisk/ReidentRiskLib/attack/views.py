@@ -1,4 +1,4 @@
-"""From where a face is looked at, and by what light.
+"""The views in which a head is drawn: their directions and their lights.
 
 Yaw and pitch are degrees in the pose of the head: yaw > 0 sees more of the subject's left, pitch > 0 looks from above.
 Lights move with the camera; a rig is the directions towards its lights (right, up, towards the viewer) and their
@@ -21,6 +21,8 @@ LIGHTS: dict[str, Rig] = {
     "key_right": (((0.8, 0.7, 0.9), 0.80), ((-0.9, 0.1, 0.8), 0.25)),
 }
 AMBIENT = 0.08
+
+PHOTO = "photo"  # the "view set" of a photograph, which is compared with every view of a head
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from RefaceLib.common.console import tell_done, tell_warnings
 from RefaceLib.common.progress import Progress
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import read_calibrations
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.runs.compare import Tools
+    from ReidentRiskLib.runs.tools import Tools
 
 PROGRAM = "reident-risk"
 STOPPED = "stopped; nothing was written"
@@ -38,10 +38,10 @@ class RunCommand(ABC):
     @property
     @abstractmethod
     def report_path(self) -> Path:
-        """The JSON file that a parent process is told of."""
+        """The JSON file that a parent process reads."""
 
     def tell(self, warnings: Iterable[str], lines: Iterable[str]) -> None:
-        """What is said at the end: to a parent process one line, to a person `lines`; warnings to both."""
+        """Report the end: one line to a parent process, `lines` to a person, and warnings to both."""
         warnings = list(warnings)
         tell_warnings(PROGRAM, warnings)
         if self.progress == "json":
@@ -53,7 +53,7 @@ class RunCommand(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FaceCommand(RunCommand):
-    """A sub-command that says how alike faces are: in `name`.json (or `json`), tables and pictures."""
+    """A sub-command that measures how similar faces are: in `name`.json (or `json`), tables and pictures."""
 
     model: str | None = None
     views: str = "standard"
@@ -72,12 +72,12 @@ class FaceCommand(RunCommand):
 
         view_set(self.views)
         if self.calibration:
-            risk.read_calibrations(self.calibration)
+            read_calibrations(self.calibration)
 
     def load_tools(self, progress: Progress) -> Tools:
-        from ReidentRiskLib.runs.compare import load_tools
+        from ReidentRiskLib.runs.tools import load_tools
 
         return load_tools(self.model, self.device, accept_licence=self.accept_licence, progress=progress)
 
     def where(self) -> str:
-        return f"{self.report_path} holds the numbers; tables and pictures are in {self.out}."
+        return f"The report is {self.report_path}. Tables and pictures are in {self.out}."

@@ -1,4 +1,4 @@
-"""`reident-risk calibrate`: the similarities of strangers, measured."""
+"""`reident-risk calibrate`: measures how similar strangers are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from RefaceLib.common.files import OutputSet, made_folder, write_json
 from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import RunCommand
 from ReidentRiskLib.commandline.outputs import check_targets
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import CALIBRATION_FILE, calibration_file_content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,16 @@ class CalibrateCommand(RunCommand):
     data: str = ""
     jobs: int = 1
 
-    stopped = "stopped; started again, it goes on where it was"
+    stopped = "stopped; start it again to continue"
 
     @property
     def report_path(self) -> Path:
-        return self.out / risk.CALIBRATION_FILE
+        return self.out / CALIBRATION_FILE
 
     def run(self) -> int:
         from ReidentRiskLib.attack.models import default_model
-        from ReidentRiskLib.runs.calibrate import EMBEDDINGS, CalibrateOptions, calibrate
+        from ReidentRiskLib.runs.calibrate import EMBEDDINGS, calibrate
+        from ReidentRiskLib.runs.embedscans import CalibrateOptions
 
         options = CalibrateOptions(
             models=self.model or (default_model(self.accept_licence),),
@@ -54,12 +55,12 @@ class CalibrateCommand(RunCommand):
             check_targets([self.report_path, checks], [self.heads], self.overwrite)
             made = calibrate(self.heads, self.out, options, progress=part(progress, 0.0, 0.98))
             with OutputSet(self.overwrite) as out:
-                record = risk.calibrations_record(made.calibrations)
+                record = calibration_file_content(made.calibrations)
                 out.stage(self.report_path).write_text(json.dumps(record) + "\n", encoding="utf-8")
                 write_json(out.stage(checks), made.checks)
         lines = (
-            f"{self.report_path} holds the calibration of {made.heads} heads: numbers of pairs only.",
-            f"{checks} says how well the heads were told apart.",
+            f"The calibration of {made.heads} heads is {self.report_path}. It holds numbers of pairs only.",
+            f"{checks} reports how well the network tells the heads apart.",
             f"Delete {self.out / EMBEDDINGS} when no further run needs it: embeddings are biometric data.",
         )
         self.tell(made.notes, lines)

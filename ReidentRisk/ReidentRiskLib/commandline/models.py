@@ -1,4 +1,4 @@
-"""`reident-risk models`: the networks, their licences, and getting and deleting them."""
+"""`reident-risk models`: lists, downloads and deletes the networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ReidentRiskLib.commandline.base import STOPPED
 
 @dataclass(frozen=True)
 class ModelsCommand:
-    """`reident-risk models`: what there is, what of it is on this computer; fetch and remove."""
+    """`reident-risk models`: list the networks and their licences, download them, delete them."""
 
     fetch: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()

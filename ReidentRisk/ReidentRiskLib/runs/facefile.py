@@ -16,7 +16,7 @@ import numpy as np
 from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
-    from ReidentRiskLib.runs.compare import Face
+    from ReidentRiskLib.runs.faces import Face
 
 EXTENSION = ".npz"
 _ARRAYS = ("points", "vertices", "normals", "triangles", "pictures")
@@ -39,12 +39,12 @@ class FaceRecord:
 
 
 def record_of(face: Face) -> FaceRecord:
-    """The record of a face that was looked at with its pictures kept."""
+    """The record of a face that was embedded with its pictures kept."""
     from RefaceLib.skin.surface import vertices
 
     nothing = np.zeros((0, 3))
-    points = nothing if face.found is None else face.found.head.pose.points
-    skin = (nothing,) * 3 if face.found is None else vertices(face.found.head.surface)
+    points = nothing if face.located is None else face.located.head.pose.points
+    skin = (nothing,) * 3 if face.located is None else vertices(face.located.head.surface)
     pictures = face.embedding.pictures
     return FaceRecord(face.name, points, *skin, np.zeros((0, 1, 1, 3), np.uint8) if pictures is None else pictures)
 
@@ -67,4 +67,4 @@ def load_faces(path: str | Path) -> list[FaceRecord]:
                 for index, name in enumerate(content["names"])
             ]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no file of faces, or a damaged one: compare them again.") from error
+        raise InputError(f"{path} is damaged or not a file of faces: compare the faces again.") from error

@@ -18,6 +18,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_writable
+from ReidentRiskLib.judge.scores import ALIGNED, DETECTED
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
@@ -59,7 +60,7 @@ def save_gallery(
     """
     if not heads:
         raise InputError("There is no head to put into a gallery: give at least one.")
-    kinds = {(head.model, head.views, head.forced.shape) for head in heads}
+    kinds = {(head.model, head.views, head.aligned.shape) for head in heads}
     if len(kinds) > 1:
         raise InputError("The heads of a gallery must be of one model and one view set: embed them anew.")
     check_writable(path, overwrite, (EXTENSION,))
@@ -74,8 +75,8 @@ def save_gallery(
         "views": np.array(heads[0].views),
         "names": np.array([head.name for head in heads]),
         "keys": np.array(keys),
-        "forced": np.stack([head.forced for head in heads]).astype(np.float32),
-        "gated": np.stack([head.gated for head in heads]).astype(np.float32),
+        ALIGNED: np.stack([head.aligned for head in heads]).astype(np.float32),
+        DETECTED: np.stack([head.detected for head in heads]).astype(np.float32),
     }
     with OutputSet(overwrite) as out:
         staged = out.stage(path)
@@ -102,7 +103,7 @@ def load_gallery(
     except OSError as error:
         raise InputError(f"{path} cannot be read as a gallery: check the file and its permissions.") from error
     except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is no gallery of ReidentRisk, or a damaged one: make it again.") from error
+        raise InputError(f"{path} is damaged or not a gallery of ReidentRisk: make it again.") from error
     for what, wanted, found in (("model", model, gallery.model), ("view set", views, gallery.views)):
         if wanted not in (None, found):
             raise InputError(f"{path} is a gallery of the {what} '{found}', not of '{wanted}': make another one.")
@@ -116,13 +117,13 @@ def _gallery(content: Mapping[str, np.ndarray]) -> Gallery:
 
     if int(content["format"]) != FORMAT:
         raise ValueError("format")
-    forced, gated = content["forced"], content["gated"]
+    aligned, detected = content[ALIGNED], content[DETECTED]
     names, keys = [str(name) for name in content["names"]], [str(key) for key in content["keys"]]
-    if forced.ndim != 3 or forced.shape != gated.shape or not len(forced) == len(names) == len(keys):
+    if aligned.ndim != 3 or aligned.shape != detected.shape or not len(aligned) == len(names) == len(keys):
         raise ValueError("shape")
     model, views = str(content["model"]), str(content["views"])
     heads = tuple(
-        HeadEmbedding(name=name, model=model, views=views, forced=one, gated=other)
-        for name, one, other in zip(names, forced.astype(np.float32), gated.astype(np.float32), strict=True)
+        HeadEmbedding(name=name, model=model, views=views, aligned=one, detected=other)
+        for name, one, other in zip(names, aligned.astype(np.float32), detected.astype(np.float32), strict=True)
     )
     return Gallery(heads, model, str(content["sha256"]), views, tuple(keys), str(content["warning"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import image_extension
-from ReidentRiskLib.runs.compare import is_photo
+from ReidentRiskLib.attack.photo import is_photo
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def list_heads(source: Path, pattern: str = "*") -> list[Entry]:
         return _read_tsv(source)
     entries = [Entry(_subject_of(path), path) for path in sorted(source.glob(pattern)) if _is_image(path)]
     if not entries:
-        raise InputError(f"{source} holds no volume that is named like '{pattern}': check the folder and the pattern.")
+        raise InputError(f"{source} holds no volume whose name matches '{pattern}': check the folder and the pattern.")
     return entries
 
 
@@ -58,9 +58,9 @@ def _read_tsv(path: Path) -> list[Entry]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table: save it as tab-separated text (UTF-8).") from error
     if not {"subject", "path"} <= set(titles):
-        raise InputError(f"{path} must have the columns subject and path, with a tab between them, and a head a line.")
+        raise InputError(f"{path} must have the columns subject and path, separated by tabs, and one head per line.")
     if not rows:
-        raise InputError(f"{path} names no head: give one a line.")
+        raise InputError(f"{path} names no head: give one per line.")
     return [_entry(path, row, line) for line, row in enumerate(rows, start=2)]
 
 

@@ -12,16 +12,20 @@ import numpy as np
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
-from ReidentRiskLib.judge import risk
-from ReidentRiskLib.judge.identify import Identification, identify, record
-from ReidentRiskLib.judge.risk import Calibration
-from ReidentRiskLib.runs.compare import about, find_head, look_at, not_found, warnings_of
+from ReidentRiskLib.attack.views import PHOTO
+from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.identify import Identification, identification_record, identify
+from ReidentRiskLib.judge.scores import ATTACKERS, number, score_of
+from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
+from ReidentRiskLib.runs.faces import embed_source, find_head, missing_face, warnings_of
 from ReidentRiskLib.runs.pointlist import read_points
+from ReidentRiskLib.runs.tools import about
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
-    from ReidentRiskLib.runs.compare import Face, Found, Tools
+    from ReidentRiskLib.runs.faces import Face, LocatedHead
     from ReidentRiskLib.runs.headlist import Entry
+    from ReidentRiskLib.runs.tools import Tools
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +61,17 @@ def look_up(
     """
     progress = progress or no_progress
     share = len(gallery) / (len(gallery) + len(probes))
-    looker = _Looker(tools, views, cancelled)
-    enrolled = looker.enrol(gallery, part(progress, 0.0, share))
+    embedder = _SourceEmbedder(tools, views, cancelled)
+    enrolled = embedder.enrol(gallery, part(progress, 0.0, share))
     heads = (
         *heads,
         *(replace(face.embedding, name=entry.subject) for entry, face in zip(gallery, enrolled, strict=True)),
     )
-    faces = looker.look_at_probes(probes, gallery, own_landmarks, part(progress, share, 1.0))
+    faces = embedder.embed_probes(probes, gallery, own_landmarks, part(progress, share, 1.0))
     looked_up = [
         (entry.subject, replace(face.embedding, name=face.name)) for entry, face in zip(probes, faces, strict=True)
     ]
-    results = {attacker: identify(heads, looked_up, attacker) for attacker in risk.ATTACKERS}
+    results = {attacker: identify(heads, looked_up, attacker) for attacker in ATTACKERS}
     rows = _rows(probes, faces, heads, results, calibrations)
     return LookUp(
         results,
@@ -80,24 +84,24 @@ def look_up(
     )
 
 
-class _Looker:
-    """Looks at heads one after the other, and keeps the landmarks of those that are originals."""
+class _SourceEmbedder:
+    """Embeds heads one after the other, and keeps the landmarks of those that are originals."""
 
     def __init__(self, tools: Tools, views: str, cancelled: Cancelled | None) -> None:
         self._tools = tools
         self._views = views
         self._cancelled = cancelled
-        self._originals: dict[Path, Found | None] = {}
+        self._originals: dict[Path, LocatedHead | None] = {}
 
     def enrol(self, entries: Sequence[Entry], progress: Progress) -> list[Face]:
         faces = []
         for index, entry in enumerate(entries):
             progress(index / len(entries), f"gallery {index + 1} of {len(entries)}")
-            faces.append(self._look(entry, None))
-            self._originals[entry.path] = faces[-1].found
+            faces.append(self._embed(entry, None))
+            self._originals[entry.path] = faces[-1].located
         return faces
 
-    def look_at_probes(
+    def embed_probes(
         self, probes: Sequence[Entry], gallery: Sequence[Entry], own_landmarks: bool, progress: Progress
     ) -> list[Face]:
         first = {entry.subject: entry.path for entry in reversed(gallery)}
@@ -105,24 +109,24 @@ class _Looker:
         for index, entry in enumerate(probes):
             progress(index / len(probes), f"probe {index + 1} of {len(probes)}")
             original = entry.original or first.get(entry.subject)
-            faces.append(self._look(entry, None if own_landmarks else self._original(original)))
+            faces.append(self._embed(entry, None if own_landmarks else self._original(original)))
         return faces
 
-    def _original(self, path: Path | None) -> Found | None:
+    def _original(self, path: Path | None) -> LocatedHead | None:
         if path is None:
             return None
         if path not in self._originals:
             self._originals[path] = find_head(str(path), path, self._tools)
         return self._originals[path]
 
-    def _look(self, entry: Entry, original: Found | None) -> Face:
+    def _embed(self, entry: Entry, original: LocatedHead | None) -> Face:
         name, points = str(entry.path), read_points(entry.landmarks, FIVE) if entry.landmarks else None
         rest = dict(original=original, points=points, cancelled=self._cancelled)
         try:
-            return look_at(name, entry.path, self._tools, self._views, **rest)
+            return embed_source(name, entry.path, self._tools, self._views, **rest)
         except HeadNotFoundError as error:
             note = f"{str(error).rstrip('.')}; it is counted as not identified."
-            return not_found(name, self._tools, self._views, note)
+            return missing_face(name, self._tools, self._views, note)
 
 
 def _rows(
@@ -137,10 +141,10 @@ def _rows(
     for attacker, result in results.items():
         for index, (entry, face) in enumerate(zip(probes, faces, strict=True)):
             own = [head for head in heads if head.name == entry.subject]
-            scores = [risk.score(head, face.embedding, attacker) for head in own]
+            scores = [score_of(head, face.embedding, attacker) for head in own]
             score = max(scores, key=lambda each: np.nan_to_num(each.mean_embedding, nan=-2.0))
-            photo = risk.PHOTO in (face.embedding.views, *(head.views for head in own))
-            found = risk.assess(score, None if photo else calibrations[attacker])
+            photo = PHOTO in (face.embedding.views, *(head.views for head in own))
+            assessment = assess(score, None if photo else calibrations[attacker])
             best = result.best(index)
             row = {
                 "subject": entry.subject,
@@ -149,33 +153,33 @@ def _rows(
                 "rank": int(result.ranks[index]),
                 "gallery": len(result.subjects),
                 "most_similar": best,
-                "most_similar_mean_embedding": risk.number(np.nanmax(result.scores[index])) if best else None,
-                **risk.record(found, per_view=False),
+                "most_similar_mean_embedding": number(np.nanmax(result.scores[index])) if best else None,
+                **assessment_record(assessment, per_view=False),
                 "landmarks": face.landmarks,
             }
             rows.append(row)
     return rows
 
 
-def build_report(found: LookUp) -> dict[str, Any]:
+def build_report(lookup: LookUp) -> dict[str, Any]:
     """An identification ready for JSON."""
     attackers = {}
-    for attacker, result in found.results.items():
+    for attacker, result in lookup.results.items():
         chosen = [
             verdict
-            for verdict, name in zip(found.columns["verdict"], found.columns["attacker"], strict=True)
+            for verdict, name in zip(lookup.columns["verdict"], lookup.columns["attacker"], strict=True)
             if name == attacker
         ]
-        counts = {verdict: chosen.count(verdict) for verdict in risk.VERDICTS if verdict in chosen}
-        attackers[attacker] = {**record(result), "verdicts": counts}
-    first = next(iter(found.results.values()))
+        counts = {verdict: chosen.count(verdict) for verdict in VERDICTS if verdict in chosen}
+        attackers[attacker] = {**identification_record(result), "verdicts": counts}
+    first = next(iter(lookup.results.values()))
     return {
-        **found.about,
-        "views": found.views,
-        "thresholds": dict(risk.THRESHOLDS),
-        "calibration": {name: risk.calibration_record(each) for name, each in found.calibrations.items()},
-        "gallery": {"subjects": len(first.subjects), "heads": len(found.heads)},
+        **lookup.about,
+        "views": lookup.views,
+        "thresholds": dict(THRESHOLDS),
+        "calibration": {name: calibration_record(each) for name, each in lookup.calibrations.items()},
+        "gallery": {"subjects": len(first.subjects), "heads": len(lookup.heads)},
         "probes": {"heads": len(first.probes)},
         "attackers": attackers,
-        "warnings": list(found.warnings),
+        "warnings": list(lookup.warnings),
     }

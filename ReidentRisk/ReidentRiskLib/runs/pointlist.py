@@ -25,7 +25,7 @@ def order_points(points: Sequence[tuple[str, Sequence[float]]], labels: Sequence
     if len(points) == len(labels) and not set(wanted) & set(found):
         return np.array([position for _, position in points], float)
     names = ", ".join(label.replace("_", " ") for label in labels)
-    raise InputError(f"{what} must hold these points once each: {names}.")
+    raise InputError(f"{what} must hold each of these points once: {names}.")
 
 
 def _key(label: str) -> str:
@@ -46,7 +46,7 @@ def read_points(path: str | Path, labels: Sequence[str]) -> np.ndarray:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the file and its permissions.") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(f"{path} is no list of points: save one from 3D Slicer as .mrk.json.") from error
+        raise InputError(f"{path} is not a list of points: save one from 3D Slicer as .mrk.json.") from error
     return order_points(points, labels, str(path))
 
 

@@ -16,8 +16,8 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 import RefaceLib
-from ReidentRiskLib.commandline import figures
-from ReidentRiskLib.judge.risk import Calibration, number
+from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.scores import number
 from ReidentRiskLib.runs.pointlist import order_points
 
 ATTRIBUTE_PREFIX = "ReidentRisk."
@@ -182,7 +182,7 @@ def add_histogram(
     for label, part, colour in zip(
         ("different heads", "the same head"), (calibration.different, calibration.same), SERIES_COLOURS, strict=True
     ):
-        edges, density = figures.bins(part.quantiles, part.levels)
+        edges, density = part.histogram()
         # Twice every edge: the line goes along the tops of the bars.
         outline = np.concatenate([[0.0], np.repeat(density / density.max(), 2), [0.0]])
         columns = {"cosine": np.repeat(edges, 2), label: outline}

@@ -15,7 +15,9 @@ from typing import Any
 import slicer
 
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import load_calibration
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE, UNCALIBRATED, UNCERTAIN
 from ReidentRiskLib.runs.facefile import FaceRecord
 from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.job import Findings
@@ -23,10 +25,10 @@ from ReidentRiskLib.window.job import Findings
 _ = translator(__name__)
 
 COLOURS = {  # background of a verdict; all are light enough for black letters
-    risk.RECOGNISABLE: "#f4a59a",
-    risk.UNCERTAIN: "#f7d98b",
-    risk.NOT_RECOGNISABLE: "#a8d8a0",
-    risk.UNCALIBRATED: "#d5d5d5",
+    RECOGNISABLE: "#f4a59a",
+    UNCERTAIN: "#f7d98b",
+    NOT_RECOGNISABLE: "#a8d8a0",
+    UNCALIBRATED: "#d5d5d5",
 }
 RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known
 _RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
@@ -147,8 +149,8 @@ def _add_histograms(
     """A chart for each attacker whose scores are calibrated."""
     charts = []
     model = report["model"]
-    for attacker in risk.ATTACKERS:
-        calibration = risk.load_calibration(model["name"], report["views"], attacker, model["sha256"])
+    for attacker in ATTACKERS:
+        calibration = load_calibration(model["name"], report["views"], attacker, model["sha256"])
         if calibration is not None:
             scores = {probe["name"]: probe["attackers"][attacker]["mean_embedding"] for probe in report["probes"]}
             name = _("Similarities among strangers ({attacker})").format(attacker=_attackers()[attacker])
@@ -161,8 +163,8 @@ def _add_identification(
 ) -> list[slicer.vtkMRMLPlotChartNode]:
     mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), findings.ranks), findings.identification)
     found = findings.identification["attackers"]
-    matches = {attacker: each["cmc"] for attacker, each in found.items()}
-    rates = {attacker: each["roc"] for attacker, each in found.items()}
+    matches = {_attackers()[attacker]: each["cmc"] for attacker, each in found.items()}
+    rates = {_attackers()[attacker]: each["roc"] for attacker, each in found.items()}
     return [
         mrml.add_cmc(scene, folder, _("Cumulative match curve"), matches),
         mrml.add_roc(scene, folder, _("ROC curve"), rates),
@@ -173,15 +175,15 @@ def _add_identification(
 
 
 def _attackers() -> dict[str, str]:
-    return {"forced": _("forced alignment"), "gated": _("detector-gated")}
+    return {ALIGNED: _("aligned faces"), DETECTED: _("detected faces")}
 
 
 def _verdicts() -> dict[str, str]:
     return {
-        risk.RECOGNISABLE: _("recognisable"),
-        risk.UNCERTAIN: _("uncertain"),
-        risk.NOT_RECOGNISABLE: _("not recognisable"),
-        risk.UNCALIBRATED: _("no verdict"),
+        RECOGNISABLE: _("recognisable"),
+        UNCERTAIN: _("uncertain"),
+        NOT_RECOGNISABLE: _("not recognisable"),
+        UNCALIBRATED: _("no verdict"),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.phantom import LANDMARKS, brain_mask, make_phantom
 from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.head.canonical import BRAIN_POINTS, FACE_LANDMARKS
-from RefaceLib.head.headparser import HeadParse
+from RefaceLib.head.headparser import LabelledHead
 from RefaceLib.training import atlas, boxes
 from RefaceLib.volume import geometry
 
@@ -38,7 +38,7 @@ def make_boxes() -> list[boxes.Box]:
     points = np.concatenate([[LANDMARKS[name] for name in FACE_LANDMARKS], BRAIN_POINTS])
     made = []
     for name, scale in (("a", 1.0), ("b", 1.07)):
-        parse = HeadParse(grid, brain, head, points * [scale, 1, 1], np.ones(len(points)))
+        parse = LabelledHead(grid, brain, head, points * [scale, 1, 1], np.ones(len(points)))
         made.append(boxes.make_box(name, volume.values(), volume.affine, parse, 2.0))
     return made
 

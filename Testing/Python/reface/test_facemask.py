@@ -10,26 +10,26 @@ from helpers.phantom import make_phantom, voxel_affine
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, facemask
 from RefaceLib.head.canonical import FACE_LANDMARKS, LANDMARKS
-from RefaceLib.head.headparser import HeadParse, brain_frame
+from RefaceLib.head.headparser import LabelledHead, brain_frame
 from RefaceLib.volume import geometry
 
 POINTS = np.concatenate([canonical.FACE_POINTS, canonical.BRAIN_POINTS])
 GRID = geometry.ras_grid((64, 64, 64), voxel_affine((64, 64, 64), (4.0, 4.0, 4.0)), 2.0)
 
 
-def face(parse: HeadParse, *, ears: bool) -> np.ndarray:
+def face(parse: LabelledHead, *, ears: bool) -> np.ndarray:
     """The face mask on the 2 mm grid itself."""
     return facemask.face_mask(parse, GRID.shape, GRID.affine, ears=ears)
 
 
-def moved(shift=(0.0, 0.0, 0.0), *, points=POINTS, certainty=None) -> HeadParse:
+def moved(shift=(0.0, 0.0, 0.0), *, points=POINTS, certainty=None) -> LabelledHead:
     """The parse of a head with an ellipsoid for a brain and the canonical landmarks, shifted by ``shift`` mm."""
     grid = geometry.Grid(GRID.shape, GRID.affine.copy())
     grid.affine[:3, 3] += shift
     index = np.moveaxis(np.indices(GRID.shape), 0, -1)
     brain = (((geometry.apply_affine(GRID.affine, index) - [0, -3, 12]) / [64, 80, 50]) ** 2).sum(axis=-1) < 1
     certainty = np.ones(len(LANDMARKS)) if certainty is None else certainty
-    return HeadParse(grid, brain, brain, points + shift, certainty)
+    return LabelledHead(grid, brain, brain, points + shift, certainty)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def with_a_head(*parts):
     head = parse.brain.copy()
     for low, high in parts:
         head |= ((places >= low) & (places <= high)).all(axis=-1)
-    return HeadParse(parse.grid, parse.brain, head, parse.points, parse.certainty)
+    return LabelledHead(parse.grid, parse.brain, head, parse.points, parse.certainty)
 
 
 JAW, LOBE = ((-66, -60, -130), (66, 60, -40)), ((69, -14, -82), (73, -4, -50))

@@ -22,7 +22,7 @@ from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.face.weights import models_folder, read_registry, sha256_of
 from RefaceLib.head import canonical, headparser
 from RefaceLib.head.canonical import BRAIN_POINTS, FACE_POINTS, LANDMARKS
-from RefaceLib.head.headparser import HeadParse
+from RefaceLib.head.headparser import LabelledHead
 from RefaceLib.networks import layers
 from RefaceLib.training import (
     atlas,
@@ -194,7 +194,7 @@ def test_where_a_defaced_brain_is_seen_is_found_in_canonical_places(data, tmp_pa
         points = points + shifts[len(given) > 2] * (len(given) % 2 == 0)
         grid = geometry.ras_grid(values.shape, affine, 2.0)
         nothing = np.zeros(grid.shape, bool)
-        return HeadParse(grid, nothing, nothing, points, np.ones(len(LANDMARKS)))
+        return LabelledHead(grid, nothing, nothing, points, np.ones(len(LANDMARKS)))
 
     monkeypatch.setattr(defaced, "parse_head", parse)
     monkeypatch.setattr(defaced, "ProcessPoolExecutor", _Inline)

@@ -1,352 +1,149 @@
-"""The calibration: simulated scans, the statistics, resuming, and the shipped figures against real heads."""
+"""Calibrations: shares of pairs, and their file."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helpers.phantom import make_phantom
-from helpers.reidentrisk.faces import Fakes, head, volume
-from RefaceLib.common.errors import CancelledError, InputError
-from RefaceLib.volume import geometry
-from RefaceLib.volume.io import write_volume
-from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.commandline import cli
-from ReidentRiskLib.judge import risk
-from ReidentRiskLib.runs import calibrate as module
-from ReidentRiskLib.runs.calibrate import CalibrateOptions, calibrate, scan_again
-from ReidentRiskLib.runs.gallery import load_gallery
-
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-
-PERSONS = 16
-VIEWS = len(VIEW_SETS["standard"])
-
-# ---- simulated scans ----
-
+from helpers.reidentrisk.faces import stepwise_calibration
+from RefaceLib.common.errors import InputError
+from ReidentRiskLib.judge.calibration import (
+    LEVELS,
+    calibration_file_content,
+    distribution_of,
+    load_calibration,
+    read_calibrations,
+)
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
 
-@pytest.fixture(scope="module")
-def phantom():
-    return make_phantom((48, 56, 56), (4.0, 4.0, 4.0), "LPS")
 
+def test_the_share_of_strangers_is_that_of_the_pairs_that_score_as_high():
+    scores = np.random.default_rng(0).normal(0.3, 0.1, 5000)
+    part = distribution_of(scores)
+    for value in np.quantile(scores, [0.01, 0.3, 0.9, 0.99, 0.999]):
+        assert part.share_at_least(value) == pytest.approx((scores >= value).mean(), rel=0.03, abs=2 / 5000)
+        assert part.share_at_most(value) == pytest.approx((scores <= value).mean(), rel=0.03, abs=2 / 5000)
+
+
+def test_the_share_is_exact_at_the_ends_and_never_less_than_one_pair():
+    part = distribution_of([0.1, 0.2, 0.3, 0.4])
+    assert part.share_at_least(0.4) == part.share_at_least(0.9) == pytest.approx(1 / 4)
+    assert part.share_at_least(0.1) == part.share_at_least(-1.0) == 1.0
+    assert part.share_at_most(0.1) == part.share_at_most(-1.0) == pytest.approx(1 / 4)
+    assert part.share_at_most(0.4) == part.share_at_most(1.0) == 1.0
+
+
+def test_of_equal_scores_all_are_as_high():
+    part = distribution_of([0.2] * 5 + [0.7] * 5)
+    assert part.share_at_least(0.7) == pytest.approx(0.5, abs=0.01)
+    assert part.share_at_least(0.2) == 1.0
+    assert part.share_at_most(0.2) == pytest.approx(0.5, abs=0.01)
+
+
+def test_pairs_without_a_face_stay_in_the_denominator():
+    part = distribution_of([*np.arange(100) / 100, *[np.nan] * 100])
+    assert (part.n, part.failures) == (100, 100)
+    assert part.share_at_least(-1) == pytest.approx(0.5)
+    assert part.share_at_least(2) == pytest.approx(1 / 200)
+    assert part.share_at_most(-1) > 0.5
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.002])
+def test_the_value_of_a_share_has_that_share(share):
+    part = stepwise_calibration().different
+    assert part.share_at_least(part.value_at_share(share)) == pytest.approx(share, rel=1e-3)
+
+
+def test_the_levels_are_201_and_densest_at_the_top():
+    assert len(LEVELS) == 201
+    assert (LEVELS[0], LEVELS[-1]) == (0.0, 1.0)
+    assert (np.diff(LEVELS) > 0).all()
+    assert (LEVELS > 0.99).sum() > 50
+
+
+def test_too_few_scores_make_no_distribution():
+    with pytest.raises(InputError, match="1 of 3"):
+        distribution_of([0.5, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("middle", [0.3, 0.9])
+def test_a_histogram_is_rebuilt_from_its_quantiles(middle):
+    part = distribution_of(np.random.default_rng(0).normal(middle, 0.05, 3000))
+    edges, density = part.histogram()
+    assert (density * np.diff(edges)).sum() == pytest.approx(1.0)
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    mean = (density * np.diff(edges) * middles).sum()
+    assert mean == pytest.approx(part.mean, abs=0.005)
+    assert np.sqrt((density * np.diff(edges) * (middles - mean) ** 2).sum()) == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_histogram_of_one_value_does_not_divide_by_nothing():
+    edges, density = distribution_of([0.7] * 201).histogram()
+    assert np.isfinite(density).all() and (density * np.diff(edges)).sum() == pytest.approx(1.0)
+
+
+def test_a_calibration_survives_its_file_and_holds_numbers_only(tmp_path):
+    made = stepwise_calibration()
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(calibration_file_content([made, stepwise_calibration(attacker=DETECTED)])))
+    read = load_calibration("fake", "standard", ALIGNED, path=path)
+    assert read.about == made.about and read.model_sha256 == made.model_sha256
+    for name in ("different", "same"):
+        before, after = getattr(made, name), getattr(read, name)
+        np.testing.assert_allclose(after.quantiles, before.quantiles, atol=1e-5)
+        assert (after.n, after.failures) == (before.n, before.failures)
+        assert after.share_at_least(0.9) == pytest.approx(before.share_at_least(0.9), rel=0.01)
+    assert path.stat().st_size < 40_000
+
+
+def test_only_the_calibration_of_the_very_model_and_views_counts(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(calibration_file_content([stepwise_calibration()])))
+
+    def found(*arguments):
+        return load_calibration(*arguments, path=path) is not None
+
+    assert found("fake", "standard", ALIGNED) and found("fake", "standard", ALIGNED, "ab" * 32)
+    assert not found("fake", "standard", ALIGNED, "cd" * 32)
+    assert not found("other", "standard", ALIGNED)
+    assert not found("fake", "full", ALIGNED)
+    assert not found("fake", "standard", DETECTED)
 
-def centre_of_mass(made):
-    values = made.values()
-    index = np.indices(values.shape).reshape(3, -1).T[values.ravel() > 0.3 * values.max()]
-    return geometry.apply_affine(made.affine, index).mean(axis=0)
-
-
-def test_a_further_scan_shows_the_same_head_in_another_place(phantom):
-    again = scan_again(phantom, np.random.default_rng(1))
-    assert again.stored.dtype == np.float32 and np.isfinite(again.stored).all()
-    moved = np.linalg.norm(centre_of_mass(again) - centre_of_mass(phantom))
-    assert 0.5 < moved < 20
-    sizes = geometry.voxel_sizes(again.affine) / 4.0
-    assert (abs(sizes - 1) <= 0.1).all() and not np.allclose(sizes, 1, atol=1e-3)
-    tissue = [np.percentile(each.values(), 90) for each in (phantom, again)]
-    assert tissue[1] == pytest.approx(tissue[0], rel=0.2)
 
-
-def test_a_further_scan_covers_what_the_scan_covers(phantom):
-    again = scan_again(phantom, np.random.default_rng(2))
-    extent = [np.array(each.stored.shape) * geometry.voxel_sizes(each.affine) for each in (phantom, again)]
-    assert (extent[1] >= extent[0] - 1e-6).all() and (extent[1] < extent[0] + 5).all()
-    middles = [geometry.apply_affine(each.affine, (np.array(each.stored.shape) - 1) / 2) for each in (phantom, again)]
-    np.testing.assert_allclose(*middles, atol=1e-6)
+def with_entry(record, **changes):
+    return json.dumps({**record, "entries": [{**record["entries"][0], **changes}]})
 
-
-def test_the_move_is_that_of_a_rigid_head_within_its_limits():
-    for seed in range(20):
-        move = module._move(np.random.default_rng(seed), np.array([0.0, 10.0, -20.0]))
-        np.testing.assert_allclose(move[:3, :3] @ move[:3, :3].T, np.eye(3), atol=1e-12)
-        assert np.linalg.det(move[:3, :3]) == pytest.approx(1.0)
-        assert np.degrees(np.arccos((np.trace(move[:3, :3]) - 1) / 2)) < 10 * np.sqrt(3) + 0.5
-        assert (abs(geometry.apply_affine(move, np.array([0.0, 10.0, -20.0])) - [0, 10, -20]) <= 6).all()
-
-
-@pytest.fixture
-def still(monkeypatch):
-    """No move and no other grid."""
-    monkeypatch.setattr(module, "_move", lambda random, middle: np.eye(4))
-    monkeypatch.setattr(module, "_SPACING", 0.0)
 
-
-def test_without_a_move_bias_and_noise_the_scan_is_the_same(phantom, monkeypatch, still):
-    monkeypatch.setattr(module, "_BIAS", 0.0)
-    monkeypatch.setattr(module, "_NOISE", (0.0, 0.0))
-    again = scan_again(phantom, np.random.default_rng(0))
-    np.testing.assert_allclose(again.affine, phantom.affine)
-    air = np.percentile(phantom.values(), 1)
-    np.testing.assert_allclose(again.stored, air + abs(phantom.values() - air), atol=0.5)
-
-
-def test_the_head_goes_where_it_is_moved(phantom, monkeypatch, still):
-    there = np.eye(4)
-    there[:3, 3] = 8.0, -4.0, 12.0
-    monkeypatch.setattr(module, "_move", lambda random, middle: there)
-    monkeypatch.setattr(module, "_BIAS", 0.0)
-    again = scan_again(phantom, np.random.default_rng(0))
-    np.testing.assert_allclose(again.affine, phantom.affine)
-    np.testing.assert_allclose(again.stored[5:-5, 5:-5, 8:-8], phantom.stored[7:-3, 4:-6, 5:-11], atol=150)
-    np.testing.assert_allclose(centre_of_mass(again) - centre_of_mass(phantom), there[:3, 3], atol=1.0)
-
-
-def flat(phantom):
-    """600 in the head, 0 around it."""
-    return dataclasses.replace(phantom, stored=np.where(phantom.stored > 100, 600, 0).astype(np.int16))
-
-
-def test_the_bias_is_smooth_and_as_strong_as_said(phantom, monkeypatch, still):
-    monkeypatch.setattr(module, "_NOISE", (0.0, 0.0))
-    image = flat(phantom)
-    again = scan_again(image, np.random.default_rng(4)).stored
-    change = np.log(again[image.stored > 0] / 600)
-    assert 0.02 < change.std() and 0.05 < abs(change).max() < 0.151
-    steps = np.diff(module._bias((40, 40, 40), np.random.default_rng(0)), axis=0)
-    assert 0 < abs(steps).max() < 0.02
-
-
-def test_the_noise_is_as_strong_as_said(phantom, monkeypatch, still):
-    monkeypatch.setattr(module, "_BIAS", 0.0)
-    image = flat(phantom)
-    inside = image.stored > 0
-    levels = [scan_again(image, np.random.default_rng(seed)).stored[inside].std() / 600 for seed in range(5)]
-    assert 0.009 < min(levels) < max(levels) < 0.026 and max(levels) > 1.2 * min(levels)
-    air = scan_again(image, np.random.default_rng(0)).stored[~inside]
-    assert air.min() >= 0 and air.mean() == pytest.approx(1.25 * levels[0] * 600, rel=0.1)  # Rayleigh
-
-
-def test_further_scans_of_a_number_are_always_the_same(phantom):
-    scans = [scan_again(phantom, np.random.default_rng([seed, 5])) for seed in (1, 1, 2)]
-    np.testing.assert_array_equal(scans[0].stored, scans[1].stored)
-    assert scans[0].stored.shape != scans[2].stored.shape or not np.array_equal(scans[0].stored, scans[2].stored)
-
-
-# ---- statistics ----
-
-
-def test_every_pair_is_counted_once():
-    heads = [[head(f"{person}", seed=scan) for scan in range(3)] for person in range(5)]
-    different, same = module.pair_scores(heads, "forced")
-    assert (len(different), len(same)) == (5 * 4 / 2, 5 * 3)
-    assert different[0] == pytest.approx(risk.score(heads[0][0], heads[1][0], "forced").mean_embedding)
-    assert different[-1] == pytest.approx(risk.score(heads[3][0], heads[4][0], "forced").mean_embedding)
-    expected = [risk.score(heads[0][a], heads[0][b], "forced").mean_embedding for a, b in ((0, 1), (0, 2), (1, 2))]
-    np.testing.assert_allclose(same[:3], expected)
-    assert same.min() > different.max()
-
-
-def test_heads_without_a_face_are_failures_of_the_detector_alone():
-    missed = [range(6), (), (), (), ()]
-    heads = [[head(f"{person}", seed=scan, missed=missed[person]) for scan in range(2)] for person in range(5)]
-    for attacker, failed in (("forced", (0, 0)), ("gated", (4, 1))):
-        counts = [int(np.isnan(scores).sum()) for scores in module.pair_scores(heads, attacker)]
-        assert tuple(counts) == failed
-
-
-def test_a_view_set_is_taken_out_of_one_that_holds_it():
-    full = head("a", views=len(VIEW_SETS["full"]), view_set="full")
-    standard = module.with_views(full, "standard")
-    assert standard.views == "standard" and len(standard.forced) == VIEWS
-    for row, view in zip(standard.forced, VIEW_SETS["standard"], strict=True):
-        names = [each.name for each in VIEW_SETS["full"]]
-        np.testing.assert_array_equal(row, full.forced[names.index(view.name)])
-
-
-# ---- the run ----
-
-
-@pytest.fixture
-def fakes(monkeypatch):
-    made = Fakes().install(monkeypatch)
-    monkeypatch.setattr(module, "load_tools", made.load_tools)
-    # A simulated scan of the stand-in's volumes keeps the person.
-    monkeypatch.setattr(
-        module, "scan_again", lambda scan, random: volume(int(scan.stored[0, 0, 0]), int(random.integers(1, 1000)))
-    )
-    module._tools.cache_clear()
-    yield made
-    module._tools.cache_clear()
-
-
-@pytest.fixture
-def heads(tmp_path):
-    folder = tmp_path / "heads"
-    folder.mkdir()
-    for person in range(1, PERSONS + 1):
-        made = volume(person)
-        write_volume(folder / f"p{person:02d}_T1w.nii.gz", made, made.stored)
-    write_volume(folder / "p01_labels.nii.gz", volume(99), volume(99).stored)
-    return folder
-
-
-OPTIONS = CalibrateOptions(models=("fake",), views=("frontal", "standard"), pattern="*_T1w.nii.gz")
-
-
-def test_a_run_counts_the_pairs_of_all_view_sets_and_attackers(fakes, heads, tmp_path):
-    made = calibrate(heads, tmp_path / "out", OPTIONS)
-    kinds = [(entry.model, entry.views, entry.attacker) for entry in made.calibrations]
-    assert kinds == [("fake", views, attacker) for views in ("frontal", "standard") for attacker in risk.ATTACKERS]
-    for entry in made.calibrations:
-        assert entry.different.n == PERSONS * (PERSONS - 1) / 2
-        assert entry.same.n == PERSONS * 3
-        assert entry.same.mean > 0.9 > 0.5 > entry.different.mean
-        assert entry.about["heads"] == PERSONS
-        assert entry.about["command"] == (
-            "reident-risk calibrate heads out --model fake --views frontal standard --pattern '*_T1w.nii.gz'"
-        )
-        assert entry.model_sha256 == "ab" * 32 and entry.about["detector_sha256"] == "cd" * 32
-    single = made.checks["fake"]["standard"]["forced"]
-    assert single["single_views"]["auc"] > 0.99 and single["single_views"]["rank1_held_out_views"]["value"] == 1.0
-    assert single["further_scans"]["rank1"]["hits"] == 2 * PERSONS
-    assert "single_views" not in made.checks["fake"]["frontal"]["forced"]
-
-
-def test_a_run_goes_on_where_it_was(fakes, heads, tmp_path):
-    def stop():
-        if len(fakes.embedded) == 10:
-            raise KeyboardInterrupt
-
-    fakes.step = stop
-    with pytest.raises(KeyboardInterrupt):
-        calibrate(heads, tmp_path / "out", OPTIONS)
-    kept = sorted((tmp_path / "out" / "embeddings").iterdir())
-    assert len(kept) == 9
-    fakes.step = lambda: None
-    fakes.embedded.clear()
-    first = calibrate(heads, tmp_path / "out", OPTIONS)
-    assert len(fakes.embedded) == 3 * PERSONS - 9
-    fakes.embedded.clear()
-    second = calibrate(heads, tmp_path / "out", OPTIONS)
-    assert fakes.embedded == []
-    assert risk.calibrations_record(first.calibrations) == risk.calibrations_record(second.calibrations)
-
-
-def test_what_is_kept_of_another_file_or_model_is_made_again(fakes, heads, tmp_path):
-    calibrate(heads, tmp_path / "out", OPTIONS)
-    fakes.embedded.clear()
-    made = volume(77)
-    write_volume(heads / "p03_T1w.nii.gz", made, made.stored, overwrite=True)
-    calibrate(heads, tmp_path / "out", OPTIONS)
-    assert fakes.embedded == ["p03_T1w"] * 3
-    fakes.embedded.clear()
-    fakes.tools = dataclasses.replace(fakes.tools, embedder=dataclasses.replace(fakes.tools.embedder, sha256="ef" * 32))
-    module._tools.cache_clear()
-    calibrate(heads, tmp_path / "out", OPTIONS)
-    assert len(fakes.embedded) == 3 * PERSONS
-
-
-def test_what_was_drawn_in_another_light_or_by_another_renderer_is_made_again(fakes, heads, tmp_path, monkeypatch):
-    calibrate(heads, tmp_path / "out", OPTIONS)
-    for target, value in (
-        ("ReidentRiskLib.runs.calibrate.LIGHTS", {"torch": ()}),
-        ("ReidentRiskLib.attack.render.renderer_name", lambda: "another"),
-    ):
-        fakes.embedded.clear()
-        monkeypatch.setattr(target, value)
-        calibrate(heads, tmp_path / "out", OPTIONS)
-        assert len(fakes.embedded) == 3 * PERSONS
-
-
-def test_the_embeddings_that_are_kept_warn_of_what_they_are(fakes, heads, tmp_path):
-    calibrate(heads, tmp_path / "out", OPTIONS)
-    for path in (tmp_path / "out" / "embeddings").iterdir():
-        kept = load_gallery(path)
-        assert "biometric" in kept.warning and kept.heads[0].pictures is None
-
-
-def test_a_head_that_cannot_be_used_is_left_out_and_named(fakes, heads, tmp_path):
-    write_volume(heads / "p02_T1w.nii.gz", volume(0), volume(0).stored, overwrite=True)
-    made = calibrate(heads, tmp_path / "out", OPTIONS)
-    assert made.heads == PERSONS - 1
-    assert len(made.notes) == 3 and all("p02_T1w.nii.gz was left out" in note for note in made.notes)
-
-
-def test_too_few_heads_are_refused(fakes, heads, tmp_path):
-    for person in (1, 2):
-        write_volume(heads / f"p0{person}_T1w.nii.gz", volume(0), volume(0).stored, overwrite=True)
-    with pytest.raises(InputError, match="14 heads.*15"):
-        calibrate(heads, tmp_path / "out", OPTIONS)
-
-
-def test_a_run_can_be_cancelled(fakes, heads, tmp_path):
-    with pytest.raises(CancelledError, match="goes on"):
-        calibrate(heads, tmp_path / "out", OPTIONS, cancelled=lambda: len(fakes.embedded) >= 2)
-    assert len(fakes.embedded) == 2
-
-
-def test_the_command_writes_numbers_only(fakes, heads, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    arguments = ["calibrate", "heads", "out", "--model", "fake", "--pattern", "*_T1w.nii.gz", "--data", "drawn heads"]
-    assert cli.main(arguments) == 0
-    assert sorted(os.listdir("out")) == ["calibration.json", "checks.json", "embeddings"]
-    entry = risk.load_calibration("fake", "standard", "forced", "ab" * 32, "out/calibration.json")
-    assert entry.about["data"] == "drawn heads" and entry.different.n == 120
-    assert Path("out/calibration.json").stat().st_size < 20_000
-    text = Path("out/calibration.json").read_text()
-    assert "p01" not in text and str(tmp_path) not in text  # neither names nor folders
-    assert json.loads(Path("out/checks.json").read_text())["fake"]["standard"]["gated"]["views_with_a_face"] == 1.0
-    said = capsys.readouterr()
-    assert "biometric" in said.out
-    assert cli.main(arguments) == 2
-    assert "exists already" in capsys.readouterr().err
-    assert cli.main([*arguments, "--overwrite"]) == 0
-
-
-def test_several_processes_are_started_with_a_thread_each(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with module._one_thread_each():
-        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
-
-
-# ---- what is shipped ----
-
-CHECKED = 3  # heads; a few seconds each
-
-
-@pytest.mark.parametrize("attacker", risk.ATTACKERS)
-@pytest.mark.parametrize("views", VIEW_SETS)
-@pytest.mark.parametrize("model", ["arcface", "sface"])
-def test_every_view_set_of_the_networks_is_calibrated(model, views, attacker):
-    shipped = risk.load_calibration(model, views, attacker)
-    assert shipped.different.n >= 12_000 and shipped.same.n >= 40
-    assert shipped.same.mean > shipped.different.mean + 3 * shipped.different.sd
-
-
-@pytest.fixture(scope="module")
-def real_heads(shared_data, tmp_path_factory):
-    """The first scans of a few real heads and a further one of each, embedded from the front with the free model."""
-    shipped = risk.load_calibration("sface", "frontal", "forced")
-    if shipped is None:
-        pytest.skip("no calibration of sface is shipped yet")
-    folder = tmp_path_factory.mktemp("kept")
-    options = CalibrateOptions(models=("sface",), views=("frontal",), scans=1, device="cpu")
-    files = sorted((shared_data / "ixi-t1-2mm").glob("*_T1w.nii.gz"))[::53][:CHECKED]
-    (tools,) = module._tools(options.models, options.device, options.accept_licence)
-    heads = []
-    for path in files:
-        jobs = [module._Job(path, number, options, folder) for number in range(2)]
-        assert [module.embed_scan(job) for job in jobs] == [None, None]
-        heads.append([module._load(job, tools) for job in jobs])
-    return heads
-
-
-@pytest.mark.parametrize("attacker", risk.ATTACKERS)
-def test_the_shipped_figures_hold_for_real_heads(real_heads, attacker):
-    shipped = risk.load_calibration("sface", "frontal", attacker)
-    different, same = module.pair_scores(real_heads, attacker)
-    different, same = different[np.isfinite(different)], same[np.isfinite(same)]
-    margin = 0.02
-    low, high = shipped.different.quantiles[[0, -1]]
-    assert low - margin <= different.min() and different.max() <= high + margin
-    assert different.mean() == pytest.approx(shipped.different.mean, abs=3 * shipped.different.sd)
-    assert shipped.same.quantiles[0] - margin <= same.min() and same.max() <= 1.0
-    assert same.mean() == pytest.approx(shipped.same.mean, abs=4 * shipped.same.sd + margin)
-    assert same.mean() > different.mean()
+BROKEN = {
+    "no json": lambda record: "x{",
+    "a list": lambda record: "[]",
+    "another version": lambda record: json.dumps({**record, "format": 99}),
+    "no entries": lambda record: json.dumps({"format": 1, "levels": []}),
+    "a quantile missing": lambda record: json.dumps({**record, "levels": record["levels"][:-1]}),
+    "quantiles that fall": lambda record: with_entry(
+        record, same={**record["entries"][0]["same"], "quantiles": record["entries"][0]["same"]["quantiles"][::-1]}
+    ),
+    "no model": lambda record: with_entry(record, same=None),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_broken_calibration_is_told_in_one_sentence(tmp_path, broken):
+    path = tmp_path / "c.json"
+    path.write_text(broken(calibration_file_content([stepwise_calibration()])))
+    with pytest.raises(InputError, match="reident-risk calibrate"):
+        read_calibrations(path)
+
+
+def test_a_calibration_that_is_not_there_is_told():
+    with pytest.raises(InputError, match="cannot be read"):
+        read_calibrations("/nowhere/c.json")
+
+
+def test_the_shipped_calibration_can_be_read():
+    for entry in read_calibrations():
+        assert entry.attacker in ATTACKERS
+        assert len(entry.model_sha256) == 64
+        assert {"heads", "data", "command", "date"} <= set(entry.about)

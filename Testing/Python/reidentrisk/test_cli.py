@@ -174,7 +174,7 @@ def test_help_says_what_is_written(capsys, command):
     assert cli.main([*command.split(), "--help"]) == 0
     said = capsys.readouterr().out
     for word in {
-        "": ("forced alignment", "detector-gated", "1 in 100"),
+        "": ("aligns faces", "detected faces", "1 in 100"),
         "compare": ("compare.json", "compare_faces.png", "--own-landmarks"),
         "identify": ("identify.csv", "subject", "original", "--save-gallery"),
         "models": ("--fetch", "--remove", "--accept-licence"),

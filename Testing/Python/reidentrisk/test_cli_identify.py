@@ -9,7 +9,8 @@ from pathlib import Path
 from helpers.commandline import names
 from helpers.reidentrisk.commands import IDENTIFIED, VIEWS, put, report, table
 from ReidentRiskLib.commandline import cli
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.scores import ATTACKERS
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE
 
 
 def test_probes_are_looked_up_in_a_gallery(reident_folder, capsys):
@@ -17,29 +18,29 @@ def test_probes_are_looked_up_in_a_gallery(reident_folder, capsys):
     assert cli.main(arguments) == 0
     assert names(reident_folder / "out") == IDENTIFIED
     written = report("out/identify.json")
-    for attacker in risk.ATTACKERS:
+    for attacker in ATTACKERS:
         found = written["attackers"][attacker]
         assert found["rank1"]["hits"] == found["rank1"]["of"] == found["gallery"] == 8
-        assert found["verdicts"] == {risk.RECOGNISABLE: 8}
+        assert found["verdicts"] == {RECOGNISABLE: 8}
     assert written["gallery"] == {"subjects": 8, "heads": 8, "source": "known"}
     rows = table("out/identify.csv")
     assert len(rows) == 16 and {row["rank"] for row in rows} == {"1"}
     assert [row["most_similar"] for row in rows[:8]] == [row["subject"] for row in rows[:8]]
     assert {row["landmarks"] for row in rows} == {"original"}
     said = capsys.readouterr()
-    assert "forced alignment: 8 of 8 probes identified among 8 subjects" in said.out and said.err == ""
+    assert "aligned faces: 8 of 8 probes identified among 8 subjects" in said.out and said.err == ""
 
 
 def test_heads_that_are_not_found_stay_in_the_denominator(reident_folder, capsys):
     put(reident_folder / "unknown" / "s3_T1w.nii.gz", 0)  # no head at all
     put(reident_folder / "unknown" / "s4_T1w.nii.gz", 4, missed=VIEWS)  # no face for the detector
     assert cli.main(["identify", "--gallery", "known", "--probes", "unknown", "--out", "out"]) == 0
-    forced, gated = (report("out/identify.json")["attackers"][name] for name in ("forced", "gated"))
-    assert (forced["rank1"]["hits"], forced["rank1"]["of"], forced["failures_to_acquire"]) == (7, 8, 1)
-    assert (gated["rank1"]["hits"], gated["rank1"]["of"], gated["failures_to_acquire"]) == (6, 8, 2)
+    aligned, detected = (report("out/identify.json")["attackers"][name] for name in ("forced", "gated"))
+    assert (aligned["rank1"]["hits"], aligned["rank1"]["of"], aligned["failures_to_acquire"]) == (7, 8, 1)
+    assert (detected["rank1"]["hits"], detected["rank1"]["of"], detected["failures_to_acquire"]) == (6, 8, 2)
     rows = {(row["subject"], row["attacker"]): row for row in table("out/identify.csv")}
     assert rows["s3", "forced"]["rank"] == rows["s4", "gated"]["rank"] == "8"
-    assert rows["s3", "forced"]["verdict"] == risk.NOT_RECOGNISABLE and rows["s4", "forced"]["rank"] == "1"
+    assert rows["s3", "forced"]["verdict"] == NOT_RECOGNISABLE and rows["s4", "forced"]["rank"] == "1"
     said = capsys.readouterr().err
     assert "s3_T1w.nii.gz: No head was found" in said and "counted as not identified" in said
 

@@ -44,7 +44,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content):
     path = tmp_path / "faces.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="no file of faces"):
+    with pytest.raises(InputError, match="not a file of faces"):
         load_faces(path)
 
 
@@ -96,6 +96,6 @@ def test_a_curve_of_few_points_is_the_same_curve():
 def test_faces_of_a_photograph_are_empty():
     from types import SimpleNamespace
 
-    face = SimpleNamespace(name="me", found=None, embedding=SimpleNamespace(pictures=None))
+    face = SimpleNamespace(name="me", located=None, embedding=SimpleNamespace(pictures=None))
     made = facefile.record_of(face)
     assert made.points.shape == (0, 3) and len(made.pictures) == 0

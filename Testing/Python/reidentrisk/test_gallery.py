@@ -32,8 +32,8 @@ def test_a_gallery_holds_the_embeddings_to_the_last_bit(path, saved):
     assert [each.name for each in read.heads] == ["a", "b", "Zoë"]
     assert (read.model, read.sha256, read.views) == ("fake", SHA256, "standard")
     for before, after in zip(saved, read.heads, strict=True):
-        np.testing.assert_array_equal(after.forced, before.forced)
-        np.testing.assert_array_equal(after.gated, before.gated)
+        np.testing.assert_array_equal(after.aligned, before.aligned)
+        np.testing.assert_array_equal(after.detected, before.detected)
         assert (after.model, after.views) == ("fake", "standard")
     assert read.by_key()["k2"].name == "b"
 

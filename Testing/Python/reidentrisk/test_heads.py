@@ -69,7 +69,7 @@ def test_a_head_stored_in_another_orientation_looks_the_same(small_head, head, m
     assert np.abs(other.pose.points - head.pose.points).max() < 1.0  # mm
     assert np.abs(drawn(other) - drawn(head)).mean() < 0.5  # grey levels
     for network in [Embedder(), *networks()]:
-        one, two = (embed_head(each, network, "frontal").forced[0] for each in (head, other))
+        one, two = (embed_head(each, network, "frontal").aligned[0] for each in (head, other))
         assert one @ two > 0.99
 
 
@@ -77,7 +77,7 @@ def test_a_tilted_head_looks_almost_the_same(small_head, head, models):
     other = read_head(tilted(small_head, 12), models=models)
     assert np.abs(drawn(other) - drawn(head)).mean() < 12
     for network in networks():
-        one, two = (embed_head(each, network, "frontal").forced[0] for each in (head, other))
+        one, two = (embed_head(each, network, "frontal").aligned[0] for each in (head, other))
         assert one @ two > 0.9
 
 
@@ -94,7 +94,7 @@ def test_a_defaced_head_is_looked_at_with_the_pose_of_the_original(small_head, h
     found = read_head(defaced.values(), defaced.affine, landmarks_of=head)
     assert found.pose is head.pose
     assert np.abs(drawn(found) - drawn(head)).mean() > 2  # the face is gone, the rest is not
-    original, altered = (embed_head(each, Embedder(), "frontal", landmarks_of=head).forced for each in (head, found))
+    original, altered = (embed_head(each, Embedder(), "frontal", landmarks_of=head).aligned for each in (head, found))
     assert np.isfinite(altered).all() and (original * altered).sum() < 0.95
 
 
@@ -102,7 +102,7 @@ def test_embedding_can_take_the_pose_of_another_head(head):
     aside = landmarks.Pose(head.pose.frame @ np.diag([1.1, 1.1, 1.1, 1.0]), head.pose.points)
     as_it_is = embed_head(head, Embedder(), "frontal")
     otherwise = embed_head(Head("other", head.surface, aside), Embedder(), "frontal", landmarks_of=head)
-    assert np.array_equal(as_it_is.forced, otherwise.forced)
+    assert np.array_equal(as_it_is.aligned, otherwise.aligned)
 
 
 def test_a_head_elsewhere_is_not_the_originals(small_head, head):
@@ -166,15 +166,15 @@ def test_the_name_is_that_of_the_file(small_head, head, tmp_path):
 def test_each_view_has_an_embedding_of_both_attackers(embedding):
     views = view_set("standard")
     assert (embedding.name, embedding.model, embedding.views) == ("demo", "blocks", "standard")
-    assert embedding.forced.shape == embedding.gated.shape == (len(views), 64)
-    assert np.allclose(np.linalg.norm(embedding.forced, axis=1), 1, atol=1e-5)
-    assert np.isnan(embedding.gated[:10]).all() and np.isfinite(embedding.gated[10:]).all()
+    assert embedding.aligned.shape == embedding.detected.shape == (len(views), 64)
+    assert np.allclose(np.linalg.norm(embedding.aligned, axis=1), 1, atol=1e-5)
+    assert np.isnan(embedding.detected[:10]).all() and np.isfinite(embedding.detected[10:]).all()
     assert embedding.pictures.shape == (len(views), 224, 224, 3) and embedding.crops.shape == (len(views), 112, 112, 3)
 
 
-def test_without_a_detector_nothing_is_gated(head):
+def test_without_a_detector_nothing_is_detected(head):
     found = embed_head(head, Embedder(), "frontal")
-    assert np.isnan(found.gated).all() and np.isfinite(found.forced).all()
+    assert np.isnan(found.detected).all() and np.isfinite(found.aligned).all()
     assert found.pictures is None and found.crops is None
 
 

@@ -1,4 +1,4 @@
-"""Ranks, curves and intervals against cases whose answers are known, and against scikit-learn and scipy."""
+"""Probes looked up in a gallery, in cases whose answers are known."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from helpers.commandline import run_python
 from helpers.reidentrisk.faces import VIEWS, directions, head
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.judge import identify as module
-from ReidentRiskLib.judge.identify import identify
+from ReidentRiskLib.judge.identify import compare_views, identification_record, identify
+from ReidentRiskLib.judge.scores import ALIGNED, DETECTED
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -28,17 +28,11 @@ def probes(count=COUNT, seed=1, **options):
     return [(name, head(name, seed=seed, **options)) for name in NAMES[:count]]
 
 
-def scores(separation, count=200, others=30, seed=0):
-    """Normal scores, the own ones higher by `separation` standard deviations."""
-    random = np.random.default_rng(seed)
-    return random.normal(separation, 1, count), random.normal(0, 1, (count, others))
-
-
 # ---- known cases ----
 
 
 def test_separated_faces_are_all_found():
-    result = identify(gallery(), probes(), "forced")
+    result = identify(gallery(), probes(), ALIGNED)
     assert (result.ranks == 1).all() and result.rank1.hits == result.rank1.of == COUNT
     assert (result.cmc == 1).all()
     assert (result.auc, result.eer) == (1.0, 0.0) and result.auc_interval == pytest.approx((1.0, 1.0))
@@ -51,7 +45,7 @@ def test_separated_faces_are_all_found():
 def test_faces_that_have_nothing_to_do_with_their_persons_are_found_by_chance_only():
     faces = directions(np.random.default_rng(5), COUNT)
     others = [(name, head(name, centre=face)) for name, face in zip(NAMES, faces, strict=True)]
-    result = identify(gallery(), others, "forced")
+    result = identify(gallery(), others, ALIGNED)
     low, high = result.auc_interval
     assert low < 0.5 < high and 0.35 < result.eer < 0.65
     assert result.rank1.low <= result.chance <= result.rank1.high
@@ -59,22 +53,10 @@ def test_faces_that_have_nothing_to_do_with_their_persons_are_found_by_chance_on
     assert abs(result.d_prime) < 0.6
 
 
-def test_the_curves_follow_the_separation_of_normal_scores():
-    from scipy.stats import norm
-
-    mated, nonmated = scores(2.0, 4000, 20)
-    false, true = module.roc_curve(mated, nonmated)
-    assert module.d_prime(mated, nonmated) == pytest.approx(2.0, abs=0.05)
-    assert module.area(mated, nonmated) == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.01)
-    assert module.equal_error_rate(false, true) == pytest.approx(norm.cdf(-1), abs=0.01)
-    at = module.true_accept_rates(mated, nonmated)[0.01]
-    assert at.value == pytest.approx(norm.sf(norm.isf(0.01) - 2), abs=0.03)
-
-
 def test_a_wrong_face_in_the_place_of_one_is_the_only_one_not_found():
     swapped = probes()
     swapped[3] = (NAMES[3], head(NAMES[7], seed=9))
-    result = identify(gallery(), swapped, "forced")
+    result = identify(gallery(), swapped, ALIGNED)
     assert result.rank1.hits == COUNT - 1
     assert result.ranks[3] > 1 and result.best(3) == NAMES[7]
     assert result.cmc[0] == (COUNT - 1) / COUNT and result.cmc[-1] == 1
@@ -85,59 +67,40 @@ def test_a_wrong_face_in_the_place_of_one_is_the_only_one_not_found():
 
 def test_probes_without_a_face_stay_in_the_denominator_at_the_worst_rank():
     blind = [(name, head(name, seed=1, missed=range(VIEWS) if name < "s05" else ())) for name in NAMES]
-    gated, forced = (identify(gallery(), blind, attacker) for attacker in ("gated", "forced"))
-    assert gated.failures == 5 and forced.failures == 0
-    assert gated.rank1.of == forced.rank1.of == COUNT
-    assert gated.rank1.hits == COUNT - 5 and forced.rank1.hits == COUNT
-    assert (gated.ranks[:5] == COUNT).all()
-    assert gated.cmc[-2] == (COUNT - 5) / COUNT
-    assert gated.best(0) is None
-    assert all(value.of == COUNT and value.hits == COUNT - 5 for value in gated.true_accepts.values())
-    assert gated.auc < 0.9 and gated.eer > 0.1
+    detected, aligned = (identify(gallery(), blind, attacker) for attacker in (DETECTED, ALIGNED))
+    assert detected.failures == 5 and aligned.failures == 0
+    assert detected.rank1.of == aligned.rank1.of == COUNT
+    assert detected.rank1.hits == COUNT - 5 and aligned.rank1.hits == COUNT
+    assert (detected.ranks[:5] == COUNT).all()
+    assert detected.cmc[-2] == (COUNT - 5) / COUNT
+    assert detected.best(0) is None
+    assert all(value.of == COUNT and value.hits == COUNT - 5 for value in detected.true_accepts.values())
+    assert detected.auc < 0.9 and detected.eer > 0.1
 
 
 def test_when_no_face_is_found_at_all_nothing_is_known():
     blind = [(name, head(name, missed=range(VIEWS))) for name in NAMES]
-    result = identify(gallery(), blind, "gated")
+    result = identify(gallery(), blind, DETECTED)
     assert result.rank1.hits == 0 and result.failures == COUNT
     assert (result.auc, result.eer) == (0.5, 0.5)
     assert np.isnan(result.d_prime)
-    json.dumps(module.record(result), allow_nan=False)
+    json.dumps(identification_record(result), allow_nan=False)
 
 
 def test_a_gallery_head_without_a_face_is_never_found_but_never_in_the_way():
     heads = gallery()
     heads[2] = head(NAMES[2], missed=range(VIEWS))
-    result = identify(heads, probes(), "gated")
+    result = identify(heads, probes(), DETECTED)
     assert result.ranks[2] == COUNT and result.failures == 0
     assert result.rank1.hits == COUNT - 1
 
 
-# ---- ranks ----
-
-
-@pytest.mark.parametrize(
-    ("own", "others", "rank"),
-    [
-        (0.9, [0.1, 0.2, 0.3], 1),
-        (0.25, [0.1, 0.2, 0.3], 2),
-        (0.0, [0.1, 0.2, 0.3], 4),
-        (0.5, [0.5, 0.1, 0.1], 1),  # one other is just as similar
-        (0.5, [0.5, 0.5, 0.1], 2),
-        (0.5, [0.5, 0.5, 0.5], 2),  # all the same: in the middle
-        (np.nan, [0.1, 0.2, 0.3], 4),
-        (np.nan, [np.nan, np.nan, np.nan], 4),
-        (0.1, [np.nan, 0.2, np.nan], 2),
-        (-0.9, [np.nan, np.nan, np.nan], 1),
-    ],
-)
-def test_a_rank_counts_those_that_are_more_similar(own, others, rank):
-    assert module.ranks_of(np.array([own]), np.array([others]))[0] == rank
+# ---- several heads of a subject ----
 
 
 def test_of_several_heads_of_a_subject_the_most_similar_counts():
-    two = [*gallery(), head(NAMES[0], centre=head(NAMES[1]).forced.mean(axis=0), spread=0.01, seed=8)]
-    result = identify(two, probes(), "forced")
+    two = [*gallery(), head(NAMES[0], centre=head(NAMES[1]).aligned.mean(axis=0), spread=0.01, seed=8)]
+    result = identify(two, probes(), ALIGNED)
     assert result.subjects == tuple(NAMES)
     assert result.scores.shape == (COUNT, COUNT)
     assert result.ranks[0] == 1
@@ -145,83 +108,13 @@ def test_of_several_heads_of_a_subject_the_most_similar_counts():
 
 
 def test_several_probes_of_a_subject_are_all_looked_up():
-    result = identify(gallery(), [*probes(), *probes(seed=2)], "forced")
+    result = identify(gallery(), [*probes(), *probes(seed=2)], ALIGNED)
     assert result.rank1.of == 2 * COUNT and result.nonmated.shape == (2 * COUNT, COUNT - 1)
 
 
-# ---- against scikit-learn and scipy ----
-
-
-def test_areas_and_intervals_are_those_of_the_libraries():
-    from sklearn.metrics import roc_auc_score
-
-    mated, nonmated = scores(1.0)
-    nonmated[3, 4] = mated[5]  # ties count half
-    labels = [1] * mated.size + [0] * nonmated.size
-    expected = roc_auc_score(labels, [*mated, *nonmated.ravel()])
-    assert module.area(mated, nonmated) == pytest.approx(expected, abs=1e-12)
-
-
-def test_the_bootstrap_is_centred_on_the_area_and_as_wide_as_scipys():
-    from scipy.stats import bootstrap
-
-    mated, nonmated = scores(1.0, 60, 12)
-
-    def area(rows):
-        return module.area(mated[rows], nonmated[rows])
-
-    theirs = bootstrap(
-        (np.arange(60),), area, n_resamples=400, method="percentile", vectorized=False,
-        rng=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
-    low, high = module.area_interval(mated, nonmated)
-    assert low == pytest.approx(theirs.low, abs=0.015) and high == pytest.approx(theirs.high, abs=0.015)
-    assert low < module.area(mated, nonmated) < high
-
-
-def test_probes_of_one_subject_are_drawn_together():
-    mated, nonmated = scores(1.0, 20, 12)
-    many = np.repeat(mated, 10), np.repeat(nonmated, 10, axis=0)
-    together = module.area_interval(*many, groups=np.repeat(np.arange(20), 10))
-    assert together == pytest.approx(module.area_interval(mated, nonmated))  # ten copies tell nothing new
-    apart = module.area_interval(*many)
-    assert apart[1] - apart[0] < 0.6 * (together[1] - together[0])
-
-
-@pytest.mark.parametrize(("hits", "of"), [(0, 50), (1, 50), (25, 50), (50, 50), (3, 4)])
-def test_intervals_of_rates_are_clopper_pearson(hits, of):
-    from scipy.stats import beta
-
-    found = module.rate(hits, of)
-    assert found.low == pytest.approx(beta.ppf(0.025, hits, of - hits + 1) if hits else 0.0)
-    assert found.high == pytest.approx(beta.ppf(0.975, hits + 1, of - hits) if hits < of else 1.0)
-    assert found.value == hits / of
-
-
-def test_none_of_n_has_an_upper_bound_of_about_three_in_n():
-    assert module.rate(0, 159).high == pytest.approx(3.7 / 159, rel=0.02)
-
-
-# ---- what the number of pairs supports ----
-
-
-def test_true_accept_rates_are_given_only_where_the_pairs_support_them():
-    assert set(module.true_accept_rates(*scores(2.0, 10, 9))) == set()
-    assert set(module.true_accept_rates(*scores(2.0, 10, 10))) == {0.1}
-    assert set(module.true_accept_rates(*scores(2.0, 40, 25))) == {0.1, 0.01}
-    assert set(module.true_accept_rates(*scores(2.0, 200, 100))) == {0.1, 0.01, 0.001}
-
-
-def test_a_true_accept_rate_holds_at_its_false_accept_rate():
-    mated, nonmated = scores(2.0, 100, 40)
-    for far, found in module.true_accept_rates(mated, nonmated).items():
-        threshold = np.quantile(nonmated, 1 - far, method="inverted_cdf")
-        assert found.hits == pytest.approx((mated > threshold).sum(), abs=1)
-
-
 def test_rank_five_of_five_is_not_reported():
-    assert identify(gallery(5), probes(5), "forced").rank5 is None
-    assert identify(gallery(6), probes(6), "forced").rank5.hits == 6
+    assert identify(gallery(5), probes(5), ALIGNED).rank5 is None
+    assert identify(gallery(6), probes(6), ALIGNED).rank5.hits == 6
 
 
 # ---- what is refused ----
@@ -239,14 +132,14 @@ def test_rank_five_of_five_is_not_reported():
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(heads, looked_up, words):
     with pytest.raises(InputError, match=words):
-        identify(heads, looked_up, "forced")
+        identify(heads, looked_up, ALIGNED)
 
 
 # ---- views ----
 
 
 def test_views_of_separated_heads_are_told_apart():
-    result = module.compare_views(gallery(spread=0.1), "forced")
+    result = compare_views(gallery(spread=0.1), ALIGNED)
     assert (result.heads, result.rank1.of) == (COUNT, COUNT * VIEWS)
     assert result.same_pairs == COUNT * VIEWS * (VIEWS - 1) / 2
     assert result.different_pairs == COUNT * (COUNT - 1) / 2 * VIEWS**2
@@ -254,13 +147,13 @@ def test_views_of_separated_heads_are_told_apart():
 
 
 def test_views_that_are_not_alike_are_not_told_apart():
-    result = module.compare_views(gallery(spread=50.0), "forced")
+    result = compare_views(gallery(spread=50.0), ALIGNED)
     assert 0.4 < result.auc < 0.6 and result.rank1.value < 0.4
 
 
 def test_views_without_a_face_count_as_not_found():
     heads = [head(name, spread=0.1, missed=(0,) if name > "s00" else range(VIEWS)) for name in NAMES]
-    result = module.compare_views(heads, "gated")
+    result = compare_views(heads, DETECTED)
     assert result.rank1.of == COUNT * VIEWS
     assert result.rank1.hits == (COUNT - 1) * (VIEWS - 1)
     assert result.auc < 1.0
@@ -268,14 +161,14 @@ def test_views_without_a_face_count_as_not_found():
 
 def test_a_single_view_cannot_be_held_out():
     with pytest.raises(InputError, match="two views"):
-        module.compare_views([head(name, views=1) for name in NAMES], "forced")
+        compare_views([head(name, views=1) for name in NAMES], ALIGNED)
 
 
 # ---- the record ----
 
 
 def test_the_record_is_json_and_states_its_denominators():
-    made = json.loads(json.dumps(module.record(identify(gallery(), probes(), "gated")), allow_nan=False))
+    made = json.loads(json.dumps(identification_record(identify(gallery(), probes(), DETECTED)), allow_nan=False))
     assert made["rank1"]["hits"] == made["rank1"]["of"] == made["probes"] == made["gallery"] == COUNT
     assert made["rank1"]["interval"][1] == 1.0 and 0.8 < made["rank1"]["interval"][0] < 1.0
     assert made["chance_rank1"] == 0.05

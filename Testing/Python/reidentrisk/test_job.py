@@ -18,7 +18,8 @@ from helpers.reidentrisk.nodes import VIEWS, moved, node_of, points_node, run  #
 from RefaceLib.common.errors import InputError  # noqa: E402
 from RefaceLib.common.steps import with_names  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.judge import risk  # noqa: E402
+from ReidentRiskLib.judge.scores import ATTACKERS  # noqa: E402
+from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE  # noqa: E402
 from ReidentRiskLib.window.job import Request, RiskFiles, names_of  # noqa: E402
 
 
@@ -70,9 +71,9 @@ def test_what_is_found_comes_back_with_the_names_of_the_nodes(fakes, work, head,
     assert findings.report["reference"]["name"] == "Head"
     assert [face.name for face in findings.faces] == ["Head", "Head defaced"]
     assert findings.scores["probe"] == ["Head defaced"] * 2
-    assert findings.scores["attacker"] == list(risk.ATTACKERS)
+    assert findings.scores["attacker"] == list(ATTACKERS)
     assert findings.scores["acquired_views"] == [VIEWS, 0]
-    assert findings.scores["verdict"][1] == risk.NOT_RECOGNISABLE
+    assert findings.scores["verdict"][1] == NOT_RECOGNISABLE
     assert findings.identification is None
     assert str(work) not in json.dumps([findings.report, findings.scores])
     for node, voxels in zip((head, defaced), before, strict=True):

@@ -22,7 +22,7 @@ from helpers.scenes import saved_and_read, volume_node  # noqa: E402
 from helpers.windows import wait  # noqa: E402
 from RefaceLib.common.errors import InputError, RefaceError  # noqa: E402
 from RefaceLib.window.parameters import Device  # noqa: E402
-from ReidentRiskLib.judge import risk  # noqa: E402
+from ReidentRiskLib.judge.verdict import RECOGNISABLE  # noqa: E402
 from ReidentRiskLib.window import results  # noqa: E402
 from ReidentRiskLib.window.parameters import Model, Views  # noqa: E402
 
@@ -60,7 +60,7 @@ def test_a_real_head_is_compared_by_the_real_networks(module, scene, small_head)
 
 def test_the_same_head_is_recognised(module, app, scene, head):
     result = module.ReidentRiskLogic().compare(head, [node_of(scene, "Again", 1, scan=1)])
-    assert result.report["probes"][0]["verdict"] == risk.RECOGNISABLE
+    assert result.report["probes"][0]["verdict"] == RECOGNISABLE
 
 
 @pytest.mark.parametrize(

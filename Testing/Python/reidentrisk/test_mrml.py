@@ -15,8 +15,9 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 
 from helpers.scenes import saved_and_read  # noqa: E402
-from ReidentRiskLib.judge import risk  # noqa: E402  (mrml needs slicer)
+from ReidentRiskLib.judge.calibration import Calibration, distribution_of  # noqa: E402
 from ReidentRiskLib.judge.identify import identify  # noqa: E402
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED  # noqa: E402
 from ReidentRiskLib.window import mrml  # noqa: E402
 
 LABELS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
@@ -59,8 +60,8 @@ def cells(node, title):
 
 def calibration():
     random = np.random.default_rng(0)
-    parts = [risk.distribution(random.normal(middle, 0.05, 3000)) for middle in (0.3, 0.9)]
-    return risk.Calibration("fake", "ab" * 32, "standard", "forced", *parts, {})
+    parts = [distribution_of(random.normal(middle, 0.05, 3000)) for middle in (0.3, 0.9)]
+    return Calibration("fake", "ab" * 32, "standard", ALIGNED, *parts, {})
 
 
 # ---- the hierarchy ----
@@ -259,10 +260,10 @@ def test_curves_of_an_identification_are_plotted_from_their_tables(scene, folder
     names = [f"s{number:02d}" for number in range(8)]
     heads = [head(name) for name in names]
     probes = [(name, head(name, seed=1, missed=range(6) if name == "s00" else ())) for name in names]
-    results = {attacker: identify(heads, probes, attacker) for attacker in risk.ATTACKERS}
+    results = {attacker: identify(heads, probes, attacker) for attacker in ATTACKERS}
     mrml.add_cmc(scene, folder, "CMC", {attacker: result.cmc for attacker, result in results.items()})
     _, series = chart_of(scene, folder)
-    assert [each.GetName() for each in series] == ["forced", "gated", "chance"]
+    assert [each.GetName() for each in series] == [ALIGNED, DETECTED, "chance"]
     for each, result in zip(series, results.values(), strict=False):
         x, y = plotted(each)
         assert x == list(range(1, 9))

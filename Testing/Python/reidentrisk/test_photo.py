@@ -14,7 +14,7 @@ from ReidentRiskLib.attack.align import crop
 from ReidentRiskLib.attack.detector import Detector, load_detector
 from ReidentRiskLib.attack.embedder import Embedder, load_embedder
 from ReidentRiskLib.attack.photo import embed_photo, find_face, read_photo
-from ReidentRiskLib.judge.risk import PHOTO
+from ReidentRiskLib.attack.views import PHOTO
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,10 @@ def test_a_photograph_of_the_head_is_recognised(tmp_path, embedder, detector):
     large = np.asarray(Image.fromarray(pictures[1]).resize((900, 900)))
     head = embed_photo(saved(large, tmp_path / "someone.jpg", quality=90), embedder, detector, keep_pictures=True)
     assert (head.name, head.model, head.views) == ("someone", "sface", PHOTO)
-    assert head.forced.shape == (1, embedder.size) and np.array_equal(head.forced, head.gated)
+    assert head.aligned.shape == (1, embedder.size) and np.array_equal(head.aligned, head.detected)
     assert head.pictures.shape == (1, 224, 224, 3) and head.crops.shape == (1, 112, 112, 3)
     assert np.abs(head.pictures[0, 56:-56, 56:-56].astype(int) - head.crops[0]).mean() < 3
-    assert (head.forced @ embedder.embed(crop(pictures[0], points[0])[None])[0])[0] > 0.7
+    assert (head.aligned @ embedder.embed(crop(pictures[0], points[0])[None])[0])[0] > 0.7
 
 
 def test_points_spare_the_detector(tmp_path, embedder):
@@ -48,7 +48,7 @@ def test_points_spare_the_detector(tmp_path, embedder):
     path = saved(pictures[0], tmp_path / "someone.png")
     head = embed_photo(path, embedder, points=points[0], name="known")
     assert (head.name, head.pictures, head.crops) == ("known", None, None)
-    assert np.array_equal(head.forced[0], embedder.embed(crop(pictures[0], points[0])[None])[0])
+    assert np.array_equal(head.aligned[0], embedder.embed(crop(pictures[0], points[0])[None])[0])
     with pytest.raises(InputError, match="detector"):
         embed_photo(path, embedder)
 

@@ -18,7 +18,6 @@ from helpers.reidentrisk.faces import DEFACED  # noqa: E402
 from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, run  # noqa: E402
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.judge import risk  # noqa: E402
 from ReidentRiskLib.window import faceviews, mrml, results
 from ReidentRiskLib.window.job import Request  # noqa: E402
 
@@ -92,11 +91,11 @@ def test_the_table_holds_a_row_for_each_probe_and_attacker(result):
 def test_charts_mark_the_probes_and_show_the_look_up(result):
     names = [chart.GetName() for chart in result.charts]
     assert names[2:] == ["Cumulative match curve", "ROC curve"]
-    assert "forced alignment" in names[0] and "detector-gated" in names[1]
-    forced, gated = result.charts[:2]
-    series = [forced.GetNthPlotSeriesNode(index).GetName() for index in range(forced.GetNumberOfPlotSeriesNodes())]
+    assert "aligned faces" in names[0] and "detected faces" in names[1]
+    aligned, detected = result.charts[:2]
+    series = [aligned.GetNthPlotSeriesNode(index).GetName() for index in range(aligned.GetNumberOfPlotSeriesNodes())]
     assert series == ["different heads", "the same head", "Defaced", "B"]
-    assert gated.GetNumberOfPlotSeriesNodes() == 3  # no face was found in the defaced head
+    assert detected.GetNumberOfPlotSeriesNodes() == 3  # no face was found in the defaced head
 
 
 def test_faces_move_with_their_volumes(scene, volumes, findings):
@@ -108,7 +107,7 @@ def test_faces_move_with_their_volumes(scene, volumes, findings):
 
 
 def test_without_a_calibration_there_is_no_histogram(scene, volumes, findings, monkeypatch):
-    monkeypatch.setattr(risk, "load_calibration", lambda *arguments: None)
+    monkeypatch.setattr(results, "load_calibration", lambda *arguments: None)
     result = results.add_result(scene, volumes, findings)
     assert [chart.GetName() for chart in result.charts] == ["Cumulative match curve", "ROC curve"]
 
@@ -200,7 +199,7 @@ def test_the_summary_says_the_verdict_in_words_and_colour(result):
         assert probe["attackers"]["forced"]["sentence"] in text
     assert "no face was found in any of the 45 views" in text
     hits = result.identification["attackers"]["forced"]["rank1"]["hits"]
-    assert f"forced alignment: {hits} of 2 found first among 4 persons (by guessing 25.0%)" in text
+    assert f"aligned faces: {hits} of 2 found first among 4 persons (by guessing 25.0%)" in text
 
 
 def test_the_summary_shows_names_and_warnings_as_text(result):

@@ -14,7 +14,7 @@ import pytest
 import RefaceLib
 import ReidentRiskLib
 from helpers.checkout import REPOSITORY
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import CALIBRATION_FILE, LEVELS, resources_folder
 
 try:
     import tomllib
@@ -90,13 +90,13 @@ def test_the_calibration_is_found_beside_the_installed_package() -> None:
     package = Path(ReidentRiskLib.__file__).parent
     installed = package / "Resources"
     folder = installed if installed.is_dir() else package.parent / "Resources"
-    assert risk.resources_folder() == folder
-    shipped = REPOSITORY / "ReidentRisk" / "Resources" / risk.CALIBRATION_FILE
-    assert (folder / risk.CALIBRATION_FILE).read_bytes() == shipped.read_bytes()
+    assert resources_folder() == folder
+    shipped = REPOSITORY / "ReidentRisk" / "Resources" / CALIBRATION_FILE
+    assert (folder / CALIBRATION_FILE).read_bytes() == shipped.read_bytes()
 
 
 def test_the_calibration_holds_no_embedding() -> None:
-    content = json.loads((REPOSITORY / "ReidentRisk" / "Resources" / risk.CALIBRATION_FILE).read_text(encoding="utf-8"))
+    content = json.loads((REPOSITORY / "ReidentRisk" / "Resources" / CALIBRATION_FILE).read_text(encoding="utf-8"))
 
     def lists(node: object, name: str = "") -> list[tuple[str, list]]:
         """Every list of numbers with its name."""
@@ -109,7 +109,7 @@ def test_the_calibration_holds_no_embedding() -> None:
     for name, numbers in lists(content):
         assert name in ("levels", "quantiles")
         assert numbers == sorted(numbers)  # nobody's embedding is
-        assert len(numbers) == len(risk.LEVELS)
+        assert len(numbers) == len(LEVELS)
 
 
 def test_no_recognition_network_is_in_the_repository() -> None:

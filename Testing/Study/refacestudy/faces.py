@@ -22,7 +22,8 @@ from refacestudy import measures
 from ReidentRiskLib.attack.heads import Head, HeadEmbedding, embed_head
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.views import view_set
-from ReidentRiskLib.runs import compare
+from ReidentRiskLib.runs.faces import embed_source, missing_face
+from ReidentRiskLib.runs.tools import Tools, load_tools
 
 RECIPE = 1  # to be raised when what is stored changes
 VIEWS = "standard"
@@ -32,12 +33,12 @@ _MOST_POINTS = 6000
 
 
 @cache
-def tools(model: str, accept_licence: bool) -> compare.Tools:
+def tools(model: str, accept_licence: bool) -> Tools:
     """The networks, loaded once a process, which uses one thread: the processes must not stall each other."""
     import torch
 
     torch.set_num_threads(1)
-    return compare.load_tools(model, "cpu", accept_licence=accept_licence)
+    return load_tools(model, "cpu", accept_licence=accept_licence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +87,21 @@ def look_at(name: str, path: Path, out: Path, original: Path | None, model: tupl
         if original is None:
             raise
         note, pose, skin = str(error), load(original), np.zeros((0, 3))
-        embedding = compare.not_found(name, used, VIEWS, note).embedding
-    kept = {"forced": embedding.forced, "gated": embedding.gated, "frame": pose.frame, "points": pose.points}
+        embedding = missing_face(name, used, VIEWS, note).embedding
+    kept = {"forced": embedding.aligned, "gated": embedding.detected, "frame": pose.frame, "points": pose.points}
     np.savez_compressed(out, **kept, skin=skin.astype(np.float32), model=used.embedder.name)
-    accepted = float(np.isfinite(embedding.gated).all(axis=1).mean())
+    accepted = float(np.isfinite(embedding.detected).all(axis=1).mean())
     return {"model": used.embedder.name, "size": scale_of(pose.frame), "accepted": accepted, "note": note}
 
 
-def _seen(name: str, volume: Volume, used: compare.Tools, first: Face | None) -> tuple[Head, HeadEmbedding]:
+def _seen(name: str, volume: Volume, used: Tools, first: Face | None) -> tuple[Head, HeadEmbedding]:
     """The head in a volume and its embedding; in the pose of the original (``first``) where there is one.
 
     The volumes of a study lie in the grid of their originals, so nothing needs to be looked for.
     """
     if first is None:
-        face = compare.look_at(name, volume, used, VIEWS, keep_pictures=True)
-        return face.found.head, face.embedding
+        face = embed_source(name, volume, used, VIEWS, keep_pictures=True)
+        return face.located.head, face.embedding
     head = Head(name, face_surface(*_along_ras(volume)), Pose(first.frame, first.points))
     return head, embed_head(head, used.embedder, VIEWS, used.detector, keep_pictures=True)
 

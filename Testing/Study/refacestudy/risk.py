@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 
 from refacestudy import stats
 from refacestudy.faces import Face
-from ReidentRiskLib.judge import identify
-from ReidentRiskLib.judge.risk import ATTACKERS, similarity_matrix
+from ReidentRiskLib.judge import statistics
+from ReidentRiskLib.judge.scores import ATTACKERS, similarity_matrix
 
 _STEPS = 12  # of the registration of two faces
 _TRIM = 0.9  # of the points that count: the rest lies where one of the faces ends
@@ -31,7 +31,7 @@ class Lookup:
     probes: tuple[str, ...]
     own: np.ndarray
     ranks: np.ndarray
-    rank1: identify.Rate
+    rank1: statistics.Rate
     auc: float
     auc_interval: tuple[float, float]
     eer: float
@@ -57,11 +57,12 @@ def look_up(
     own_column = np.array([columns.index(name) for name in names])
     is_own = np.arange(len(columns)) == own_column[:, None]
     own, others = scores[is_own], scores[~is_own].reshape(len(names), -1)
-    ranks = identify.ranks_of(own, others)
-    false, true = identify.roc_curve(own, others)
+    ranks = statistics.ranks_of(own, others)
+    false, true = statistics.roc_curve(own, others)
     return Lookup(
-        attacker, tuple(names), own, ranks, identify.rate((ranks == 1).sum(), len(ranks)), identify.area(own, others),
-        identify.area_interval(own, others), identify.equal_error_rate(false, true), identify.d_prime(own, others),
+        attacker, tuple(names), own, ranks, statistics.rate((ranks == 1).sum(), len(ranks)),
+        statistics.area(own, others), statistics.area_interval(own, others),
+        statistics.equal_error_rate(false, true), statistics.d_prime(own, others),
         1.0 / len(columns), int((~np.isfinite(scores)).all(axis=1).sum()), scores,
     )  # fmt: skip
 

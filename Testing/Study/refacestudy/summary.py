@@ -14,7 +14,7 @@ from refacestudy import faces, people, risk, stats
 from refacestudy.methods import AVERAGE_FACES, ORACLE, ORACLES
 from refacestudy.morphometry import SEGMENTERS, TISSUES
 from refacestudy.work import ORIGINAL, PARTS, Study
-from ReidentRiskLib.judge.risk import ATTACKERS
+from ReidentRiskLib.judge.scores import ATTACKERS
 
 ALIKE = 5  # others of like size, age and sex, for leakage
 DIRECTIONS = 16  # principal directions of the embeddings that a Frechet distance compares
@@ -258,7 +258,7 @@ def _near_front(face: faces.Face) -> np.ndarray:
     """The embeddings (V, D) of the near-frontal views that have any."""
     views = faces.view_set(faces.VIEWS)
     chosen = [i for i, view in enumerate(views) if max(abs(view.yaw), abs(view.pitch)) < NEAR_FRONT]
-    rows = face.embedding.forced[chosen]
+    rows = face.embedding.aligned[chosen]
     return rows[np.isfinite(rows).all(axis=1)]
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from helpers.reidentrisk.faces import Fakes, calibration
 from RefaceLib.common.errors import InputError
+from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.commandline import cli, figures
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.scores import ATTACKERS
 
 HOW = os.environ.get("REIDENT_CHILD", "")
 SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(3), np.array([[0, 1, 2]])
@@ -25,7 +26,8 @@ SKIN = np.array([[0.0, 80.0, 0.0], [70.0, 0.0, 0.0], [0.0, 0.0, 90.0]]), np.eye(
 
 def calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration and a skin for the stand-ins."""
-    monkeypatch.setattr(risk, "load_calibration", lambda model, views, attacker, *rest: calibration(attacker))
+    entries = [calibration(attacker, views=views) for attacker in ATTACKERS for views in VIEW_SETS]
+    monkeypatch.setattr("ReidentRiskLib.judge.calibration.read_calibrations", lambda path=None: entries)
     monkeypatch.setattr("RefaceLib.skin.surface.vertices", lambda surface: SKIN)
 
 

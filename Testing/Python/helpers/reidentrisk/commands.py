@@ -12,7 +12,8 @@ from helpers.reidentrisk.faces import DEFACED, calibration, volume
 from RefaceLib.volume.io import write_volume
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.commandline import figures
-from ReidentRiskLib.judge import risk
+from ReidentRiskLib.judge.calibration import calibration_file_content
+from ReidentRiskLib.judge.scores import ATTACKERS
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -51,8 +52,8 @@ def put_heads(folder: Path) -> None:
         (folder / name).mkdir()
         for person in range(1, 9):
             put(folder / name / f"s{person}_T1w.nii.gz", person, scan=scan)
-    entries = [calibration("forced"), calibration("gated")]
-    (folder / "cal.json").write_text(json.dumps(risk.calibrations_record(entries)))
+    entries = [calibration(attacker) for attacker in ATTACKERS]
+    (folder / "cal.json").write_text(json.dumps(calibration_file_content(entries)))
 
 
 def report(path: str) -> dict:

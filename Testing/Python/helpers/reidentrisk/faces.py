@@ -16,9 +16,10 @@ from RefaceLib.volume.io import Volume
 from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
-from ReidentRiskLib.attack.views import view_set
-from ReidentRiskLib.judge import risk
-from ReidentRiskLib.runs.compare import Tools
+from ReidentRiskLib.attack.views import PHOTO, view_set
+from ReidentRiskLib.judge.calibration import Calibration, distribution_of
+from ReidentRiskLib.judge.scores import ALIGNED
+from ReidentRiskLib.runs.tools import Tools
 
 SIZE = 16  # numbers in an embedding
 VIEWS = 6
@@ -50,13 +51,13 @@ def head(
     if centre is None:
         centre = directions(np.random.default_rng(list(name.encode())), 1)[0]
     rows = centre + spread * directions(random, views, len(centre))
-    forced = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    gated = forced.copy()
-    gated[[view for view in missed if view < views]] = np.nan
+    aligned = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    detected = aligned.copy()
+    detected[[view for view in missed if view < views]] = np.nan
     drawn = random.integers(0, 255, (views, 32, 32, 3), dtype=np.uint8) if pictures else None
     crops = drawn[:, :16, :16].copy() if pictures else None
     return HeadEmbedding(
-        name=name, model=model, views=view_set, forced=forced, gated=gated, pictures=drawn, crops=crops
+        name=name, model=model, views=view_set, aligned=aligned, detected=detected, pictures=drawn, crops=crops
     )
 
 
@@ -136,19 +137,29 @@ class Fakes:
     def embed_photo(self, path, embedder, detector=None, *, name=None, points=None, keep_pictures=False):
         self.embedded.append(name)
         centre = directions(np.random.default_rng(1), 1, embedder.size)[0]
-        return head(name, centre, views=1, model=embedder.name, view_set=risk.PHOTO, pictures=keep_pictures)
+        return head(name, centre, views=1, model=embedder.name, view_set=PHOTO, pictures=keep_pictures)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Fakes:
         for name in ("read_head", "embed_head"):
             monkeypatch.setattr(f"ReidentRiskLib.attack.heads.{name}", getattr(self, name))
         monkeypatch.setattr("ReidentRiskLib.attack.photo.embed_photo", self.embed_photo)
-        monkeypatch.setattr("ReidentRiskLib.runs.compare.load_tools", self.load_tools)
+        monkeypatch.setattr("ReidentRiskLib.runs.tools.load_tools", self.load_tools)
         monkeypatch.setattr("ReidentRiskLib.attack.render.renderer_name", lambda: "fake")
         return self
 
 
-def calibration(attacker: str = "forced", model: str = "fake", views: str = "standard") -> risk.Calibration:
+def calibration(attacker: str = ALIGNED, model: str = "fake", views: str = "standard") -> Calibration:
     """Strangers about 0, the same head about 0.97: what the stand-ins give."""
     random = np.random.default_rng(0)
-    parts = risk.distribution(random.normal(0.0, 0.25, 5000)), risk.distribution(random.normal(0.97, 0.01, 500))
-    return risk.Calibration(model, "ab" * 32, views, attacker, *parts, {"heads": 100, "data": "drawn"})
+    parts = distribution_of(random.normal(0.0, 0.25, 5000)), distribution_of(random.normal(0.97, 0.01, 500))
+    return Calibration(model, "ab" * 32, views, attacker, *parts, {"heads": 100, "data": "drawn"})
+
+
+def stepwise_calibration(
+    different: np.ndarray | None = None, same: np.ndarray | None = None, attacker: str = ALIGNED
+) -> Calibration:
+    """Different heads at 0.000, 0.001 ... 0.999, the same head at 0.80 ... 0.99, unless told otherwise."""
+    different = np.arange(1000) / 1000 if different is None else different
+    same = np.linspace(0.8, 0.99, 100) if same is None else same
+    parts = distribution_of(different), distribution_of(same)
+    return Calibration("fake", "ab" * 32, "standard", attacker, *parts, {"heads": 46, "data": "drawn"})

@@ -1,0 +1,192 @@
+"""Parses a head however it lies: as its header says or, where that is doubtful, turned or tilted.
+
+A header that was lost or changed puts a head on its side, or its back to the front, and a face is then looked for
+where there is none. Brain landmarks tell: in a pose that the networks know they are certain, and lie to each other as
+in all heads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.head import canonical
+from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.headparser import (
+    SPACING,
+    HeadParse,
+    around_content,
+    brain_frame,
+    conform,
+    decode_heatmaps,
+    parse_in_frame,
+    run_network,
+)
+from RefaceLib.networks.layers import HeadParserNet
+from RefaceLib.volume import geometry
+from RefaceLib.volume.geometry import Grid
+
+# Trust: certainty of the brain's landmarks, less so much for each mm by which they lie otherwise than in the mean head;
+# of both networks together. Upright heads: 1.1 (CT) to 1.6 (T1), a baby's CT 0.8; turned ones: at most 0.9.
+_PER_MM, _TRUSTED = 0.03, 1.0
+_BETTER = 0.25  # by so much another pose must be trusted more than that of the header
+_ROUGH_MM = 7.0  # landmarks of the localizer that are so far off leave the pose to be refined
+_TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
+_TRIED = 4  # of all poses, by the trust of the localizer alone
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """A pose: the conformed ``image`` on ``grid`` in the world that ``turn`` (4, 4) makes of the header's."""
+
+    turn: np.ndarray
+    image: np.ndarray
+    grid: Grid
+    frame: np.ndarray
+    located: float  # the trust of the localizer
+    off: float  # mm
+
+
+def parse_head(
+    values: np.ndarray, affine: np.ndarray, localizer: HeadParserNet, parser: HeadParserNet, device: str
+) -> HeadParse:
+    """Parse a volume: ``values`` (I, J, K) finite float32, ``affine`` IJK -> RAS mm.
+
+    The result is in the header's RAS; its ``turn`` says when the head does not lie there as the header claims. Raises
+    HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
+    """
+    image, grid = conform(values, affine)
+    refused: HeadNotFoundError | None = None
+    found: tuple[float, HeadParse] | None = None
+    try:
+        attempt = _locate(np.eye(4), image, grid, localizer, device)
+        found = _parse(attempt, parser, device)
+        if found[0] >= _TRUSTED:
+            return found[1]
+    except HeadNotFoundError as error:
+        refused = error
+    others = sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
+    for trial in others[:_TRIED]:
+        try:
+            other = _parse(trial, parser, device)
+        except HeadNotFoundError:
+            continue
+        if other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1])):
+            found = other
+    if found is None:
+        raise refused or HeadNotFoundError("No head was found in the volume: give a head MRI.")
+    return found[1]
+
+
+def is_turned(parse: HeadParse) -> bool:
+    """Whether the head lies otherwise than its header says, by more than a tilt."""
+    return bool(np.trace(parse.turn) < 1 + 2 * np.cos(np.radians(_TILT + 1)))
+
+
+def _margin(found: HeadParse) -> float:
+    """By how much another pose must be better: the header's own is right more often than not."""
+    return _BETTER if np.array_equal(found.turn, np.eye(3)) else 0.0
+
+
+def _locate(turn: np.ndarray, image: np.ndarray, grid: Grid, localizer: HeadParserNet, device: str) -> _Attempt:
+    """The canonical pose by the localizer alone; HeadNotFoundError where it finds no head."""
+    content, content_grid = around_content(image, grid)
+    _, _, heat = run_network(localizer, content, device)
+    points, certainty = decode_heatmaps(heat, content_grid)
+    frame = brain_frame(points, certainty)
+    trust, off = _trust(points, certainty, frame)
+    return _Attempt(turn, image, grid, frame, trust, off)
+
+
+def _parse(attempt: _Attempt, parser: HeadParserNet, device: str) -> tuple[float, HeadParse]:
+    """The trust in a pose and its parse, in the header's world; the pose is refined once where it is rough."""
+    parse = parse_in_frame(attempt.image, attempt.grid, attempt.frame, parser, device)
+    frame = brain_frame(parse.points, parse.certainty)
+    if attempt.off > _ROUGH_MM:
+        parse = parse_in_frame(attempt.image, attempt.grid, frame, parser, device)
+        frame = brain_frame(parse.points, parse.certainty)
+    trust = attempt.located + _trust(parse.points, parse.certainty, frame)[0]
+    back = np.linalg.inv(attempt.turn)
+    grid = Grid(parse.grid.shape, back @ parse.grid.affine)
+    points = geometry.apply_affine(back, parse.points)
+    return trust, replace(parse, grid=grid, points=points, turn=attempt.turn[:3, :3])
+
+
+def _trust(points: np.ndarray, certainty: np.ndarray, frame: np.ndarray) -> tuple[float, float]:
+    """How far the brain's landmarks are to be trusted, and how far (mm of the mean head) they lie from its places."""
+    n = len(FACE_LANDMARKS)
+    off = np.linalg.norm(geometry.apply_affine(frame, canonical.BRAIN_POINTS) - points[n:], axis=1).mean()
+    off /= np.cbrt(np.linalg.det(frame[:3, :3]))
+    return float(np.median(certainty[n:]) - _PER_MM * off), float(off)
+
+
+# ---- other poses ----
+
+
+def _trials(image: np.ndarray, grid: Grid, localizer: HeadParserNet, device: str) -> Iterator[_Attempt]:
+    """What the localizer finds in the head turned and tilted."""
+    right = ((_right_angle, rotation) for rotation in right_turns()[1:])
+    tilted = ((_tilted, rotation) for rotation in _tilts())
+    for turned, rotation in itertools.chain(right, tilted):
+        try:
+            yield _locate(*turned(image, grid, rotation), localizer, device)
+        except HeadNotFoundError:
+            continue
+
+
+def right_turns() -> list[np.ndarray]:
+    """The 24 rotations (3, 3) that take axes to axes, the identity first."""
+    turns = []
+    for order, signs in itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)):
+        turn = np.zeros((3, 3))
+        turn[range(3), order] = signs
+        if np.linalg.det(turn) > 0:
+            turns.append(turn)
+    return sorted(turns, key=lambda turn: -np.trace(turn))
+
+
+def _tilts() -> list[np.ndarray]:
+    """Rotations (3, 3) by _TILT about R, A and S, either way."""
+    tilts = []
+    for axis, angle in itertools.product(range(3), (-_TILT, _TILT)):
+        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        tilt = np.eye(3)
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        tilt[first, first] = tilt[second, second] = cos
+        tilt[first, second], tilt[second, first] = -sin, sin
+        tilts.append(tilt)
+    return tilts
+
+
+def about_middle(turn: np.ndarray, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """The rotation ``turn`` (3, 3) about the middle of a grid, (4, 4) from RAS to RAS mm."""
+    middle = geometry.apply_affine(affine, (np.array(shape) - 1) / 2)
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn
+    matrix[:3, 3] = middle - turn @ middle
+    return matrix
+
+
+def _right_angle(image: np.ndarray, grid: Grid, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """A conformed picture turned by right angles: its axes change places, and no voxel is interpolated."""
+    turn = about_middle(rotation, grid.shape, grid.affine)
+    affine = turn @ grid.affine
+    order = [int(np.abs(affine[axis, :3]).argmax()) for axis in range(3)]
+    image, affine = image.transpose(order), affine[:, [*order, 3]]
+    for axis in range(3):
+        if affine[axis, axis] < 0:
+            image = np.flip(image, axis)
+            affine[:3, 3] += affine[:3, axis] * (image.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return turn, np.ascontiguousarray(image), Grid(image.shape, affine)
+
+
+def _tilted(image: np.ndarray, grid: Grid, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """A conformed picture turned by any angle, by interpolation."""
+    turn = about_middle(rotation, grid.shape, grid.affine)
+    there = geometry.ras_grid(image.shape, turn @ grid.affine, SPACING, multiple=16)
+    return turn, geometry.resample(image, turn @ grid.affine, there), there

@@ -1,0 +1,135 @@
+"""What a score means: its place among the scores of strangers, a verdict and a sentence.
+
+A cosine means nothing by itself: it depends on the network and on how the heads were drawn. It is compared with a
+calibration. The share of the pairs of strangers that score as high as this pair is what the verdict rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.scores import Score, number
+
+RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (
+    "recognisable", "uncertain", "not recognisable", "uncalibrated",
+)  # fmt: skip
+RECOGNISABLE_SHARE = 0.01  # at most this share of strangers' pairs scores as high
+NOT_RECOGNISABLE_SHARE = 0.1  # at least this share does
+THRESHOLDS = {
+    RECOGNISABLE: "at most 1 in 100 pairs of different heads scores as high",
+    UNCERTAIN: "fewer than 1 in 10, but more than 1 in 100 pairs of different heads score as high",
+    NOT_RECOGNISABLE: "at least 1 in 10 pairs of different heads scores as high, or this attacker found no face",
+    UNCALIBRATED: "there is no calibration for this model and view set",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """A score and what it means; the shares are None where there is no calibration or no score.
+
+    ``strangers``: share of the pairs of different heads that score as high. ``itself``: share of the pairs of scans of
+    one head that score as low.
+    """
+
+    score: Score
+    calibration: Calibration | None
+    strangers: float | None
+    itself: float | None
+    verdict: str
+    sentence: str
+
+
+def verdict_of(value: float, calibration: Calibration | None) -> str:
+    """One of VERDICTS for a mean-embedding cosine; NaN says that this attacker acquired no face."""
+    if not np.isfinite(value):
+        return NOT_RECOGNISABLE
+    if calibration is None or calibration.different.n * RECOGNISABLE_SHARE < 1:  # too few pairs for any such share
+        return UNCALIBRATED
+    share = calibration.different.share_at_least(value)
+    if share <= RECOGNISABLE_SHARE:
+        return RECOGNISABLE
+    return NOT_RECOGNISABLE if share >= NOT_RECOGNISABLE_SHARE else UNCERTAIN
+
+
+def assess(value: Score, calibration: Calibration | None) -> Assessment:
+    """Say what a score means, given the calibration of its model, view set and attacker."""
+    cosine = value.mean_embedding
+    verdict = verdict_of(cosine, calibration)
+    strangers = itself = None
+    if calibration is not None and np.isfinite(cosine):
+        strangers = calibration.different.share_at_least(cosine)
+        itself = calibration.same.share_at_most(cosine)
+    return Assessment(value, calibration, strangers, itself, verdict, _sentence(value, calibration, strangers, verdict))
+
+
+def strongest(verdicts: Iterable[str]) -> str:
+    """The verdict that counts when there are several attackers: that of the most successful one."""
+    order = (RECOGNISABLE, UNCERTAIN, UNCALIBRATED, NOT_RECOGNISABLE)
+    return min(verdicts, key=order.index)
+
+
+def in_words(share: float, pairs: int) -> str:
+    """A share of strangers as people say it: "as similar as 1 in 40 strangers".
+
+    Rounding never crosses a threshold of the verdict.
+    """
+    if share <= 1.0 / pairs:
+        return f"more similar than all of {pairs:,} pairs of strangers"
+    if share >= 0.995:
+        return "less similar than nearly all strangers"
+    if share > 0.5:
+        return f"as similar as {round(100 * share)} in 100 strangers"
+    one_in = round(1.0 / share)
+    if RECOGNISABLE_SHARE < share < NOT_RECOGNISABLE_SHARE:
+        one_in = min(max(one_in, round(1 / NOT_RECOGNISABLE_SHARE) + 1), round(1 / RECOGNISABLE_SHARE) - 1)
+    return f"as similar as 1 in {one_in:,} strangers"
+
+
+def _sentence(value: Score, calibration: Calibration | None, strangers: float | None, verdict: str) -> str:
+    if value.acquired == 0:
+        where = "the view" if value.views == 1 else f"any of the {value.views} views"
+        return f"no face was found in {where}, so there is nothing to compare"
+    partly = "" if value.acquired == value.views else f", a face being found in {value.acquired} of {value.views} views"
+    if calibration is None or strangers is None:
+        return f"a similarity of {value.mean_embedding:.2f}, for which there is no calibration{partly}"
+    pairs = calibration.different.n + calibration.different.failures
+    return f"{in_words(strangers, pairs)}{partly}"
+
+
+def assessment_record(assessment: Assessment, *, per_view: bool = True) -> dict[str, Any]:
+    """An assessment ready for JSON, rounded; NaN becomes None. `per_view` False leaves the cosine of every view out."""
+    value = assessment.score
+    result = {
+        "verdict": assessment.verdict,
+        "sentence": assessment.sentence,
+        "mean_embedding": number(value.mean_embedding),
+        "maximum": number(value.maximum),
+        "acquired_views": value.acquired,
+        "views": value.views,
+        "share_of_strangers": number(assessment.strangers, 7),
+        "share_of_same_head": number(assessment.itself, 7),
+    }
+    if per_view:
+        result["per_view"] = [number(cosine) for cosine in value.per_view]
+    return result
+
+
+def calibration_record(calibration: Calibration | None) -> dict[str, Any] | None:
+    """What a result says about the calibration it rests on: its origin, and the thresholds as cosines."""
+    if calibration is None:
+        return None
+    return {
+        "different_pairs": calibration.different.n,
+        "different_pairs_without_a_face": calibration.different.failures,
+        "different_mean": number(calibration.different.mean),
+        "same_pairs": calibration.same.n,
+        "same_mean": number(calibration.same.mean),
+        "recognisable_from": number(calibration.different.value_at_share(RECOGNISABLE_SHARE)),
+        "not_recognisable_up_to": number(calibration.different.value_at_share(NOT_RECOGNISABLE_SHARE)),
+        **calibration.about,
+    }

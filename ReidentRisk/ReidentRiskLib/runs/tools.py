@@ -1,0 +1,73 @@
+"""The networks of a run, loaded once for many heads, and the calibrations that belong to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import RefaceLib
+from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
+from ReidentRiskLib.judge.calibration import Calibration, load_calibration
+from ReidentRiskLib.judge.scores import ATTACKERS
+
+if TYPE_CHECKING:
+    from RefaceLib.face.weights import Models
+    from ReidentRiskLib.attack.detector import Detector
+    from ReidentRiskLib.attack.embedder import Embedder
+
+
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """Networks, loaded once for many heads: face recogniser, face detector, and RefaceLib's head parser."""
+
+    embedder: Embedder
+    detector: Detector
+    head_models: Models
+
+
+def load_tools(
+    model: str | Path | None = None,
+    device: str = "auto",
+    *,
+    accept_licence: bool = False,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Tools:
+    """Load everything that embeds heads; the recogniser and the detector are downloaded at first use.
+
+    `model`: a name of the registry or an ONNX file; None takes the best whose licence is accepted.
+    """
+    from RefaceLib.face.weights import load_models
+    from ReidentRiskLib.attack.detector import load_detector
+    from ReidentRiskLib.attack.embedder import load_embedder
+    from ReidentRiskLib.attack.models import default_model
+
+    progress = progress or no_progress
+    name = model or default_model(accept_licence)
+    embedder = load_embedder(name, device, accept_licence, progress=part(progress, 0.0, 0.7), cancelled=cancelled)
+    detector = load_detector(progress=part(progress, 0.7, 0.8), cancelled=cancelled)
+    return Tools(embedder, detector, load_models(device))
+
+
+def calibrations_for(tools: Tools, views: str, path: Path | None = None) -> dict[str, Calibration | None]:
+    """The calibrations of the attackers for a network and a view set, shipped or in the file `path`."""
+    name, sha256 = tools.embedder.name, tools.embedder.sha256
+    return {attacker: load_calibration(name, views, attacker, sha256, path) for attacker in ATTACKERS}
+
+
+def about(tools: Tools) -> dict[str, Any]:
+    """What made the numbers: networks and renderer."""
+    from ReidentRiskLib.attack.render import renderer_name
+
+    return {
+        "reident_risk_version": RefaceLib.__version__,
+        "model": {
+            "name": tools.embedder.name,
+            "sha256": tools.embedder.sha256,
+            "embedding": tools.embedder.size,
+            "licence": tools.embedder.model.licence,
+        },
+        "detector": {"name": tools.detector.name, "sha256": tools.detector.sha256},
+        "renderer": renderer_name(),
+    }
