@@ -186,11 +186,11 @@ def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, mode: s
         what = "missing region" if mode == "recover" else "face"
         return [f"No {what} lies in the field of view: nothing was changed."]
     points = geometry.apply_affine(np.linalg.inv(affine), parse.points[: len(FACE_LANDMARKS)])
-    inside = ((points > -1) & (points < np.array(mask.shape))).all(axis=1)
+    inside = np.all((points > -1) & (points < np.array(mask.shape)), axis=1)
     lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
 
 
 def _named(parse: HeadParse) -> dict[str, tuple[float, float, float]]:
     points = parse.points[: len(FACE_LANDMARKS)].round(2)
-    return {name: tuple(float(x) for x in point) for name, point in zip(FACE_LANDMARKS, points, strict=True)}
+    return {name: (float(r), float(a), float(s)) for name, (r, a, s) in zip(FACE_LANDMARKS, points, strict=True)}

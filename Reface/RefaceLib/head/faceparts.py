@@ -61,7 +61,7 @@ class FaceParts:
         self._view = geometry.in_view(shape, affine, parse.grid)
         brain = geometry.dilate_mm(parse.possible_brain(), _FROM_BRAIN_MM, parse.grid.affine)
         self._tissue = (parse.head | (parse.picture > _TISSUE)) & self._view & ~brain
-        self._places = {name: place & ~brain for name, place in _places(parse.grid, frame).items()}
+        self._places = {name: place & ~brain for name, place in places(parse.grid, frame).items()}
         self._ml = abs(np.linalg.det(parse.grid.affine[:3, :3])) / 1000
         self._size = abs(np.linalg.det(frame[:3, :3]))  # of the head against the mean adult's
 
@@ -107,7 +107,7 @@ def share_left(parts: dict[str, Part]) -> float:
     return sum(part.left for part in shown) / usual if usual > _LEAST_SHOWN_ML else 1.0
 
 
-def _places(grid: geometry.Grid, frame: np.ndarray) -> dict[str, np.ndarray]:
+def places(grid: geometry.Grid, frame: np.ndarray) -> dict[str, np.ndarray]:
     """Where each part is on a grid (bool), by the ``frame`` of the brain: canonical to RAS mm."""
     x, y, z = canonical_coordinates(grid, frame)
     side = np.abs(x)
