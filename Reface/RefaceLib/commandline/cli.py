@@ -25,6 +25,7 @@ inputs, each a head of its own, whose outputs are INPUT_refaced (_defaced, _reco
 or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried
 over. Files that are no output of reface are never overwritten.
 """
+_MODES_HELP = "auto (the default): reface a head that has its face, recover one that was defaced; deface: put no face in its place"
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
 Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", type=Path, nargs="+", metavar="INPUT", help="NIfTI, NRRD or MGZ volumes")
     parser.add_argument("--out-dir", type=Path, metavar="FOLDER", help="where the outputs of all inputs are put")
-    parser.add_argument("--mode", choices=MODES, default="reface", help="recover: the head is defaced already")
+    parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
     parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="weights that 'reface train' made, not ours")
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")

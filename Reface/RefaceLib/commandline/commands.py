@@ -93,4 +93,5 @@ class TrainCommand:
     def run(self) -> int:
         from RefaceLib.training import train
 
-        return int(train.main(list(self.arguments)) or 0)
+        train.main(list(self.arguments))
+        return 0

@@ -32,7 +32,7 @@ class ImageCommand:
 
     input: Path
     output: Path
-    mode: str = "reface"
+    mode: str = "auto"
     seed: int = 0
     ears: bool = True
     device: str = "auto"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 REPORT_VERSION = 2  # of the keys and what they mean
 STAGES = ("read", "conform", "parse", "mask", "generate", "blend", "check", "write", "total")
-TISSUE_SHARE = 0.1  # of the way from air to the brightest tissue, above which a voxel is tissue
 
 
 def build_report(
@@ -54,6 +53,7 @@ def build_report(
         "brain_voxels": int(np.count_nonzero(result.brain)),
         "mask_ml": counts.pop("mask_ml", None),
         **counts,
+        "face_removed": dict(result.face_removed),
         "also_written": [dict(entry) for entry in also_written],
         "seconds": _ordered_seconds({**result.seconds, **seconds}),
         "peak_rss_mb": peak_rss_mb(),
@@ -131,20 +131,6 @@ def summary(report: Mapping[str, Any]) -> str:
     return f"{face}; {report['brain_voxels_changed']:,} of {report['brain_voxels']:,} brain voxels changed"
 
 
-def tissue_ml(values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> float:
-    """Millilitres of the mask (I, J, K) that are tissue and not air, in `values` (I, J, K), which may be NaN.
-
-    Air and the brightest tissue are the first and the 99.7th percentile.
-    """
-    sample = values[::3, ::3, ::3]
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return 0.0
-    low, high = np.percentile(sample, (1.0, 99.7))
-    voxels = np.count_nonzero(values[mask] > low + TISSUE_SHARE * (high - low))
-    return round(float(voxels * abs(np.linalg.det(affine[:3, :3])) / 1000), 2)
-
-
 def peak_rss_mb() -> float | None:
     """Largest memory that this process has had so far, in MB (2**20 bytes); None where the system does not tell."""
     try:
@@ -157,24 +143,26 @@ def peak_rss_mb() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, Linux KB
 
 
-def _windows_peak_bytes() -> int:
-    import ctypes
-    from ctypes import wintypes
+if sys.platform == "win32":
 
-    class Counters(ctypes.Structure):  # PROCESS_MEMORY_COUNTERS
-        _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
-            (name, ctypes.c_size_t) for name in ("peak", "now", "q1", "q2", "q3", "q4", "pagefile", "peak_pagefile")
-        ]
+    def _windows_peak_bytes() -> int:
+        import ctypes
+        from ctypes import wintypes
 
-    counters = Counters()
-    counters.cb = ctypes.sizeof(counters)
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    query = kernel.K32GetProcessMemoryInfo
-    query.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
-    if not query(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
-        raise OSError(ctypes.get_last_error(), "GetProcessMemoryInfo")
-    return counters.peak
+        class Counters(ctypes.Structure):  # PROCESS_MEMORY_COUNTERS
+            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
+                (name, ctypes.c_size_t) for name in ("peak", "now", "q1", "q2", "q3", "q4", "pagefile", "peak_pagefile")
+            ]
+
+        counters = Counters()
+        counters.cb = ctypes.sizeof(counters)
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        query = kernel.K32GetProcessMemoryInfo
+        query.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
+        if not query(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
+            raise OSError(ctypes.get_last_error(), "GetProcessMemoryInfo")
+        return counters.peak
 
 
 def _ordered_seconds(seconds: Mapping[str, float]) -> dict[str, float]:

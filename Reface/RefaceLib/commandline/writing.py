@@ -14,7 +14,6 @@ from RefaceLib.commandline.report import (
     build_applied_report,
     build_private_report,
     build_report,
-    tissue_ml,
     unnamed,
 )
 from RefaceLib.commandline.sidecar import deidentified, personal_fields, read_sidecar, sidecar_pair
@@ -118,8 +117,6 @@ class _Head:
                 warnings=unnamed(self._warnings(other, warnings), command.inputs),
             )
             files.write_json(self.out.stage(report_beside(output)), applied)
-        if "tissue_ml" not in result.counts:
-            result.counts["tissue_ml"] = tissue_ml(self.volume.values(), result.mask, self.volume.affine)
         own = [*self.volume.warnings, *result.warnings]
         report = build_report(
             result,

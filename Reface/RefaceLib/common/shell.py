@@ -28,7 +28,8 @@ class Command(Protocol):
     Where it has a `progress` (one of PROGRESS_MODES) that is "json", an error is told to the parent process as well.
     """
 
-    stopped: str
+    @property
+    def stopped(self) -> str: ...
 
     def run(self) -> int: ...
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.head.faceparts import Part, share_left
 from RefaceLib.head.headparser import HeadParse
+from RefaceLib.head.pose import is_turned, turned_by
 from RefaceLib.volume import geometry
+
+# Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
+_WHOLE, _DEFACED = 0.6, 0.25
 
 
 def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
@@ -34,3 +39,25 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
     if core.size and np.median(rim) > 0.97 * np.median(core):
         return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]
     return []
+
+
+def inspect_pose(parse: HeadParse) -> list[str]:
+    """A warning about a header that says something else than the head."""
+    if not is_turned(parse):
+        return []
+    return [
+        "The header does not say how the head lies: the head was found turned by "
+        f"{turned_by(parse):.0f} degrees, and was used as it lies. Correct the header before you use it elsewhere."
+    ]
+
+
+def choose_mode(mode: str, parts: dict[str, Part]) -> str:
+    """What is to be done to a head by what is left of its face: ``mode``, or for 'auto' 'reface' or 'recover'.
+
+    ``parts`` count as left what no other tool has taken out. InputError for a face that is to be recovered and is
+    there.
+    """
+    share = share_left(parts)
+    if mode == "recover" and share > _WHOLE:
+        raise InputError("The head has a face, so there is none to recover: use the mode 'reface' or 'auto'.")
+    return mode if mode != "auto" else "recover" if share < _DEFACED else "reface"

@@ -91,7 +91,9 @@ def save_dicom(
         raise OutputError("DICOM holds whole numbers only: save this volume as NIfTI or NRRD.")
     tags = dicom_tags(node)
     if exporter is None:
-        from DICOMLib import DICOMExportScalarVolume as exporter
+        import DICOMLib
+
+        exporter = DICOMLib.DICOMExportScalarVolume
     exporter("", node, tags, str(folder)).export()
     if not any(folder.iterdir()):
         raise OutputError("The DICOM series could not be written: see Slicer's error log.")

@@ -67,7 +67,7 @@ class RefaceRequest:
 
     volume: tuple[str, Volume]
     others: tuple[tuple[str, Volume], ...] = ()
-    mode: str = "reface"
+    mode: str = "auto"
     seed: int = 0
     ears: bool = True
     device: str = "auto"

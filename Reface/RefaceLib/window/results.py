@@ -134,7 +134,9 @@ def _show_mask(
 
 def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """What the window says about a result, in lines of plain text; empty for a volume that is none."""
-    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if node is not None else None
+    if node is None:
+        return ""
+    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report")
     if not text:
         return ""
     report = json.loads(text)

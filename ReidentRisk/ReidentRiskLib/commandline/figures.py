@@ -136,7 +136,8 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
 
 def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
     """Write a PNG of the ROC curves of the attackers, the false accept rate on a logarithmic axis."""
-    axes = _figure(5.2, 4.6).add_subplot()
+    figure = _figure(5.2, 4.6)
+    axes = figure.add_subplot()
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         false, true = result.roc
         low, high = result.auc_interval
@@ -147,12 +148,13 @@ def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
     axes.plot(chance, chance, color=_GREY, linestyle=":", label="chance")
     axes.set_xscale("log")
     axes.set_xlim(least, 1.0)
-    _save_curves(axes, "false accept rate", "true accept rate", path)
+    _save_curves(figure, axes, "false accept rate", "true accept rate", path)
 
 
 def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50) -> None:
     """Write a PNG of the cumulative match curves up to rank `most`, with the intervals of rank 1."""
-    axes = _figure(5.2, 4.6).add_subplot()
+    figure = _figure(5.2, 4.6)
+    axes = figure.add_subplot()
     count = 1
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         count = max(count, len(result.subjects))
@@ -167,17 +169,17 @@ def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50)
     ranks = np.arange(1, min(most, count) + 1)
     axes.plot(ranks, ranks / count, color=_GREY, linestyle=":", label=f"chance, {count} subjects")
     axes.set_xlim(0.5, len(ranks) + 0.5)
-    _save_curves(axes, "rank", "share of the probes found", path)
+    _save_curves(figure, axes, "rank", "share of the probes found", path)
 
 
-def _save_curves(axes: Axes, x: str, y: str, path: str | Path) -> None:
+def _save_curves(figure: Figure, axes: Axes, x: str, y: str, path: str | Path) -> None:
     """What ROC and match curves have in common: shares on the upright axis, and the legend where no curve goes."""
     axes.set_ylim(0.0, 1.02)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(fontsize=8, loc="lower right")
-    axes.figure.tight_layout()
-    _save(axes.figure, path)
+    figure.tight_layout()
+    _save(figure, path)
 
 
 def pairs(path: str | Path, results: Mapping[str, Identification]) -> None:
@@ -210,8 +212,8 @@ def _figure(width: float, height: float, colour: str = "white") -> Figure:
     return figure
 
 
-def _text(figure: Figure, x: float, y: float, text: str, **style: str) -> None:
-    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", parse_math=False, **style)
+def _text(figure: Figure, x: float, y: float, text: str, weight: str = "normal") -> None:
+    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", weight=weight, parse_math=False)
 
 
 def _short(name: str, length: int) -> str:

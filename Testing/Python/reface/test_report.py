@@ -12,7 +12,7 @@ import pytest
 import RefaceLib
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.commandline.picture import write_picture
-from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb, tissue_ml, unnamed
+from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb, unnamed
 from RefaceLib.common.files import write_json
 from RefaceLib.common.hashing import sha256_if_file
 
@@ -38,7 +38,9 @@ def make_result(mask=None, brain=None, **changes):
             "brain_voxels_changed": 0.0,
             "mask_voxels": 1300,
             "mask_ml": np.float32(83.25),
+            "tissue_ml": 40.5,
         },
+        face_removed={"nose": 1.0},
     )
     return SimpleNamespace(**{**result, **changes})
 
@@ -59,7 +61,9 @@ def test_the_report_has_every_promised_key(report):
     keys = (
         "report_version output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels_changed"
     )
-    keys += " mask_ml seconds peak_rss_mb warnings reface_version ears output_sha256 brain_voxels also_written"
+    keys += (
+        " mask_ml seconds peak_rss_mb warnings reface_version ears output_sha256 brain_voxels also_written face_removed"
+    )
     assert not set(keys.split()) - set(report)
     assert set(report["model"]) == {"name", "version", "sha256"}
     assert report["reface_version"] == RefaceLib.__version__
@@ -81,17 +85,6 @@ def test_a_defaced_head_has_no_seed():
 def test_sentences_lose_the_names_of_inputs_and_keep_the_rest():
     said = ["/scans/Anna/t1.nii is odd: t1.nii.", "Part of the face is outside."]
     assert unnamed(said, [Path("/scans/Anna/t1.nii")]) == ["the input is odd: the input.", said[1]]
-
-
-@pytest.mark.parametrize(("offset", "scale"), [(0, 1), (-1000, 1), (0, 1e-9), (500, 3)])
-def test_tissue_is_told_from_air_at_any_level(offset, scale):
-    values = np.zeros((30, 30, 30), np.float32)
-    values[5:25, 5:25, 5:25] = 100
-    mask = np.zeros(values.shape, bool)
-    mask[:10] = True
-    values = values * scale + offset
-    values[0, 0, 0] = np.nan
-    assert tissue_ml(values, mask, np.diag([2.0, 2, 2, 1])) == pytest.approx(5 * 20 * 20 * 8 / 1000)
 
 
 def test_the_report_is_json_with_plain_numbers(report, tmp_path):

@@ -50,7 +50,7 @@ class FakePipeline(ModuleType):
         stored = volume.stored.copy()
         stored[mask] = options.seed % 100
         counts = {"voxels_changed": int((stored != volume.stored).sum()), "voxels_changed_outside_mask": 0}
-        counts |= {"brain_voxels_changed": 0, "mask_ml": 100.0, **self.counts}
+        counts |= {"brain_voxels_changed": 0, "mask_ml": 100.0, "tissue_ml": 60.0, **self.counts}
         return SimpleNamespace(
             stored=stored,
             mask=mask,
@@ -64,6 +64,7 @@ class FakePipeline(ModuleType):
             seed=options.seed,
             ears=options.ears,
             counts=counts,
+            face_removed={"nose": 1.0},
         )
 
 
