@@ -11,6 +11,7 @@ import pytest
 
 import RefaceLib
 from helpers.phantom import LANDMARKS, make_phantom
+from RefaceLib.commandline import picture as picture_module
 from RefaceLib.commandline.picture import write_picture
 from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb, unnamed
 from RefaceLib.common.files import write_json
@@ -58,12 +59,9 @@ def report():
 
 
 def test_the_report_has_every_promised_key(report):
-    keys = (
-        "report_version output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels_changed"
-    )
-    keys += (
-        " mask_ml seconds peak_rss_mb warnings reface_version ears output_sha256 brain_voxels also_written face_removed"
-    )
+    keys = "report_version output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels"
+    keys += " brain_voxels_changed mask_ml seconds peak_rss_mb warnings reface_version ears output_sha256"
+    keys += " also_written face_removed"
     assert not set(keys.split()) - set(report)
     assert set(report["model"]) == {"name", "version", "sha256"}
     assert report["reface_version"] == RefaceLib.__version__
@@ -157,6 +155,35 @@ def test_the_subjects_right_is_on_the_left_of_the_slices():
     box = np.array([[-39.0, -39, -39], [39, 39, 39]])
     axial = _sample(values, affine, _plane(box, np.zeros(3), 2, (0, -1), (1, -1)), 1)
     assert axial[40, 5] == 1 and axial[40, -5] == 0
+
+
+def test_what_is_out_of_view_is_as_dark_as_the_air(tmp_path):
+    """A head that fills its volume and lies askew: corners of its box are out of view, and air may be at any value."""
+    head = make_phantom(SHAPE, SPACING)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
+    values = head.values()
+    inside = np.argwhere(values > 0.2 * values.max())
+    low, high = inside.min(axis=0), inside.max(axis=0) + 1
+    values = values[tuple(slice(*ends) for ends in zip(low, high, strict=True))]
+    pictures = []
+    for offset in (0, -1000):
+        write_picture(tmp_path / "p.png", values + offset, values + offset, None, turn @ head.affine, None)
+        pictures.append(read_picture(tmp_path / "p.png"))
+    slices = [picture[int(0.66 * picture.shape[0]) :] for picture in pictures]
+    assert slices[0].max() > 0.5 and np.abs(slices[0] - slices[1]).mean() < 0.01
+
+
+def test_a_new_face_is_seen_whole_where_there_was_none(tmp_path):
+    head = make_phantom(SHAPE, SPACING)
+    values = head.values()
+    grid = np.indices(SHAPE).reshape(3, -1).T @ head.affine[:3, :3].T + head.affine[:3, 3]
+    without = np.where((grid[:, 1] > 40).reshape(SHAPE), 0, values)
+    window = picture_module._grey_window(without)
+    alone, _ = picture_module._view_of([without], head.affine, None, None, window)
+    both, _ = picture_module._view_of([without, values], head.affine, None, None, window)
+    face = (values > 0.2 * values.max()).reshape(-1)
+    assert alone[1, 1] < grid[face, 1].max() - 10 < both[1, 1]
 
 
 def test_a_picture_needs_neither_mask_nor_landmarks_nor_a_head(tmp_path):
