@@ -67,7 +67,7 @@ def dicom_tags(node: slicer.vtkMRMLNode) -> dict[str, str]:
         "Modality": "MR",
         "Manufacturer": "Reface",
         "Model": f"Reface {report['reface_version']}",
-        "Series Description": f"{report['mode']}, seed {report['seed']}",
+        "Series Description": f"{report['mode']}, seed {report['seed']}" if "seed" in report else report["mode"],
         "Series Number": "1",
         "Patient Comments": "De-identified: face replaced in the image, header made anew",
     }

@@ -102,7 +102,7 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         if other.GetScene() is not scene:
             continue
         node = mrml.add_result_volume(scene, other, stored, _("{name} defaced").format(name=other.GetName()))
-        mrml.set_provenance(node, {**other_report, "output": node.GetName()})
+        mrml.set_provenance(node, {**other_report, "output": node.GetName(), "mask_from": volume.GetName()})
         added.append(node)
     return RefaceResultNodes(volume, mask, added, report)
 

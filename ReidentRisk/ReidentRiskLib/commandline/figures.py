@@ -5,7 +5,9 @@ Faces and crops show who was scanned; they are as private as the scans. matplotl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import RefaceLib
+from RefaceLib.common.console import printable
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
@@ -95,7 +98,8 @@ def histogram(
     for row, (attacker, calibration) in enumerate(calibrations.items()):
         axes = figure.add_subplot(len(calibrations), 1, row + 1)
         _draw_histogram(axes, attacker, calibration, scores.get(attacker, {}))
-    figure.tight_layout()
+    with _any_script():
+        figure.tight_layout()
     _save(figure, path)
 
 
@@ -119,7 +123,7 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
         height = 1.1 - 0.15 * (index % 6)
         axes.plot([value, value], [0, height], color="black", linewidth=1)
         side = "right" if value > 0.5 else "left"
-        axes.annotate(f" {_short(name, 30)} ", (value, height), ha=side, va="center", fontsize=7)
+        axes.annotate(f" {_short(name, 30)} ", (value, height), ha=side, va="center", fontsize=7, parse_math=False)
     axes.set_ylim(0, 1.45)
     axes.set_title(ATTACKER_NAMES[attacker], fontsize=10)
     missing = len(scores) - len(drawn)
@@ -209,11 +213,12 @@ def _figure(width: float, height: float, colour: str = "white") -> Figure:
 
 
 def _text(figure: Figure, x: float, y: float, text: str, weight: str = "normal") -> None:
-    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", weight=weight)
+    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", weight=weight, parse_math=False)
 
 
 def _short(name: str, length: int) -> str:
     """The name, its middle left out when it is long: its end tells refaced from defaced."""
+    name = printable(name)
     if len(name) <= length:
         return name
     head = (length - 1) // 2
@@ -222,4 +227,13 @@ def _short(name: str, length: int) -> str:
 
 def _save(figure: Figure, path: str | Path) -> None:
     metadata = {"Software": f"ReidentRisk {RefaceLib.__version__}"}
-    figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)
+    with _any_script():
+        figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Names in a script that the font lacks are drawn as boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield

@@ -50,7 +50,7 @@ def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: A
     brain[2:-2, -third:, 2:-2] = True
     stored = volume.stored.copy()
     stored[mask] = 0 if options.mode == "deface" else options.seed
-    counts = pipeline.check(volume, stored, mask, brain)
+    counts = {**pipeline.check(volume, stored, mask, brain), "tissue_ml": 1.0}
     mode = "reface" if options.mode == "auto" else options.mode
     if HOW == "liar":
         stored[brain] += 1
