@@ -110,13 +110,15 @@ def reface_volume(
         finite = np.isfinite(values)
         values[~finite] = 0
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
-        warnings += headcheck.inspect_head(values.shape, volume.affine, parse) + headcheck.inspect_pose(parse)
+        headcheck.inspect_head(values.shape, volume.affine, parse)
+        warnings += headcheck.inspect_pose(parse)
     with run.stage("mask"):
         parts = FaceParts(parse, values.shape, volume.affine)
         mode = _choose_mode(options.mode, values, volume, parse, parts)
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
         mask = _mask(values, volume, parse, parts, mode, options.ears) & finite & ~brain
         warnings += inspect_mask(mask, volume.affine, parse, mode)
+        warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
     stored = defaced.stored

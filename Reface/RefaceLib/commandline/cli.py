@@ -25,9 +25,7 @@ inputs, each a head of its own, whose outputs are INPUT_refaced (_defaced, _reco
 or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried
 over. Files that are no output of reface are never overwritten.
 """
-_MODES_HELP = "auto (default): reface a head with a face, recover one that was defaced; deface: only remove the face"
-    "auto (default): reface a head that has its face, recover one that was defaced; deface: only remove the face"
-)
+_MODES_HELP = "auto (default): reface a head that has its face, recover a defaced one; deface: put no face in its place"
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
 Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand

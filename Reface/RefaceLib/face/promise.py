@@ -113,6 +113,6 @@ def verify_removed(parts: Mapping[str, Part], *, ears: bool, recovered: bool = F
     if left:
         shares = ", ".join(f"{1 - parts[part].removed:.0%} of the {part}" for part in left)
         raise PromiseError(
-            f"{name} was thrown away because the face would not be gone ({shares} would stay): check the orientation and "
-            "the field of view of the volume."
+            f"{name} was thrown away because the face would not be gone ({shares} would stay): "
+            "check the orientation and the field of view of the volume."
         )

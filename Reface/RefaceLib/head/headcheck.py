@@ -15,8 +15,8 @@ from RefaceLib.volume import geometry
 _WHOLE, _DEFACED = 0.6, 0.25
 
 
-def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
-    """Warnings about the head; HeadNotFoundError for a brain without a head around it.
+def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> None:
+    """Raise HeadNotFoundError for a brain out of view, a uniform one, and one without a head around it.
 
     ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume: where it ends.
     """
@@ -34,8 +34,13 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
         )
+
+
+def inspect_contrast(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
+    """A warning where the brain's rim is not darker than its core: a face, which is made for T1, may not match."""
+    brain = parse.brain & geometry.in_view(shape, affine, parse.grid)
     depth = ndimage.distance_transform_edt(brain, sampling=geometry.voxel_sizes(parse.grid.affine))
-    rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
+    rim, core = parse.picture[(depth > 2) & (depth < 8)], parse.picture[depth > 16]
     if core.size and np.median(rim) > 0.97 * np.median(core):
         return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]
     return []
