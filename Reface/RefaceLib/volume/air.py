@@ -14,7 +14,7 @@ _EXTREMES = (0.1, 98.0)  # percentiles: no more than rings at edges is darker; b
 _PADDED = 0.005  # the least share of the field of view that padding fills
 _APART = 4.0  # times the spread of air: padding lies farther below it
 _BETWEEN = 0.03  # of what is not padding: no more lies nearer to it than to air
-_FEW, _NARROW = (
+_FEW, _NARROW = 0.15, 0.05  # the least share of air beside padding; its largest spread, of the range to bright tissue
     0.15,
     0.05,
 )  # the least share of air beside padding; its largest spread, of the range up to bright tissue

@@ -1,4 +1,4 @@
-"""Where the signal is zero, how noisy that is, and what pads the field of view: right values, measured on real heads."""
+"""Where the signal is zero, how noisy that is, and what pads the field of view: right values, on real heads."""
 
 from __future__ import annotations
 
