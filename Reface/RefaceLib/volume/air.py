@@ -15,9 +15,6 @@ _PADDED = 0.005  # the least share of the field of view that padding fills
 _APART = 4.0  # times the spread of air: padding lies farther below it
 _BETWEEN = 0.03  # of what is not padding: no more lies nearer to it than to air
 _FEW, _NARROW = 0.15, 0.05  # the least share of air beside padding; its largest spread, of the range to bright tissue
-    0.15,
-    0.05,
-)  # the least share of air beside padding; its largest spread, of the range up to bright tissue
 _NEAR_ZERO, _NEAR_SPREAD = 0.1, 3.0  # of bright tissue, and times its spread: the mode of a magnitude's noise
 _NEAR_MODE, _REACHED = 0.25, 0.002  # of the mode, its darkest voxels; their least share
 _ONE_SIDED = 2.5  # times the spread: noise above a least value reaches no farther below its mode, normal noise does
@@ -48,7 +45,7 @@ def measure_air(values: np.ndarray) -> Air:
     reaches down to zero, the level is exactly 0.
     """
     flat = np.ravel(values, order="K")
-    flat = flat[:: max(1, flat.size // _SAMPLE)]
+    flat = flat[:: flat.size // _SAMPLE | 1]  # odd, so that all columns of the volume have a say
     sample = np.sort(flat[np.isfinite(flat)].astype(np.float64))
     if not sample.size or sample[0] == sample[-1]:
         return Air()
@@ -58,12 +55,12 @@ def measure_air(values: np.ndarray) -> Air:
     dark, bright = _classes(sample)
     mode, spread = _mode(dark), _spread(dark)
     least = float(np.percentile(dark, _EXTREMES[0])) if spread else mode
-    if not _reaches_zero(dark, mode, spread, bright, padding):
-        if mode - least >= _ONE_SIDED * spread > 0 and spread < _BROAD * (bright - mode):
-            return Air(0.0 if abs(mode) < 0.5 * spread else mode, spread, padding, signed=True)
-        level = least
-    else:
+    if _reaches_zero(dark, mode, spread, bright, padding):
         level = 0.0
+    elif mode - least >= _ONE_SIDED * spread > 0 and spread < _BROAD * (bright - mode):
+        return Air(0.0 if abs(mode) < 0.5 * spread else mode, spread, padding, signed=True)
+    else:
+        level = least
     return Air(level, float(np.median(np.abs(dark - level))) / _RAYLEIGH, padding)
 
 
