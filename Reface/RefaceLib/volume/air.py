@@ -58,7 +58,8 @@ def measure_air(values: np.ndarray) -> Air:
     if _reaches_zero(dark, mode, spread, bright, padding):
         level = 0.0
     elif mode - least >= _ONE_SIDED * spread > 0 and spread < _BROAD * (bright - mode):
-        return Air(0.0 if abs(mode) < 0.5 * spread else mode, spread, padding, signed=True)
+        middle = float(np.median(sample[np.abs(sample - mode) <= 2 * spread]))
+        return Air(0.0 if abs(middle) < 0.5 * spread else middle, spread, padding, signed=True)
     else:
         level = least
     return Air(level, float(np.median(np.abs(dark - level))) / _RAYLEIGH, padding)
