@@ -53,13 +53,12 @@ def measure_air(values: np.ndarray) -> Air:
     if padding is not None:
         sample = sample[sample > padding]
     dark, bright = _classes(sample)
-    mode, spread = _mode(dark), _spread(dark)
+    mode, spread = _mode_and_spread(dark)
     least = float(np.percentile(dark, _EXTREMES[0])) if spread else mode
     if _reaches_zero(dark, mode, spread, bright, padding):
         level = 0.0
     elif mode - least >= _ONE_SIDED * spread > 0 and spread < _BROAD * (bright - mode):
-        middle = float(np.median(sample[np.abs(sample - mode) <= 2 * spread]))
-        return Air(0.0 if abs(middle) < 0.5 * spread else middle, spread, padding, signed=True)
+        return Air(0.0 if abs(mode) < 0.5 * spread else mode, spread, padding, signed=True)
     else:
         level = least
     return Air(level, float(np.median(np.abs(dark - level))) / _RAYLEIGH, padding)
@@ -80,7 +79,7 @@ def _padding(sample: np.ndarray) -> float | None:
     if count < _PADDED * sample.size or rest[0] == rest[-1]:
         return None
     dark, bright = _classes(rest)
-    mode, spread = _mode(dark), _spread(dark)
+    mode, spread = _mode_and_spread(dark)
     step = float(np.diff(np.unique(rest[: max(1, rest.size // 2)])).min(initial=np.inf))
     width = max(spread, step if np.isfinite(step) else 0.0)
     between = np.searchsorted(rest, (least + mode) / 2) / rest.size
@@ -103,16 +102,24 @@ def _classes(sample: np.ndarray) -> tuple[np.ndarray, float]:
     return sample[: max(1, np.searchsorted(sample, threshold))], float(high)
 
 
-def _mode(sample: np.ndarray) -> float:
-    """The half-sample mode of a sorted ``sample`` (Robertson and Cryer, 1974): the densest half, again and again."""
-    while len(sample) > 2:
-        half = (len(sample) + 1) // 2
-        start = int((sample[half - 1 :] - sample[: len(sample) - half + 1]).argmin())
-        sample = sample[start : start + half]
-    return float(sample.mean())
+def _mode_and_spread(dark: np.ndarray) -> tuple[float, float]:
+    """The mode of a sorted sample ``dark``, and the standard deviation of its noise, by what lies below: above is tissue.
+
+    The half-sample mode (Robertson and Cryer, Comput. Stat. 1974) is found, and steadied by the median around it.
+    """
+    dense = dark
+    while len(dense) > 2:
+        half = (len(dense) + 1) // 2
+        start = int((dense[half - 1 :] - dense[: len(dense) - half + 1]).argmin())
+        dense = dense[start : start + half]
+    mode = float(dense.mean())
+    spread = _spread_below(dark, mode)
+    if spread:
+        mode = float(np.median(dark[np.abs(dark - mode) <= 2 * spread]))
+        spread = _spread_below(dark, mode)
+    return mode, spread
 
 
-def _spread(dark: np.ndarray) -> float:
-    """The standard deviation of noise in a sorted sample ``dark``, by what lies below its mode: above it is tissue."""
-    below = _mode(dark) - dark[dark < _mode(dark)]
+def _spread_below(dark: np.ndarray, mode: float) -> float:
+    below = mode - dark[: np.searchsorted(dark, mode)]
     return float(np.median(below)) / _NORMAL if below.size > _REACHED * dark.size else 0.0
