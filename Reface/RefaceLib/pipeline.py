@@ -24,6 +24,7 @@ from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.io import Volume, check_values
 
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
@@ -101,7 +102,7 @@ def reface_volume(
     with run.stage("parse"):
         values = volume.values()
         finite = np.isfinite(values)
-        values[~finite] = 0
+        values[~finite] = measure_air(values).level
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         warnings += headcheck.inspect_head(values.shape, volume.affine, parse)
     with run.stage("mask"):
@@ -109,6 +110,7 @@ def reface_volume(
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
         mask &= ~brain
         warnings += inspect_mask(mask, volume.affine, parse, options)
+        values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
     stored = defaced.stored
@@ -142,7 +144,7 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
     with run.stage("generate"):
         painting = painter.paint(defaced, mask, brain, rest, models, seed, run.cancelled)
     with run.stage("blend"):
-        around = texture.Surroundings(values, mask, head & ~mask, brain)
+        around = texture.Surroundings(values, mask, head & ~mask, brain, defaced.air)
         return blend.blend(defaced, around, painting, seed)
 
 

@@ -20,7 +20,7 @@ _NEAR_MODE, _REACHED = 0.25, 0.002  # of the mode, its darkest voxels; their lea
 _ONE_SIDED = 2.5  # times the spread: noise above a least value reaches no farther below its mode, normal noise does
 _BROAD = 0.25  # of the range up to bright tissue: air with more spread (salt and pepper) has no mode
 _NEGATIVE = 0.25  # the share of air below zero from which noise goes both ways; rings at edges have less
-_RAYLEIGH, _NORMAL = 1.1774, 0.6745  # the median of the noise's size, for a standard deviation of 1
+RAYLEIGH, NORMAL = 1.1774, 0.6745  # the median of the noise's size, for a standard deviation of 1
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def measure_air(values: np.ndarray) -> Air:
         return Air(0.0 if abs(mode) < 0.5 * spread else mode, spread, padding, signed=True)
     else:
         level = least
-    return Air(level, float(np.median(np.abs(dark - level))) / _RAYLEIGH, padding)
+    return Air(level, float(np.median(np.abs(dark - level))) / RAYLEIGH, padding)
 
 
 def _reaches_zero(dark: np.ndarray, mode: float, spread: float, bright: float, padding: float | None) -> bool:
@@ -103,7 +103,7 @@ def _classes(sample: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _mode_and_spread(dark: np.ndarray) -> tuple[float, float]:
-    """The mode of a sorted sample ``dark``, and the standard deviation of its noise, by what lies below: above is tissue.
+    """The mode of a sorted sample ``dark``, and the standard deviation of its noise by what lies below, as tissue does not.
 
     The half-sample mode (Robertson and Cryer, Comput. Stat. 1974) is found, and steadied by the median around it.
     """
@@ -122,4 +122,4 @@ def _mode_and_spread(dark: np.ndarray) -> tuple[float, float]:
 
 def _spread_below(dark: np.ndarray, mode: float) -> float:
     below = mode - dark[: np.searchsorted(dark, mode)]
-    return float(np.median(below)) / _NORMAL if below.size > _REACHED * dark.size else 0.0
+    return float(np.median(below)) / NORMAL if below.size > _REACHED * dark.size else 0.0
