@@ -25,7 +25,7 @@ from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
-from RefaceLib.volume.io import Volume, check_values
+from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
 
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
@@ -97,6 +97,7 @@ def reface_volume(
     if options.mode not in MODES:
         raise InputError(f"The mode '{options.mode}' is unknown: choose one of {', '.join(MODES)}.")
     run = _Run(progress, cancelled)
+    volume = in_ordinary_units(volume)
     warnings = list(volume.warnings) + list(check_values(volume))
     models = models or load_models(options.device)
     with run.stage("parse"):

@@ -16,6 +16,7 @@ from scipy import ndimage
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical
 from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.noise import without_noise
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.geometry import Grid
@@ -77,10 +78,7 @@ class HeadParse(LabelledHead):
 def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
     """The 2 mm RAS picture (float32, 0..1 by robust percentiles) of a volume (I, J, K), and its grid."""
     grid = geometry.ras_grid(values.shape, affine, SPACING, multiple=16)
-    level = np.float32(measure_air(values).level)
-    if values.min() < level:  # padding, rings at edges and half of the noise: nothing is darker than air
-        values = np.maximum(values, level)
-    coarse, coarse_affine = geometry.block_mean(values, affine, SPACING)
+    coarse, coarse_affine = geometry.block_mean(without_noise(values, measure_air(values)), affine, SPACING)
     # The frame beyond the field of view has the darkest value, as air has: a zero would be bright in CT.
     low = float(np.percentile(coarse[::3, ::3, ::3], 1))
     image = geometry.resample(coarse, coarse_affine, grid, outside=low)
