@@ -54,7 +54,7 @@ class RefaceParameterNode:
     """All choices of the window; saved with the scene."""
 
     inputVolume: slicer.vtkMRMLScalarVolumeNode
-    mode: Mode = Mode.REFACE
+    mode: Mode = Mode.AUTO
     otherVolumes: list[slicer.vtkMRMLScalarVolumeNode]
     seed: Annotated[int, WithinRange(0, MAX_WINDOW_SEED)] = 0
     candidates: Annotated[int, WithinRange(1, MAX_CANDIDATES)] = 1
@@ -299,7 +299,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         inputVolume,
         outputVolume=None,
         *,
-        mode="reface",
+        mode="auto",
         seed=0,
         ears=True,
         device="auto",
@@ -315,7 +315,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
 
         :param inputVolume: vtkMRMLScalarVolumeNode in a scene; never changed
         :param outputVolume: scalar volume node to write into, or None for a new one beside the input
-        :param mode: "reface" a whole head, "deface" it only, or "recover" a face in a head that was defaced before
+        :param mode: "reface" a whole head, "deface" it only, "recover" one defaced before; "auto": reface or recover
         :param seed: the same seed gives the same face
         :param ears: treat the ears too
         :param device: "auto", "cpu", "cuda" or "mps"

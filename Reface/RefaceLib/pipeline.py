@@ -21,20 +21,25 @@ from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, load_models
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.faceparts import FaceParts
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
 
+_FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
 
 @dataclass(frozen=True)
 class RefaceOptions:
-    """``mode``: reface (a raw head), deface (mask only), recover (a head that is defaced already)."""
+    """``mode``: reface (a raw head), deface (mask only), recover (a head that is defaced already), or auto.
 
-    mode: str = "reface"
+    With auto a head that has its face is refaced, and one that was defaced is recovered.
+    """
+
+    mode: str = "auto"
     seed: int = 0
     ears: bool = True
     device: str = "auto"
@@ -44,7 +49,8 @@ class RefaceOptions:
 class RefaceResult:
     """The new volume and what is known of it. Arrays (I, J, K) are in the grid of the input.
 
-    ``landmarks`` are RAS mm of the head as it was given; ``counts`` and ``seconds`` are what the report shows.
+    ``landmarks`` are RAS mm of the head as it was given; ``mode`` is what was done. ``counts``, ``seconds`` and
+    ``face_removed`` (the share of each part of the face that is in the mask) are what the report shows.
     """
 
     stored: np.ndarray
@@ -59,6 +65,7 @@ class RefaceResult:
     seed: int
     ears: bool
     counts: dict[str, float]
+    face_removed: dict[str, float]
 
 
 @dataclass
@@ -105,31 +112,52 @@ def reface_volume(
         finite = np.isfinite(values)
         values[~finite] = measure_air(values).level
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
-        warnings += headcheck.inspect_head(values.shape, volume.affine, parse)
+        headcheck.inspect_head(values.shape, volume.affine, parse)
+        warnings += headcheck.inspect_pose(parse)
     with run.stage("mask"):
-        mask = _mask(values, volume, parse, options) & finite
+        parts = FaceParts(parse, values.shape, volume.affine)
+        mode = _choose_mode(options.mode, values, volume, parse, parts)
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
-        mask &= ~brain
-        warnings += inspect_mask(mask, volume.affine, parse, options)
+        mask = _mask(values, volume, parse, parts, mode, options.ears) & finite & ~brain
+        warnings += inspect_mask(mask, volume.affine, parse, mode)
+        warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
         values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
     stored = defaced.stored
-    if options.mode != "deface" and mask.any():
+    if mode != "deface" and mask.any():
         stored = _new_face(defaced, mask, models, options.seed, run)
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
+        counts["tissue_ml"] = round(parts.tissue_ml(mask), 2)
+        left = parts.outside(mask)
+        promise.verify_removed(left, ears=options.ears, recovered=mode == "recover")
     return RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks=_named(parse), warnings=tuple(warnings), seconds=run.seconds,
-        model=dict(models.about) if options.mode != "deface" else {"name": "none", "version": "", "sha256": ""},
-        device=models.device, mode=options.mode, seed=options.seed, ears=options.ears, counts=counts,
+        model=dict(models.about) if mode != "deface" else {"name": "none", "version": "", "sha256": ""},
+        device=models.device, mode=mode, seed=options.seed, ears=options.ears, counts=counts,
+        face_removed=promise.face_removed(left),
     )  # fmt: skip
 
 
-def _mask(values: np.ndarray, volume: Volume, parse: HeadParse, options: RefaceOptions) -> np.ndarray:
-    if options.mode == "recover":
-        return facemask.missing_mask(values, volume.affine, parse)
-    return facemask.face_mask(parse, values.shape, volume.affine, ears=options.ears)
+def _mask(values: np.ndarray, volume: Volume, parse: HeadParse, parts: FaceParts, mode: str, ears: bool) -> np.ndarray:
+    """The face; of a head that was defaced what is missing, and what that leaves of eyes, nose, mouth and chin."""
+    face = facemask.face_mask(parse, values.shape, volume.affine, ears=ears)
+    if mode != "recover":
+        return face
+    missing = facemask.missing_mask(values, volume.affine, parse)
+    left = promise.parts_left(parts.outside(missing), ears=False, recovered=True)
+    return missing | (face & parts.left(missing, left)) if left else missing
+
+
+def _choose_mode(mode: str, values: np.ndarray, volume: Volume, parse: HeadParse, parts: FaceParts) -> str:
+    """``mode``, or what is to be done where it is 'auto'; the face counts as left where no tool has taken it out."""
+    if mode in ("reface", "deface"):
+        return mode
+    found = parts.outside()
+    if parts.filled(values) > _FILLED:
+        found = parts.outside(facemask.missing_mask(values, volume.affine, parse))
+    return headcheck.choose_mode(mode, found)
 
 
 def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run: _Run) -> np.ndarray:
@@ -157,17 +185,17 @@ def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarra
     return {**counts, "mask_voxels": int(mask.sum()), "mask_ml": ml}
 
 
-def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, options: RefaceOptions) -> list[str]:
+def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, mode: str) -> list[str]:
     """Warnings about what of the face is in the field of view."""
     if not mask.any():
-        what = "missing region" if options.mode == "recover" else "face"
+        what = "missing region" if mode == "recover" else "face"
         return [f"No {what} lies in the field of view: nothing was changed."]
     points = geometry.apply_affine(np.linalg.inv(affine), parse.points[: len(FACE_LANDMARKS)])
-    inside = ((points > -1) & (points < np.array(mask.shape))).all(axis=1)
+    inside = np.all((points > -1) & (points < np.array(mask.shape)), axis=1)
     lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
 
 
 def _named(parse: HeadParse) -> dict[str, tuple[float, float, float]]:
     points = parse.points[: len(FACE_LANDMARKS)].round(2)
-    return {name: tuple(float(x) for x in point) for name, point in zip(FACE_LANDMARKS, points, strict=True)}
+    return {name: (float(r), float(a), float(s)) for name, (r, a, s) in zip(FACE_LANDMARKS, points, strict=True)}

@@ -8,13 +8,27 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from RefaceLib import __version__
-from RefaceLib.commandline.commands import PROGRAM, BenchmarkCommand, DemoCommand, ImageCommand, TrainCommand
+from RefaceLib.commandline.commands import BenchmarkCommand, DemoCommand, TrainCommand
+from RefaceLib.commandline.heads import HeadsCommand
+from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE, ImageCommand
+from RefaceLib.commandline.outputs import pair_up
+from RefaceLib.common.errors import InputError
 from RefaceLib.common.options import MAX_SEED, MODES
 from RefaceLib.common.shell import Parser, add_device, add_running, run_command
 
-Command = ImageCommand | DemoCommand | BenchmarkCommand | TrainCommand
+_IMAGE = """\
+Gives heads new faces. Two names are INPUT and OUTPUT. One name, three and more, or any number with --out-dir are
+inputs, each a head of its own, whose outputs are INPUT_refaced (_defaced, _recovered) in the input's format, beside it
+or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried
+over. Files that are no output of reface are never overwritten.
+"""
+_MODES_HELP = "auto (default): reface a head that has its face, recover a defaced one; deface: put no face in its place"
+ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
+
+Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand
 
 
 def _seed(text: str) -> int:
@@ -31,7 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Replace the face in a head MRI; leave every other voxel as it was.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_image(commands.add_parser("image", help="reface one volume"))
+    usage = f"{PROGRAM} image [options] INPUT [OUTPUT | INPUT ...]"
+    _add_image(commands.add_parser("image", help="reface volumes", description=_IMAGE, usage=usage))
 
     demo = commands.add_parser("demo", help="reface a real head that is downloaded once")
     demo.add_argument("folder", type=Path, metavar="OUTDIR")
@@ -47,9 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_image(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help="NIfTI, NRRD or MGZ volume")
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help="in the input's format; a report is put beside it")
-    parser.add_argument("--mode", choices=MODES, default="reface", help="recover: the head is defaced already")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="INPUT", help="NIfTI, NRRD or MGZ volumes")
+    parser.add_argument("--out-dir", type=Path, metavar="FOLDER", help="where the outputs of all inputs are put")
+    parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
     parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="weights that 'reface train' made, not ours")
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")
@@ -61,9 +76,12 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("OTHER", "OUT"),
-        help="deface a coregistered volume with the same mask; may be given again",
+        help="deface a coregistered volume with the same mask; its report is put beside OUT; may be given again",
     )
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="instead of the report beside OUTPUT")
+    parser.add_argument(
+        "--private-report", type=Path, metavar="FILE.json", help="paths and hashes of inputs and outputs: keep it safe"
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="both faces (private) and three slices")
     _add_common(parser)
 
@@ -71,6 +89,12 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, metavar="N", help="the same seed, the same face (default: by chance)")
     add_running(parser)
+    told = parser.add_mutually_exclusive_group()
+    for flags, value, text in (
+        (("-v", "--verbose"), VERBOSE, "tell the seconds of every stage, and every file"),
+        (("-q", "--quiet"), QUIET, "tell nothing but errors"),
+    ):
+        told.add_argument(*flags, dest="verbosity", action="store_const", const=value, default=NORMAL, help=text)
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -79,15 +103,36 @@ def parse(arguments: Sequence[str]) -> Command:
         return TrainCommand(tuple(arguments[1:]))
     options = vars(build_parser().parse_args(arguments))
     name = options.pop("command")
-    if options.get("seed", 0) is None:
-        # One fixed default would give all subjects of a data set much the same face.
-        from RefaceLib.face.seeds import new_seed
-
-        options["seed"] = new_seed(MAX_SEED)
     if name == "image":
-        options["apply_to"] = tuple((other, output) for other, output in options["apply_to"])
-        return ImageCommand(**options)
-    return DemoCommand(**options) if name == "demo" else BenchmarkCommand(**options)
+        return _image_command(options)
+    if name == "demo":
+        return DemoCommand(**{**options, "seed": _drawn(options["seed"])})
+    return BenchmarkCommand(**options)
+
+
+def _drawn(seed: int | None) -> int:
+    """The seed, drawn where none was given: one default would give all subjects of a data set much the same face."""
+    if seed is not None:
+        return seed
+    from RefaceLib.face.seeds import new_seed
+
+    return new_seed(MAX_SEED)
+
+
+def _image_command(options: dict[str, Any]) -> ImageCommand | HeadsCommand:
+    paths, out_dir, seed = (options.pop(key) for key in ("paths", "out_dir", "seed"))
+    options["apply_to"] = tuple((other, output) for other, output in options["apply_to"])
+    pairs = pair_up(paths, options["mode"], out_dir, [other for other, _ in options["apply_to"]], options["report"])
+    if options["private_report"]:
+        from RefaceLib.commandline.writing import PrivateReport
+
+        options["private_report"] = PrivateReport(options["private_report"])
+    if len(pairs) > 1 and (given := [name for name in ONE_HEAD if options[name]]):
+        raise InputError(f"--{given[0].replace('_', '-')} names files of one head: give one INPUT and its OUTPUT.")
+    heads = tuple(ImageCommand(input=path, output=output, seed=_drawn(seed), **options) for path, output in pairs)
+    if len(heads) == 1 and out_dir is None:
+        return heads[0]
+    return HeadsCommand(heads, out_dir, options["progress"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

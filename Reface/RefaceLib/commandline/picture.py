@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import RefaceLib
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head.headparser import largest_component
+
+if TYPE_CHECKING:
+    from vtkmodules.vtkCommonDataModel import vtkPolyData
 
 Landmarks = Mapping[str, Sequence[float]]
 
@@ -34,39 +38,53 @@ def write_picture(
 
     `before` and `after` are values (I, J, K), `mask` (I, J, K) bool is outlined in the slices before, `affine` (4, 4)
     is IJK -> RAS mm, `landmarks` are RAS mm by name. Axial and coronal slices have the subject's right on the left.
+    Without landmarks, as for a head without a face, the portraits are framed by the bounding box of the head after.
     The left half shows the original face: the picture is as private as the original.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     affine = np.asarray(affine, float)
-    box, centre, window = _view_of(before, affine, mask, landmarks)
+    window = _grey_window(before)
+    box, centre = _view_of([before, after], affine, mask, landmarks, window)
+    surfaces = [_surface(values, affine) for values in (before, after)]
     figure = Figure(figsize=(4 * _PANEL + 0.2, _PANEL * 5 / 3 + 0.62), dpi=110, facecolor="black")
     FigureCanvasAgg(figure)
     halves = figure.add_gridspec(1, 2, left=0.005, right=0.995, top=0.905, bottom=0.005, wspace=0.02)
     if title:
         figure.suptitle(title, color="white", fontsize=10, y=0.992)
-    for half, name, values, outline in ((0, "before", before, mask), (1, "after", after, None)):
+    for half, (name, values, outline) in enumerate((("before", before, mask), ("after", after, None))):
         rows = halves[half].subgridspec(2, 1, height_ratios=(3, 2), hspace=0.02)
-        _draw_faces(figure, rows[0].subgridspec(1, 2, wspace=0.01), values, affine, landmarks)
+        _draw_faces(figure, rows[0].subgridspec(1, 2, wspace=0.01), surfaces[half], surfaces[1], landmarks)
         _draw_slices(figure, rows[1].subgridspec(1, 3, wspace=0.01), values, affine, outline, box, centre, window)
         left = halves[half].get_position(figure).x0
         figure.text(left + 0.004, 0.918, name, color="white", fontsize=12, weight="bold")
     figure.savefig(path, format="png", facecolor="black", metadata={"Software": f"RefaceLib {RefaceLib.__version__}"})
 
 
-def _view_of(
-    values: np.ndarray, affine: np.ndarray, mask: np.ndarray | None, landmarks: Landmarks | None
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Box of the head (2, 3) and point to cut through (3,), both RAS mm, and the grey window (low, high)."""
-    corners = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in values.shape], indexing="ij"), -1).reshape(-1, 3)
-    world = corners @ affine[:3, :3].T + affine[:3, 3]
+def _grey_window(values: np.ndarray) -> tuple[float, float]:
+    """The values that are black and white."""
     sample = values[::3, ::3, ::3]
     sample = sample[np.isfinite(sample)]
     low, high = (float(x) for x in np.percentile(sample, (1.0, 99.7))) if sample.size else (0.0, 1.0)
-    bright = np.argwhere(largest_component(values[::3, ::3, ::3] > low + 0.1 * (high - low))) * 3
-    head = bright @ affine[:3, :3].T + affine[:3, 3] if len(bright) else world
-    box = np.stack([head.min(axis=0) - _MARGIN, head.max(axis=0) + _MARGIN])
+    return low, high if high > low else low + 1.0
+
+
+def _view_of(
+    heads: Sequence[np.ndarray],
+    affine: np.ndarray,
+    mask: np.ndarray | None,
+    landmarks: Landmarks | None,
+    window: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Box that holds all `heads` (2, 3) and point to cut through (3,), both RAS mm."""
+    shape, (low, high) = heads[0].shape, window
+    corners = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in shape], indexing="ij"), -1).reshape(-1, 3)
+    world = corners @ affine[:3, :3].T + affine[:3, 3]
+    threshold = low + 0.1 * (high - low)
+    bright = np.concatenate([np.argwhere(largest_component(head[::3, ::3, ::3] > threshold)) * 3 for head in heads])
+    points = bright @ affine[:3, :3].T + affine[:3, 3] if len(bright) else world
+    box = np.stack([points.min(axis=0) - _MARGIN, points.max(axis=0) + _MARGIN])
     box = np.clip(box, world.min(axis=0), world.max(axis=0))
     if landmarks and "left_eye" in landmarks and "right_eye" in landmarks:
         centre = 0.5 * (np.asarray(landmarks["left_eye"], float) + np.asarray(landmarks["right_eye"], float))
@@ -74,7 +92,7 @@ def _view_of(
         centre = np.argwhere(mask).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
     else:
         centre = box.mean(axis=0)
-    return box, centre, (low, max(high, low + 1e-6))
+    return box, centre
 
 
 def _panel(figure, place):
@@ -83,18 +101,28 @@ def _panel(figure, place):
     return axes
 
 
-def _draw_faces(figure, places, values: np.ndarray, affine: np.ndarray, landmarks: Landmarks | None) -> None:
-    from RefaceLib.skin.portrait import render_surface
+def _surface(values: np.ndarray, affine: np.ndarray) -> vtkPolyData | None:
+    """The skin of a head; None where there is none to draw."""
     from RefaceLib.skin.surface import face_surface
 
-    panels = [_panel(figure, places[column]) for column in range(2)]
     try:
-        surface = face_surface(values, affine)
+        return face_surface(values, affine)
     except HeadNotFoundError:  # the slices still tell something
+        return None
+
+
+def _draw_faces(
+    figure, places, surface: vtkPolyData | None, framed: vtkPolyData | None, landmarks: Landmarks | None
+) -> None:
+    """Two portraits of `surface`, by the camera that is right for the surface `framed`."""
+    from RefaceLib.skin.portrait import render_surface
+
+    panels = [_panel(figure, places[column]) for column in range(2)]
+    if surface is None:
         panels[0].text(0.5, 0.5, "no head surface", color="white", ha="center", transform=panels[0].transAxes)
         return
     for axes, view in zip(panels, ("front", "three_quarter"), strict=True):
-        axes.imshow(render_surface(surface, view=view, landmarks=landmarks, size=_RENDER_SIZE))
+        axes.imshow(render_surface(surface, view=view, landmarks=landmarks, framed=framed, size=_RENDER_SIZE))
 
 
 def _draw_slices(figure, places, values, affine, mask, box, centre, window) -> None:
@@ -104,7 +132,7 @@ def _draw_slices(figure, places, values, affine, mask, box, centre, window) -> N
     ):
         axes = _panel(figure, places[column])
         points = _plane(box, centre, normal, across, down)
-        axes.imshow(_sample(values, affine, points, 1), cmap="gray", vmin=window[0], vmax=window[1])
+        axes.imshow(_sample(values, affine, points, 1, window[0]), cmap="gray", vmin=window[0], vmax=window[1])
         if mask is not None:
             inside = _sample(mask.astype(np.uint8), affine, points, 0)
             if inside.min() != inside.max():
@@ -129,11 +157,12 @@ def _plane(
     return points
 
 
-def _sample(volume: np.ndarray, affine: np.ndarray, points: np.ndarray, order: int) -> np.ndarray:
-    """Values (rows, columns) at RAS `points`; 0 out of view and where the volume is not finite."""
+def _sample(volume: np.ndarray, affine: np.ndarray, points: np.ndarray, order: int, outside: float = 0.0) -> np.ndarray:
+    """Values (rows, columns) at RAS `points`; `outside` out of view and where the volume is not finite."""
     from scipy import ndimage
 
     inverse = np.linalg.inv(affine)
     voxels = points @ inverse[:3, :3].T + inverse[:3, 3]
-    sampled = ndimage.map_coordinates(volume, np.moveaxis(voxels, -1, 0), order=order, mode="grid-constant")
-    return np.nan_to_num(sampled, nan=0.0, posinf=0.0, neginf=0.0)
+    where = np.moveaxis(voxels, -1, 0)
+    sampled = ndimage.map_coordinates(volume, where, order=order, mode="grid-constant", cval=outside)
+    return np.nan_to_num(sampled, nan=outside, posinf=outside, neginf=outside)

@@ -1,91 +1,134 @@
-"""What was done to a head, and in how much time and memory: the report that is written as JSON."""
+"""What was done to a head, and in how much time and memory: the report that is written as JSON, and its summary.
+
+The report of an output can be published with it: it holds nothing of the input but counts. Which scan became which
+output stands in the private report alone.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import RefaceLib
 from RefaceLib.common.files import plain
-from RefaceLib.common.hashing import sha256_if_file
 
 if TYPE_CHECKING:
     from RefaceLib.pipeline import RefaceResult
-    from RefaceLib.volume.io import Volume
 
+REPORT_VERSION = 2  # of the keys and what they mean
 STAGES = ("read", "conform", "parse", "mask", "generate", "blend", "check", "write", "total")
 
 
 def build_report(
     result: RefaceResult,
     *,
-    input: str,
     output: str,
+    output_sha256: str | None,
     seconds: Mapping[str, float],
-    output_file: str | Path | None = None,
-    warnings: Sequence[str] = (),
+    also_written: Sequence[Mapping[str, str]] = (),
+    warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The report of one run, ready for JSON.
 
-    `input` and `output` are names for the reader; when they are files, their SHA-256 is in the report. `output_file` is
-    where the bytes of `output` are while it has not got its name yet. `seconds` (stages around the pipeline: read,
-    write, total) is merged with the pipeline's own. `warnings` are put before those of the result.
+    `output` is the name of the file, without its folder, and `also_written` the name and sha256 of the others.
+    `seconds` (stages around the pipeline: read, write, total) is merged with the pipeline's own. `warnings` are all of
+    the run, as they may be published.
     """
     counts = {key: plain(value) for key, value in result.counts.items()}
+    drawn = {} if result.mode == "deface" else {"seed": int(result.seed)}
     return {
-        **_about_files(input, output, output_file),
+        **_beginning(output, output_sha256),
         "mode": result.mode,
-        "seed": int(result.seed),
+        **drawn,
         "ears": bool(result.ears),
         "model": dict(result.model),
         "device": result.device,
         "voxels_changed": counts.pop("voxels_changed", None),
         "voxels_changed_outside_mask": counts.pop("voxels_changed_outside_mask", None),
         "brain_voxels_changed": counts.pop("brain_voxels_changed", None),
+        "brain_voxels": int(np.count_nonzero(result.brain)),
         "mask_ml": counts.pop("mask_ml", None),
         **counts,
+        "face_removed": dict(result.face_removed),
+        "also_written": [dict(entry) for entry in also_written],
         "seconds": _ordered_seconds({**result.seconds, **seconds}),
         "peak_rss_mb": peak_rss_mb(),
-        "warnings": list(dict.fromkeys((*warnings, *result.warnings))),
+        "warnings": list(dict.fromkeys(warnings)),
     }
 
 
 def build_applied_report(
     result: RefaceResult,
-    other: Volume,
     counts: Mapping[str, int],
     *,
-    input: str,
     output: str,
+    output_sha256: str | None,
     mask_from: str,
-    output_file: str | Path | None = None,
+    also_written: Sequence[Mapping[str, str]] = (),
+    warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The report of a coregistered volume that was defaced with the mask of `result`, the head named `mask_from`.
+    """The report of a coregistered volume that was defaced with the mask of `result`.
 
-    `counts` are those of RefaceLib.face.promise.
+    `mask_from` is the name of the output that was made with the same mask. `counts` are those of
+    RefaceLib.face.promise, the rest is as of `build_report`.
     """
     return {
-        **_about_files(input, output, output_file),
+        **_beginning(output, output_sha256),
         "mode": "apply-to",
         "mask_from": mask_from,
         "ears": bool(result.ears),
         "model": {"name": "none"},
         **counts,
-        "warnings": list(other.warnings),
+        "also_written": [dict(entry) for entry in also_written],
+        "warnings": list(dict.fromkeys(warnings)),
     }
 
 
-def _about_files(input: str, output: str, output_file: str | Path | None) -> dict[str, Any]:
-    """How every report begins."""
+def build_private_report(heads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What only those may have who have the scans: the paths and hashes of inputs and outputs, by head."""
     return {
+        "report_version": REPORT_VERSION,
         "reface_version": RefaceLib.__version__,
-        "input": input,
-        "input_sha256": sha256_if_file(input),
-        "output": output,
-        "output_sha256": sha256_if_file(output_file or output),
+        "private": "This file names scans of persons: keep it as safe as the scans.",
+        "heads": list(heads),
     }
+
+
+def _beginning(output: str, output_sha256: str | None) -> dict[str, Any]:
+    """How every public report begins."""
+    return {
+        "report_version": REPORT_VERSION,
+        "reface_version": RefaceLib.__version__,
+        "output": output,
+        "output_sha256": output_sha256,
+    }
+
+
+def unnamed(sentences: Iterable[str], inputs: Iterable[Path]) -> list[str]:
+    """The sentences without the paths and names of the inputs, which may tell who was scanned."""
+    names = sorted({text for path in inputs for text in (str(path), path.name) if text}, key=len, reverse=True)
+    found = []
+    for sentence in sentences:
+        for name in names:
+            sentence = sentence.replace(name, "the input")
+        found.append(sentence)
+    return found
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """One line about a head: what became of its face, and of its brain."""
+    mode, tissue = report["mode"], f"{report['tissue_ml']:,.0f} ml of tissue"
+    if mode == "deface":
+        face = f"Face removed: {tissue}"
+    elif mode == "recover":
+        face = f"New face of seed {report['seed']} in a missing region of {report['mask_ml']:,.0f} ml"
+    else:
+        face = f"New face of seed {report['seed']} in place of {tissue}"
+    return f"{face}; {report['brain_voxels_changed']:,} of {report['brain_voxels']:,} brain voxels changed"
 
 
 def peak_rss_mb() -> float | None:
@@ -100,24 +143,26 @@ def peak_rss_mb() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, Linux KB
 
 
-def _windows_peak_bytes() -> int:
-    import ctypes
-    from ctypes import wintypes
+if sys.platform == "win32":
 
-    class Counters(ctypes.Structure):  # PROCESS_MEMORY_COUNTERS
-        _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
-            (name, ctypes.c_size_t) for name in ("peak", "now", "q1", "q2", "q3", "q4", "pagefile", "peak_pagefile")
-        ]
+    def _windows_peak_bytes() -> int:
+        import ctypes
+        from ctypes import wintypes
 
-    counters = Counters()
-    counters.cb = ctypes.sizeof(counters)
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    query = kernel.K32GetProcessMemoryInfo
-    query.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
-    if not query(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
-        raise OSError(ctypes.get_last_error(), "GetProcessMemoryInfo")
-    return counters.peak
+        class Counters(ctypes.Structure):  # PROCESS_MEMORY_COUNTERS
+            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
+                (name, ctypes.c_size_t) for name in ("peak", "now", "q1", "q2", "q3", "q4", "pagefile", "peak_pagefile")
+            ]
+
+        counters = Counters()
+        counters.cb = ctypes.sizeof(counters)
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        query = kernel.K32GetProcessMemoryInfo
+        query.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
+        if not query(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
+            raise OSError(ctypes.get_last_error(), "GetProcessMemoryInfo")
+        return counters.peak
 
 
 def _ordered_seconds(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 _BAR_WIDTH = 30
+
+
+def print_any_name() -> None:
+    """Let stdout and stderr show as an escape what their encoding lacks; a file name may be any bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text: str) -> str:
+    """The text with an escape for every byte of a file name that is no UTF-8, which fonts and tables cannot take."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Reporter(Protocol):
@@ -66,6 +80,31 @@ class JsonLines:
         pass
 
 
+class StageLines:
+    """A line a stage, for a log: its name when it begins or, with `seconds`, its name and its time when it ends."""
+
+    def __init__(self, stream: TextIO, name: str, seconds: bool = False) -> None:
+        self._stream, self._name, self._seconds = stream, name, seconds
+        self._stage, self._start = "", 0.0
+
+    def __call__(self, fraction: float, stage: str) -> None:
+        if stage == self._stage:
+            return
+        self.close()
+        self._stage, self._start = stage, time.perf_counter()
+        if not self._seconds:
+            self._write(stage)
+
+    def close(self) -> None:
+        if self._stage and self._seconds:
+            self._write(f"{self._stage}, {time.perf_counter() - self._start:.1f} s")
+        self._stage = ""
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{self._name}: {text}\n")
+        self._stream.flush()
+
+
 def write_json_line(stream: TextIO, record: dict[str, Any]) -> None:
     stream.write(json.dumps(record, ensure_ascii=True) + "\n")
     stream.flush()
@@ -82,10 +121,17 @@ def tell_done(report: Path, warnings: Sequence[str]) -> None:
     write_json_line(sys.stdout, {"done": True, "report": str(report), "warnings": list(warnings)})
 
 
-def reporter(mode: str) -> Reporter:
-    """The reporter for a mode of options.PROGRESS_MODES; "auto" is a bar on stderr when that is a terminal."""
+def reporter(mode: str, name: str = "", seconds: bool = False) -> Reporter:
+    """The reporter for a mode of options.PROGRESS_MODES; "auto" is a bar on stderr when that is a terminal.
+
+    On what is no terminal "auto" shows a line a stage that begins with `name`, and nothing where there is no `name`.
+    With `seconds`, a terminal shows these lines too, with the time of each stage.
+    """
     if mode == "json":
         return JsonLines(sys.stdout)
-    if mode == "auto" and sys.stderr is not None and sys.stderr.isatty():
-        return Bar(sys.stderr)
+    if mode == "auto" and sys.stderr is not None:
+        if sys.stderr.isatty() and not seconds:
+            return Bar(sys.stderr)
+        if name:
+            return StageLines(sys.stderr, name, seconds)
     return Quiet()

@@ -121,9 +121,12 @@ def made_folder(path: Path) -> Iterator[None]:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as JSON (UTF-8, indented by 2, in its own order) to `path`."""
+    """Write `content` as JSON (UTF-8, indented by 2, in its own order) to `path`.
+
+    Bytes of a file name that are no UTF-8 become escapes like \\udcfc, which Python's json reads back as the name.
+    """
     text = json.dumps(content, indent=2, ensure_ascii=False, default=plain)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:
@@ -154,11 +157,17 @@ class OutputSet:
     def __init__(self, overwrite: bool = False) -> None:
         self._overwrite = overwrite
         self._staged: list[tuple[Path, Path]] = []  # (temporary file, target)
+        self._own: set[Path] = set()  # targets that this run may replace in any case
 
-    def stage(self, path: str | Path) -> Path:
-        """A path beside ``path``, with its extension, where nothing is yet; OutputError as from check_writable."""
+    def stage(self, path: str | Path, own: bool = False) -> Path:
+        """A path beside ``path``, with its extension, where nothing is yet; OutputError as from check_writable.
+
+        ``own``: what is at ``path`` was written by this very run, and may be replaced.
+        """
         target = Path(path)
-        check_writable(target, self._overwrite, extensions=None)
+        if own:
+            self._own.add(target)
+        check_writable(target, self._may_replace(target), extensions=None)
         if any(same_file(target, other) for _, other in self._staged):
             raise OutputError(f"{target} is given for two outputs: choose different names.")
         temporary = _hidden_beside(target)
@@ -183,6 +192,9 @@ class OutputSet:
             for temporary, _ in self._staged:
                 _remove(temporary)
 
+    def _may_replace(self, target: Path) -> bool:
+        return self._overwrite or target in self._own
+
     def _commit(self) -> None:
         for temporary, target in self._staged:
             if not temporary.exists():
@@ -193,7 +205,7 @@ class OutputSet:
             for temporary, target in self._staged:
                 backup = None
                 if os.path.lexists(target):
-                    check_writable(target, self._overwrite, extensions=None)  # it may have appeared meanwhile
+                    check_writable(target, self._may_replace(target), extensions=None)  # it may have appeared meanwhile
                     backup = _hidden_beside(target)
                 renamed.append((temporary, target, backup))
                 if backup is not None:

@@ -1,4 +1,4 @@
-"""The file names of images: by its ending a name promises a format."""
+"""The file names of images, and of what lies beside them; by its ending a name promises a format."""
 
 from __future__ import annotations
 
@@ -12,3 +12,21 @@ def image_extension(path: str | Path) -> str:
     """The extension of IMAGE_EXTENSIONS that the name ends with, in lower case; "" when there is none."""
     name = Path(path).name.lower()
     return next((extension for extension in IMAGE_EXTENSIONS if name.endswith(extension)), "")
+
+
+def image_stem(path: Path) -> str:
+    """The name without the extension of an image, or without its last suffix: `a` of `a.nii.gz`."""
+    return path.name[: len(path.name) - len(image_extension(path) or path.suffix)]
+
+
+def report_beside(output: Path) -> Path:
+    """Where `reface` puts the report of `output` by default: `a_reface.json` for `a.nii.gz`.
+
+    `a.json` is the name of a BIDS sidecar, which goes with the image under that very name.
+    """
+    return output.with_name(f"{image_stem(output)}_reface.json")
+
+
+def sidecar_beside(image: Path) -> Path:
+    """Where BIDS has the metadata of `image`: `a.json` for `a.nii.gz`."""
+    return image.with_name(f"{image_stem(image)}.json")

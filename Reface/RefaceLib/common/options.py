@@ -1,6 +1,6 @@
 """The values that options may take. It imports nothing, so that `--help` and the windows need not load the work."""
 
-MODES = ("reface", "deface", "recover")
+MODES = ("auto", "reface", "deface", "recover")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PROGRESS_MODES = ("auto", "json", "none")
 MAX_SEED = 2**32 - 1

@@ -83,7 +83,7 @@ class ChildProcess:
     def start(self) -> None:
         """Start the child; RefaceError when that is not possible."""
         try:
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -98,7 +98,7 @@ class ChildProcess:
             reason = error.strerror or type(error).__name__
             raise RefaceError(f"Python cannot be started in a process of its own ({reason}).") from error
         _running.add(self)
-        for name, stream in (("out", self._process.stdout), ("err", self._process.stderr)):
+        for name, stream in (("out", process.stdout), ("err", process.stderr)):
             self._readers.append(threading.Thread(target=self._read, args=(name, stream), daemon=True))
             self._readers[-1].start()
 
@@ -109,7 +109,7 @@ class ChildProcess:
 
     def poll(self) -> bool:
         """Deliver what has come since the last call; True while the child is running."""
-        if not self.running:
+        if self._process is None or self._done:
             return False
         ended = self._process.poll() is not None and not any(reader.is_alive() for reader in self._readers)
         self._deliver()
@@ -138,7 +138,7 @@ class ChildProcess:
 
         Returns at once; poll() then delivers a ChildEnd with `cancelled`. Callbacks of progress end here.
         """
-        if not self.running or self._cancelled:
+        if self._process is None or self._done or self._cancelled:
             return
         self._cancelled = True
         _end_group(self._process)
@@ -226,21 +226,21 @@ def _signal_name(number: int) -> str:
 
 def _own_group() -> dict[str, Any]:
     """PythonSlicer is a launcher: signals must reach the Python that it starts, so both have a group of their own."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(OSError):
-        if os.name == "nt":
+        if sys.platform == "win32":
             process.send_signal(signal.CTRL_BREAK_EVENT)
         else:
             os.killpg(process.pid, signal.SIGTERM)
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         command = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
         subprocess.run(command, capture_output=True, creationflags=subprocess.CREATE_NO_WINDOW, check=False)
         return

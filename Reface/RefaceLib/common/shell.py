@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
-from RefaceLib.common.console import write_json_line
+from RefaceLib.common.console import print_any_name, write_json_line
 from RefaceLib.common.errors import CancelledError, InputError, RefaceError
 from RefaceLib.common.options import DEVICES, PROGRESS_MODES
 
@@ -28,7 +28,8 @@ class Command(Protocol):
     Where it has a `progress` (one of PROGRESS_MODES) that is "json", an error is told to the parent process as well.
     """
 
-    stopped: str
+    @property
+    def stopped(self) -> str: ...
 
     def run(self) -> int: ...
 
@@ -69,6 +70,7 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: Command | None = None
+    print_any_name()
     try:
         with _terminated_as_interrupted():
             command = parse(arguments)
@@ -81,15 +83,16 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
         with contextlib.suppress(OSError, ValueError):  # what is still in the buffer must not fail at the exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except RefaceError as error:
-        return _fail(program, command, str(error), 2)
-    except Exception as error:  # anything else is an error of the program; the user still gets a sentence
-        if os.environ.get("REFACE_DEBUG") == "1":
-            traceback.print_exc()
-        return _fail(program, command, _unexpected(error), 1)
+    except Exception as error:
+        return _fail(program, command, sentence_of(error), 2 if isinstance(error, RefaceError) else 1)
 
 
-def _unexpected(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """One sentence about any error: that of a RefaceError, else that the program failed, with a traceback on demand."""
+    if isinstance(error, RefaceError):
+        return " ".join(str(error).split())
+    if os.environ.get("REFACE_DEBUG") == "1":
+        traceback.print_exception(error)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
         return "There is not enough memory for this volume, and nothing was written: close other programs."

@@ -77,7 +77,8 @@ def paint(
     shown = _shown(visible, hidden, view, head, inner)
     conditioning, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
     shape = _under_the_skin(conditioning, models.atlas)
-    visible, hidden, view = (a[:, int(canonical.BEHIND) :] for a in (visible, hidden, view))
+    behind = int(canonical.BEHIND)
+    visible, hidden, view = visible[:, behind:], hidden[:, behind:], view[:, behind:]
     raise_if_cancelled(cancelled)
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = rasters.to_raster(shape, 2.0, 1.0)

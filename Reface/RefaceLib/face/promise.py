@@ -1,18 +1,21 @@
 """What is promised of every volume that is written, counted on its very numbers.
 
-Outside the mask, and in the brain, no bit changes. The pipeline, the command line and the window ask the same
-functions.
+Outside the mask, and in the brain, no bit changes; the face is in the mask, wherever a face must be by the place of
+the brain. The pipeline, the command line and the window ask the same functions.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from RefaceLib.common.errors import PromiseError
+
+if TYPE_CHECKING:
+    from RefaceLib.head.faceparts import Part
 
 COUNTS = ("voxels_changed", "voxels_changed_outside_mask", "brain_voxels_changed")  # keys of every report
 
@@ -77,3 +80,39 @@ def verify_report(report: Mapping[str, Any], counts: Mapping[str, int]) -> None:
     verify(counts)
     if any(report[name] != counts[name] for name in COUNTS):
         raise PromiseError("The result was thrown away: its report counts otherwise; please report this.")
+
+
+# ---- the face is gone ----
+
+LEAST_REMOVED = 0.98  # of the tissue of each part of the face
+_SMALLEST_ML = 0.5  # less tissue than this is a rim of voxels, not a part of a face
+
+
+def parts_left(parts: Mapping[str, Part], *, ears: bool, recovered: bool = False) -> list[str]:
+    """The parts of the face of which too much would stay; the ears count where they were to be removed.
+
+    ``recovered``: another tool has removed the face. How far its mask reached to cheeks and ears was its choice; eyes,
+    nose, mouth and chin count.
+    """
+    ignored = {"face", "ears"} if recovered else set() if ears else {"ears"}
+    return [
+        name
+        for name, part in parts.items()
+        if name not in ignored and part.removed < LEAST_REMOVED and part.left > _SMALLEST_ML
+    ]
+
+
+def face_removed(parts: Mapping[str, Part]) -> dict[str, float]:
+    """The share of each part's tissue that is in the mask, as the report shows it."""
+    return {name: round(float(part.removed), 4) for name, part in parts.items()}
+
+
+def verify_removed(parts: Mapping[str, Part], *, ears: bool, recovered: bool = False, name: str = "The result") -> None:
+    """Raise PromiseError unless the mask holds the face, by the place of the brain (see parts_left)."""
+    left = parts_left(parts, ears=ears, recovered=recovered)
+    if left:
+        shares = ", ".join(f"{1 - parts[part].removed:.0%} of the {part}" for part in left)
+        raise PromiseError(
+            f"{name} was thrown away because the face would not be gone ({shares} would stay): "
+            "check the orientation and the field of view of the volume."
+        )

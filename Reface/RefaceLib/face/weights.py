@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from RefaceLib.common.hashing import sha256_of
 from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.shapemodel import SPACING, Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
-from RefaceLib.networks.inference import choose_device
+from RefaceLib.networks.inference import choose_device, placed
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from RefaceLib.networks.layers import FineGenerator, Generator, HeadParserNet
 
+Net = TypeVar("Net", bound="nn.Module")
 REGISTRY = "registry.json"
 NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 
@@ -105,8 +108,8 @@ def load_shape_model(folder: Path | None = None) -> tuple[ShapeModel, Atlas]:
     arrays = {name: array.astype(np.float32) for name, array in load_file(checked_file("shape", folder)).items()}
     modes = arrays["modes"] * arrays["scales"].reshape(-1, 1, 1, 1)
     fields = arrays["bends"] * arrays["bend_scales"].reshape(-1, 1, 1, 1, 1)
-    drawn = [arrays[name] for name in ("picture", "depth", "centre")]
-    return ShapeModel(arrays["mean"], modes), Atlas(*drawn, fields, load_detail(folder))
+    atlas = Atlas(arrays["picture"], arrays["depth"], arrays["centre"], fields, load_detail(folder))
+    return ShapeModel(arrays["mean"], modes), atlas
 
 
 def save_shape_model(path: Path, model: ShapeModel, atlas: Atlas) -> None:
@@ -148,8 +151,7 @@ def _to_bytes(modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(steps).astype(np.int8), scales.astype(np.float32)
 
 
-def _load_network(name: str, network: Any, device: str, folder: Path | None = None) -> Any:
-    import torch
+def _load_network(name: str, network: Net, device: str, folder: Path | None = None) -> Net:
     from safetensors.torch import load_file
 
     path = checked_file(name, folder)
@@ -157,10 +159,10 @@ def _load_network(name: str, network: Any, device: str, folder: Path | None = No
         network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     except RuntimeError as error:  # other layers, of another version
         raise WeightsError(f"The weights in {path} do not fit this version of Reface: train them again.") from error
-    return network.to(device, memory_format=torch.channels_last_3d).eval().requires_grad_(False)
+    return placed(network, device).eval().requires_grad_(False)
 
 
-def save_network(path: Path, network: Any) -> None:
+def save_network(path: Path, network: nn.Module) -> None:
     """Write a network's weights in half precision as safetensors."""
     from safetensors.torch import save_file
 

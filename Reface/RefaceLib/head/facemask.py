@@ -51,7 +51,7 @@ def protected(parse: LabelledHead, grid: geometry.Grid) -> np.ndarray:
     return geometry.resample(near.astype(np.float32), parse.grid.affine, grid) > 0.25
 
 
-def face_mask(parse: LabelledHead, shape: tuple[int, int, int], affine: np.ndarray, *, ears: bool) -> np.ndarray:
+def face_mask(parse: LabelledHead, shape: tuple[int, ...], affine: np.ndarray, *, ears: bool) -> np.ndarray:
     """The face (and ears) of a raw head on the native grid ``shape``/``affine`` (IJK -> RAS): bool."""
     grid = geometry.ras_grid(shape, affine, SPACING)
     frame = face_frame(parse.points, parse.certainty)
@@ -165,7 +165,7 @@ def fill_value(values: np.ndarray, affine: np.ndarray, where: np.ndarray | None 
     return float(numbers[np.where(grey, counts, 0).argmax() if grey.any() else counts.argmax()])
 
 
-def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     """Bring a mask (bool, or likelihoods) of ``grid`` to a native grid: linear interpolation, cut near one half."""
     out = np.zeros(shape, dtype=bool)
     voxels = np.argwhere(mask)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from RefaceLib.head import canonical
-from RefaceLib.head.facemask import canonical_coordinates
-from RefaceLib.head.headparser import LabelledHead, brain_frame
+from RefaceLib.head.facemask import canonical_coordinates, to_native
+from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.volume import geometry
 
 _BEHIND_MM = 16.0  # before the back of the face mask: so much faces differ in their place before the brain
 _FROM_BRAIN_MM = 8.0  # what may be brain is not counted
+_AROUND_MM = 6.0  # about tissue that is left
 _TISSUE = 0.15  # of bright tissue: as bright is no air
-# Canonical boxes (x from, to of its size; y from; z from, to) in mm. Each is the core of a part: it is face in all heads.
+# Canonical boxes in mm (size of x, y from, z), each the core of a part: what is there is that part in every head.
 _BOXES = {
     "nose": ((0.0, 16.0), 92.0, (-70.0, -35.0)),
     "eyes": ((22.0, 40.0), 74.0, (-34.0, -15.0)),
     "mouth": ((0.0, 25.0), 72.0, (-95.0, -70.0)),
     "chin": ((0.0, 22.0), 72.0, (-124.0, -98.0)),
 }
-_EARS = ((72.0, 92.0), (-30.0, 5.0), (-50.0, -10.0))  # x by its size, y, z
+_EARS = ((72.0, 92.0), (-30.0, 5.0), (-50.0, -10.0))  # size of x, y, z
 PARTS = ("face", *_BOXES, "ears")
 # Tissue (ml) of each part in whole heads of adults: medians of 40 heads.
+_LEAST_SHOWN_ML = 5.0
 USUAL_ML = {"face": 370.0, "nose": 17.0, "eyes": 8.0, "mouth": 27.0, "chin": 19.0, "ears": 20.0}
 
 
@@ -46,34 +49,67 @@ class Part:
         return 1.0 - self.left / max(self.present, self.usual, 1e-6)
 
 
-def face_parts(
-    parse: LabelledHead, picture: np.ndarray, shape: tuple[int, ...], affine: np.ndarray, mask: np.ndarray | None = None
-) -> dict[str, Part]:
-    """Every part of PARTS of a parsed head, and what of it is outside the ``mask`` (bool; None: all).
+class FaceParts:
+    """The parts of a parsed head, on the parse's grid.
 
-    ``picture`` is the head on the parse's grid, 0 in air and about 1 in bright tissue; ``shape`` and ``affine``
-    (IJK -> RAS mm) are those of the volume and of ``mask``.
+    ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume, whose field of view counts.
     """
-    grid = parse.grid
-    view = geometry.in_view(shape, affine, grid)
-    brain = geometry.dilate_mm(parse.possible_brain(), _FROM_BRAIN_MM, grid.affine)
-    tissue = (parse.head | (picture > _TISSUE)) & view & ~brain
-    outside = tissue
-    if mask is not None:
-        outside = tissue & (geometry.resample(mask, affine, grid, nearest=True) < 0.5)
-    ml = abs(np.linalg.det(grid.affine[:3, :3])) / 1000
-    found = {}
-    for name, place in _places(parse).items():
-        place &= ~brain
-        seen = float((place & view).sum() / max(place.sum(), 1))
-        present, left = (float((place & a).sum() * ml) for a in (tissue, outside))
-        found[name] = Part(present, left, USUAL_ML[name] * seen, seen)
-    return found
+
+    def __init__(self, parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> None:
+        self._grid, self._affine = parse.grid, affine
+        frame = brain_frame(parse.points, parse.certainty)
+        self._view = geometry.in_view(shape, affine, parse.grid)
+        brain = geometry.dilate_mm(parse.possible_brain(), _FROM_BRAIN_MM, parse.grid.affine)
+        self._tissue = (parse.head | (parse.picture > _TISSUE)) & self._view & ~brain
+        self._places = {name: place & ~brain for name, place in places(parse.grid, frame).items()}
+        self._ml = abs(np.linalg.det(parse.grid.affine[:3, :3])) / 1000
+        self._size = abs(np.linalg.det(frame[:3, :3]))  # of the head against the mean adult's
+
+    def outside(self, mask: np.ndarray | None = None) -> dict[str, Part]:
+        """Every part of PARTS, and what of it is outside the ``mask`` (I, J, K; bool) of the volume; None: all."""
+        outside = self._tissue
+        if mask is not None:
+            outside = self._tissue & (geometry.resample(mask, self._affine, self._grid, nearest=True) < 0.5)
+        return {name: self._part(name, place, outside) for name, place in self._places.items()}
+
+    def left(self, mask: np.ndarray, names: Collection[str]) -> np.ndarray:
+        """The tissue of the parts ``names`` outside the ``mask``, and a rim about it: bool on the volume's grid."""
+        outside = self._tissue & (geometry.resample(mask, self._affine, self._grid, nearest=True) < 0.5)
+        place = np.any([self._places[name] for name in names], axis=0) & outside
+        return to_native(geometry.dilate_mm(place, _AROUND_MM, self._grid.affine), self._grid, mask.shape, self._affine)
+
+    def filled(self, values: np.ndarray) -> float:
+        """The share of the middle of the face that has one exact value, as where a tool filled it with a grey."""
+        place = np.any([self._places[name] for name in _BOXES], axis=0) & self._tissue
+        to_volume = np.linalg.inv(self._affine) @ self._grid.affine
+        voxels = np.rint(geometry.apply_affine(to_volume, np.argwhere(place))).astype(int)
+        numbers, counts = np.unique(values[tuple(voxels.T)], return_counts=True)
+        return float(counts.max() / counts.sum()) if len(numbers) else 0.0
+
+    def tissue_ml(self, mask: np.ndarray) -> float:
+        """How much of the ``mask`` (I, J, K; bool) of the volume is tissue of the head, and not air before it."""
+        inside = geometry.resample(mask, self._affine, self._grid, nearest=True) > 0.5
+        return float((self._tissue & inside).sum() * self._ml)
+
+    def _part(self, name: str, place: np.ndarray, outside: np.ndarray) -> Part:
+        seen = float((place & self._view).sum() / max(place.sum(), 1))
+        present, left = (float((place & where).sum() * self._ml) for where in (self._tissue, outside))
+        return Part(present, left, USUAL_ML[name] * self._size * seen, seen)
 
 
-def _places(parse: LabelledHead) -> dict[str, np.ndarray]:
-    """Where each part is, on the parse's grid (bool): placed by the landmarks of the brain alone."""
-    x, y, z = canonical_coordinates(parse.grid, brain_frame(parse.points, parse.certainty))
+def share_left(parts: dict[str, Part]) -> float:
+    """How much of a usual face's eyes, nose, mouth and chin is left, of what the field of view shows of them.
+
+    1 where it shows next to nothing of them: there is no face that could have been taken away.
+    """
+    shown = [part for name, part in parts.items() if name in _BOXES]
+    usual = sum(part.usual for part in shown)
+    return sum(part.left for part in shown) / usual if usual > _LEAST_SHOWN_ML else 1.0
+
+
+def places(grid: geometry.Grid, frame: np.ndarray) -> dict[str, np.ndarray]:
+    """Where each part is on a grid (bool), by the ``frame`` of the brain: canonical to RAS mm."""
+    x, y, z = canonical_coordinates(grid, frame)
     side = np.abs(x)
     places = {"face": canonical.in_face(x, y - _BEHIND_MM, z) & (z < 0) & (z > -120) & (side < 60)}
     for name, (sides, front, heights) in _BOXES.items():

@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.head.faceparts import Part, share_left
 from RefaceLib.head.headparser import HeadParse
+from RefaceLib.head.pose import is_turned, turned_by
 from RefaceLib.volume import geometry
 
+# Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
+_WHOLE, _DEFACED = 0.6, 0.25
 
-def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
-    """Warnings about the head; HeadNotFoundError for a brain without a head around it.
+
+def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> None:
+    """Raise HeadNotFoundError for a brain out of view, a uniform one, and one without a head around it.
 
     ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume: where it ends.
     """
@@ -29,8 +34,35 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
         )
+
+
+def inspect_contrast(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
+    """A warning where the brain's rim is not darker than its core: a face, which is made for T1, may not match."""
+    brain = parse.brain & geometry.in_view(shape, affine, parse.grid)
     depth = ndimage.distance_transform_edt(brain, sampling=geometry.voxel_sizes(parse.grid.affine))
-    rim, core = image[(depth > 2) & (depth < 8)], image[depth > 16]
+    rim, core = parse.picture[(depth > 2) & (depth < 8)], parse.picture[depth > 16]
     if core.size and np.median(rim) > 0.97 * np.median(core):
         return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]
     return []
+
+
+def inspect_pose(parse: HeadParse) -> list[str]:
+    """A warning about a header that says something else than the head."""
+    if not is_turned(parse):
+        return []
+    return [
+        "The header does not say how the head lies: the head was found turned by "
+        f"{turned_by(parse):.0f} degrees, and was used as it lies. Correct the header before you use it elsewhere."
+    ]
+
+
+def choose_mode(mode: str, parts: dict[str, Part]) -> str:
+    """What is to be done to a head by what is left of its face: ``mode``, or for 'auto' 'reface' or 'recover'.
+
+    ``parts`` count as left what no other tool has taken out. InputError for a face that is to be recovered and is
+    there.
+    """
+    share = share_left(parts)
+    if mode == "recover" and share > _WHOLE:
+        raise InputError("The head has a face, so there is none to recover: use the mode 'reface' or 'auto'.")
+    return mode if mode != "auto" else "recover" if share < _DEFACED else "reface"

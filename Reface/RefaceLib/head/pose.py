@@ -84,7 +84,12 @@ def parse_head(
 
 def is_turned(parse: HeadParse) -> bool:
     """Whether the head lies otherwise than its header says, by more than a tilt."""
-    return bool(np.trace(parse.turn) < 1 + 2 * np.cos(np.radians(_TILT + 1)))
+    return turned_by(parse) > _TILT + 1
+
+
+def turned_by(parse: HeadParse) -> float:
+    """The angle in degrees by which the head was turned to parse it."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(parse.turn) - 1) / 2, -1, 1))))
 
 
 def _margin(found: HeadParse) -> float:

@@ -32,6 +32,7 @@ class Block(nn.Module):
         self.norm2 = nn.GroupNorm(groups, channels)
         self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
         self.style = nn.Linear(code, 2 * channels) if code else None
+        assert self.conv2.bias is not None  # nn.Conv3d has one, if it is not told otherwise
         nn.init.zeros_(self.conv2.bias)
         nn.init.normal_(self.conv2.weight, std=1e-2 / channels**0.5)
         if self.style is not None:
@@ -47,13 +48,25 @@ class Block(nn.Module):
         return x + self.conv2(F.silu(h))
 
 
+class Level(nn.ModuleList):
+    """The residual blocks of one level and side of a U-Net, one after the other."""
+
+    def __init__(self, channels: int, code: int, blocks: int) -> None:
+        super().__init__(Block(channels, code) for _ in range(blocks))
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        for block in self:
+            x = block(x, code)
+        return x
+
+
 class UNet(nn.Module):
     """A U-Net with additive skips: ``widths`` channels a level, ``blocks`` residual blocks a level and side."""
 
     def __init__(self, widths: tuple[int, ...], code: int = 0, blocks: int = 1) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList(nn.ModuleList(Block(w, code) for _ in range(blocks)) for w in widths)
-        self.decoder = nn.ModuleList(nn.ModuleList(Block(w, code) for _ in range(blocks)) for w in widths[:-1])
+        self.encoder = nn.ModuleList(Level(w, code, blocks) for w in widths)
+        self.decoder = nn.ModuleList(Level(w, code, blocks) for w in widths[:-1])
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairs)
@@ -61,16 +74,14 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         skips = []
         for level, blocks in enumerate(self.encoder):
-            for block in blocks:
-                x = block(x, code)
+            x = blocks(x, code)
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
         for level in reversed(range(len(self.decoder))):
             # The 1 x 1 x 1 convolution comes before the enlargement: eight times cheaper, the same result.
             x = F.interpolate(self.up[level](x), scale_factor=2, mode="trilinear") + skips[level]
-            for block in self.decoder[level]:
-                x = block(x, code)
+            x = self.decoder[level](x, code)
         return x
 
 

@@ -52,14 +52,18 @@ def render_surface(
     *,
     view: str = "front",
     landmarks: Landmarks | None = None,
+    framed: vtkPolyData | None = None,
     size: int = 320,
     background: str = "black",
 ) -> np.ndarray:
-    """As render_face, for a surface of face_surface: several views then cost one surface."""
+    """As render_face, for a surface of face_surface: several views then cost one surface.
+
+    Without landmarks, `framed` is the surface whose bounding box counts, so that pictures of two heads can be compared.
+    """
     if view not in YAW:
         raise InputError(f"There is no view {view!r}; the views are {', '.join(YAW)}.")
     points, normals, triangles = vertices(surface)
-    target, forward, up, height = portrait_framing(points, landmarks)
+    target, forward, up, height = portrait_framing(points if framed is None else vertices(framed)[0], landmarks)
     angle = np.radians(YAW[view])
     left = np.cross(up, forward)  # the subject's left
     direction = np.cos(angle) * forward + np.sin(angle) * left

@@ -107,7 +107,8 @@ def _fragments(
             parts.append(_cover(tx[part], ty[part], area[part], first[part], smaller, fine, near, bright))
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, light.shape[1]), np.float32)
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    pixel, near, bright = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return pixel, near, bright
 
 
 def _cover(tx, ty, area, first, side, fine, nearness, light):

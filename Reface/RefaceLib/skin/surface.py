@@ -134,7 +134,7 @@ def _contour(field: np.ndarray, threshold: float, affine: np.ndarray) -> vtkPoly
     edges.ComputeScalarsOff()
 
     matrix = vtkMatrix4x4()
-    matrix.DeepCopy(affine.ravel())
+    matrix.DeepCopy(affine.ravel().tolist())
     transform = vtkTransform()
     transform.SetMatrix(matrix)
     to_ras = vtkTransformFilter()

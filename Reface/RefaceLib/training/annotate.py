@@ -20,7 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -53,7 +52,7 @@ Map = Callable[..., Iterable[Any]]  # the builtin map, or that of an executor
 
 def all_region_centres(label_path: Path) -> dict[int, np.ndarray]:
     """Centre of mass (RAS mm) of every region of a DLMUSE label map, by its label."""
-    image = nib.load(label_path)
+    image = heads.open_image(label_path)
     labels = np.asarray(image.dataobj).astype(np.int16)
     names = np.unique(labels[labels > 0])
     voxels = np.array(ndimage.center_of_mass(np.ones_like(labels), labels, names)).reshape(-1, 3)
@@ -92,7 +91,7 @@ def face_picture(image_path: Path, label_path: Path, matrix: np.ndarray) -> np.n
     the field of view ends the last voxel goes on, so that its edge is not taken for skin.
     """
     values, affine = heads.load(image_path)
-    brain = np.asarray(nib.load(label_path).dataobj) > 0
+    brain = np.asarray(heads.open_image(label_path).dataobj) > 0
     values = values / np.percentile(values[brain], 90)
     to_voxels = np.linalg.inv(affine) @ np.linalg.inv(matrix) @ FACE_BOX.affine
     face = ndimage.affine_transform(
@@ -155,7 +154,7 @@ def mean_face(faces: Sequence[np.ndarray], run: Map = map) -> np.ndarray:
     """The first round: the blurred mean of all ``faces`` sharpened by registering some of them to it, and recentred."""
     blurred = np.mean(faces, axis=0)
     chosen = faces[::_FIRST_ROUND_STEP]
-    field_sum, warped_sum = 0.0, 0.0
+    field_sum, warped_sum = np.zeros((*blurred.shape, 3), np.float32), np.zeros(blurred.shape, np.float32)
     for field, warped in run(partial(register, blurred), chosen):
         field_sum, warped_sum = field_sum + field, warped_sum + warped
     return recentred(warped_sum / len(chosen), field_sum / len(chosen))

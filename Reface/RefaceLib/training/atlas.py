@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage, stats
@@ -22,6 +23,9 @@ from RefaceLib.face.shapemodel import Atlas, Detail, ShapeModel
 from RefaceLib.head import canonical
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
 from RefaceLib.training.faces import from_to
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _LEVELS = ((4, 60), (2, 60), (1, 60))  # shrink factor, iterations
 _SHARES = (5, 4, 3)  # every fifth, fourth, third head sharpens the mean
@@ -41,7 +45,7 @@ def build_face_model(boxes: list[Box], size: int = 64, jobs: int = 1) -> tuple[S
     """The face model of training ``boxes`` (2 mm) and their mirror images, with ``size`` components."""
     mean, fields = register_all(boxes, jobs)
     model, atlas = recentred(boxes, *model_of(boxes, mean, fields, size))
-    return model, balanced(boxes, model, replace(atlas, detail=detail_of(boxes, model, atlas, jobs)), jobs)
+    return model, balanced(boxes, model, atlas, detail_of(boxes, model, atlas, jobs), jobs)
 
 
 def register_all(boxes: list[Box], jobs: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -175,8 +179,10 @@ def _left_out(box: Box, model: ShapeModel, atlas: Atlas, seed: int | None = None
     return left / (weight + 0.05), known > 0.9
 
 
-def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -> Atlas:
-    """The atlas whose *drawn* faces are, on average over heads and random draws, as full as the true ones of ``boxes``.
+def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, detail: Detail, jobs: int = 1) -> Atlas:
+    """The atlas with ``detail`` whose *drawn* faces are, on average, as full as the true ones of ``boxes``.
+
+    The average is over heads and random draws.
 
     Means of codes and of details do not ensure that: draws are stretched, limited, and fitted to the visible skin, and
     jaws and cheeks were drawn 1 to 3 mm too narrow. What the mean lacks is added to the mean of the details, evened
@@ -186,6 +192,7 @@ def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -
     seeds = range(len(boxes))  # the same in all rounds, which then end where they must
     x, y, z = _places(2.0)
     skin = canonical.in_face(x, y, z) & ~canonical.in_ears(x, y, z) & (np.abs(atlas.solid) < _DETAIL_MM - 1.0)
+    atlas = replace(atlas, detail=detail)
     for _ in range(_BALANCINGS):
         with ProcessPoolExecutor(jobs) as pool:
             found = pool.map(_left_out, boxes, [model] * len(boxes), [atlas] * len(boxes), seeds, chunksize=4)
@@ -197,8 +204,9 @@ def balanced(boxes: list[Box], model: ShapeModel, atlas: Atlas, jobs: int = 1) -
         more = weight * _symmetric(total / np.maximum(count, 1))
         more, weight = (ndimage.gaussian_filter(a, _BROAD_MM / 2.0) for a in (more, weight))
         more = (more / (weight + 0.01)).astype(np.float32)
-        mean = atlas.detail.mean + rasters.to_raster(more, 2.0, shapemodel.SPACING) * atlas.detail.modes.any(axis=0)
-        atlas = replace(atlas, detail=replace(atlas.detail, mean=mean.astype(np.float32)))
+        mean = detail.mean + rasters.to_raster(more, 2.0, shapemodel.SPACING) * detail.modes.any(axis=0)
+        detail = replace(detail, mean=mean.astype(np.float32))
+        atlas = replace(atlas, detail=detail)
     return atlas
 
 
@@ -280,7 +288,7 @@ def register(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
         raise InputError("The training needs SimpleITK: install it with pip install SimpleITK.") from error
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     a, b = (sitk.GetImageFromArray(np.sqrt(np.clip(x, 0, 1.4)).astype(np.float32)) for x in (fixed, moving))
-    field = None
+    fields: list[sitk.Image] = []  # one a level
     for shrink, iterations in _LEVELS:
         small = [_shrunk(x, shrink) for x in (a, b)]
         demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
@@ -288,12 +296,13 @@ def register(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
         demons.SetStandardDeviations(1.2)
         demons.SetSmoothUpdateField(True)
         demons.SetUpdateFieldStandardDeviations(0.8)
-        field = demons.Execute(*small) if field is None else demons.Execute(*small, sitk.Resample(field, small[0]))
-    full = sitk.GetArrayFromImage(sitk.Resample(field, a))  # (X, Y, Z, 3); SimpleITK's x is our last axis
+        start = [sitk.Resample(field, small[0]) for field in fields[-1:]]
+        fields.append(demons.Execute(*small, *start))
+    full = sitk.GetArrayFromImage(sitk.Resample(fields[-1], a))  # (X, Y, Z, 3); SimpleITK's x is our last axis
     return np.ascontiguousarray(np.moveaxis(full[..., ::-1], -1, 0) * 2.0, dtype=np.float32)
 
 
-def _shrunk(image: object, factor: int) -> object:
+def _shrunk(image: sitk.Image, factor: int) -> sitk.Image:
     import SimpleITK as sitk
 
     if factor == 1:

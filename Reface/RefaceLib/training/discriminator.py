@@ -40,7 +40,7 @@ class Discriminator(nn.Module):
 
 def patch_weights(mask: Tensor, scores: Tensor) -> Tensor:
     """How much each patch score counts: by the share of ``mask`` in it, so that untouched patches say nothing."""
-    share = F.adaptive_avg_pool3d(mask, scores.shape[2:])
+    share = F.adaptive_avg_pool3d(mask, (scores.shape[2], scores.shape[3], scores.shape[4]))
     return share / share.sum().clamp(min=1e-6)
 
 

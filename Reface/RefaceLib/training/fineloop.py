@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from RefaceLib.face import rasters
-from RefaceLib.networks.inference import precision
+from RefaceLib.networks.inference import placed, precision
 from RefaceLib.networks.layers import FineGenerator
 from RefaceLib.training import state
 from RefaceLib.training.boxes import EIGHT_BIT, Box, mirrored, subject_mask
@@ -81,14 +81,14 @@ class FineTrainer:
     def __init__(self, config: FineTraining) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        layout = {"device": config.device, "memory_format": torch.channels_last_3d}
-        self.generator, self.critic = FineGenerator().to(**layout), Discriminator(widths=(24, 48, 96)).to(**layout)
+        self.generator = placed(FineGenerator(), config.device)
+        self.critic = placed(Discriminator(widths=(24, 48, 96)), config.device)
         self.average = state.Averaged(self.generator)
         self.optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.rate, betas=(0.5, 0.99))
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=(0.5, 0.99))
         self.progress = state.TrainingProgress(config.minutes)
 
-    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def parts(self) -> state.Parts:
         return {
             "generator": self.generator, "critic": self.critic, "average": self.average.net,
             "optimiser": self.optimiser, "critic_optimiser": self.critic_optimiser,
@@ -123,14 +123,14 @@ class FineTrainer:
             "critic": -c.critic_weight * (patch_weights(mask, scores) * scores.float()).sum(),
         }
         self.optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        sum(terms.values(), torch.zeros(())).backward()
         nn.utils.clip_grad_norm_(self.generator.parameters(), 2.0)
         self.optimiser.step()
         self.average.update(self.generator, self.progress.step)
         return {"verdict": float(critic.detach()), **{key: float(value.detach()) for key, value in terms.items()}}
 
 
-def train_fine(config: FineTraining, boxes: list[Box]) -> nn.Module:
+def train_fine(config: FineTraining, boxes: list[Box]) -> FineGenerator:
     """Train (or go on) until the time budget is used up; returns the averaged generator."""
     config.out.mkdir(parents=True, exist_ok=True)
     trainer = FineTrainer(config)

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from RefaceLib.face.shapemodel import Atlas, ShapeModel
-from RefaceLib.networks.inference import precision
+from RefaceLib.networks.inference import placed, precision
 from RefaceLib.networks.layers import Generator
 from RefaceLib.training import state
 from RefaceLib.training.boxes import Box
 from RefaceLib.training.discriminator import Discriminator, critic_loss, feature_distance, patch_weights
 from RefaceLib.training.faces import FaceSample, random_face
 
-Validate = Callable[[nn.Module, int], None]  # averaged generator, step
+Validate = Callable[[Generator, int], None]  # averaged generator, step
 _LEAD = 200  # steps that a new critic learns alone beside a trained generator, which it would spoil at first
 
 
@@ -45,7 +45,7 @@ class FaceTraining:
 
     out: Path
     minutes: float = 100.0
-    start: nn.Module | None = None
+    start: Generator | None = None
     device: str = "cpu"
     seed: int = 0
     rate: float = 6e-4
@@ -62,18 +62,17 @@ class FaceTrainer:
     def __init__(self, config: FaceTraining, codes: int) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        layout = {"device": config.device, "memory_format": torch.channels_last_3d}
-        self.generator = Generator(codes).to(**layout)
+        self.generator = placed(Generator(codes), config.device)
         if config.start is not None:
             self.generator.load_state_dict(config.start.state_dict())
-        self.critic = Discriminator().to(**layout)
+        self.critic = placed(Discriminator(), config.device)
         self.average = state.Averaged(self.generator)
         betas = (0.5, 0.99)
         self.optimiser = torch.optim.AdamW(self.generator.parameters(), lr=config.rate, betas=betas, weight_decay=1e-4)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=betas)
         self.progress = state.TrainingProgress(config.minutes)
 
-    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def parts(self) -> state.Parts:
         return {
             "generator": self.generator, "critic": self.critic, "average": self.average.net,
             "optimiser": self.optimiser, "critic_optimiser": self.critic_optimiser,
@@ -101,7 +100,7 @@ class FaceTrainer:
             return losses
         terms = self._generator_terms(painted, fake, conditioning, half, image, mask, view)
         self.optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        sum(terms.values(), torch.zeros(())).backward()
         nn.utils.clip_grad_norm_(self.generator.parameters(), 2.0)
         self.optimiser.step()
         self.average.update(self.generator, self.progress.step)
@@ -146,7 +145,7 @@ class FaceTrainer:
 
 def train_faces(
     config: FaceTraining, boxes: list[Box], model: ShapeModel, atlas: Atlas, validate: Validate | None = None
-) -> nn.Module:
+) -> Generator:
     """Train (or go on) until the time budget is used up; returns the averaged generator."""
     config.out.mkdir(parents=True, exist_ok=True)
     trainer = FaceTrainer(config, model.size)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
+from RefaceLib.common.errors import InputError
 from RefaceLib.head import headparser
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS, LANDMARKS
 from RefaceLib.volume import geometry
@@ -65,9 +67,17 @@ def labelled_heads(folder: Path) -> dict[str, tuple[Path, Path]]:
     return found
 
 
+def open_image(path: Path) -> SpatialImage:
+    """An image whose data are read when they are asked for."""
+    image = nib.load(path)
+    if not isinstance(image, SpatialImage):
+        raise InputError(f"{path} holds no image: give NIfTI files of heads.")
+    return image
+
+
 def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A volume's scaled values (float32, IJK) and its RAS affine."""
-    image = nib.load(path)
+    image = open_image(path)
     return np.asarray(image.dataobj, dtype=np.float32), image.affine
 
 
@@ -94,7 +104,7 @@ def head_mask(image: np.ndarray) -> np.ndarray:
 def labelled_sample(name: str, image_path: Path, label_path: Path, face: np.ndarray | None) -> ParserSample:
     """A real head with DLMUSE labels, conformed."""
     values, affine = load(image_path)
-    labels = np.asarray(nib.load(label_path).dataobj).astype(np.int16)
+    labels = np.asarray(open_image(label_path).dataobj).astype(np.int16)
     image, grid = headparser.conform(values, affine)
     brain = geometry.resample((labels > 0).astype(np.float32), affine, grid) > 0.5
     points = np.full((len(LANDMARKS), 3), np.nan)
@@ -109,7 +119,7 @@ def labelled_sample(name: str, image_path: Path, label_path: Path, face: np.ndar
 def labelled_parse(image_path: Path, label_path: Path, face: np.ndarray) -> headparser.LabelledHead:
     """What a parser that knew the truth would see in a head with DLMUSE labels and face landmarks (6, 3) in RAS mm."""
     sample = labelled_sample(head_id(image_path), image_path, label_path, face)
-    image = nib.load(image_path)
+    image = open_image(image_path)
     grid = geometry.ras_grid(image.shape, image.affine, headparser.SPACING, multiple=16)
     points = geometry.apply_affine(grid.affine, sample.points)
     certainty = np.isfinite(points).all(axis=1).astype(float)
@@ -118,7 +128,7 @@ def labelled_parse(image_path: Path, label_path: Path, face: np.ndarray) -> head
 
 def label_map_sample(path: Path) -> ParserSample:
     """A whole-head label map (SynthSeg's), conformed by nearest neighbour; air inside the head stays air."""
-    image = nib.load(path)
+    image = open_image(path)
     labels = np.asarray(image.dataobj).astype(np.int16)
     grid = geometry.ras_grid(labels.shape, image.affine, headparser.SPACING, multiple=16)
     small = geometry.resample(labels, image.affine, grid, nearest=True).astype(np.int16)
@@ -157,4 +167,4 @@ def fine_heads(folder: Path, finest: float = 1.25) -> list[Path]:
     """T1w heads of at most ``finest`` mm without labels, those of validation.txt left out."""
     held_out, labelled = validation_ids(), labelled_heads(folder)
     free = [path for path in all_heads(folder) if head_id(path) not in held_out and head_id(path) not in labelled]
-    return [path for path in free if max(nib.load(path).header.get_zooms()[:3]) <= finest]
+    return [path for path in free if max(open_image(path).header.get_zooms()[:3]) <= finest]

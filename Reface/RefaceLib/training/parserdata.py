@@ -69,7 +69,7 @@ def _picture(
     sample: ParserSample,
     matrix: np.ndarray,
     offset: np.ndarray,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     remapped: float,
 ) -> Tensor:
     source = torch.from_numpy(sample.image.astype(np.float32))[None]
@@ -80,7 +80,7 @@ def _picture(
     return synth.remap_contrast(rng, image) if rng.random() < remapped else image
 
 
-def heat_targets(points: np.ndarray, shape: tuple[int, int, int], sigma: float = 1.5) -> tuple[Tensor, Tensor]:
+def heat_targets(points: np.ndarray, shape: tuple[int, ...], sigma: float = 1.5) -> tuple[Tensor, Tensor]:
     """Gaussian heat maps (L, X/2, Y/2, Z/2) that sum to 1, and which of them count (L,): known and inside the crop."""
     half = [n // 2 for n in shape]
     maps, valid = [], []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from RefaceLib.head import headparser
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.networks.inference import precision
+from RefaceLib.networks.inference import placed, precision
 from RefaceLib.networks.layers import HeadParserNet, localizer_net, parser_net
 from RefaceLib.training import heads, state
 from RefaceLib.training.parserdata import heat_targets, random_sample
@@ -65,10 +65,10 @@ def train(config: ParserTraining) -> HeadParserNet:
     config.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     real, maps, validation = load_samples(config.data)
-    net = (parser_net() if config.posed else localizer_net()).to(config.device, memory_format=torch.channels_last_3d)
+    net = placed(parser_net() if config.posed else localizer_net(), config.device)
     average = state.Averaged(net, decay=0.99)  # a long average lags behind the falling rate
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=1e-3)
-    parts = {"net": net, "average": average.net, "optimiser": optimiser}
+    parts: state.Parts = {"net": net, "average": average.net, "optimiser": optimiser}
     progress = state.TrainingProgress(config.minutes)
     state.load_checkpoint(config.out / "parser.pt", progress, parts)
     progress.restart_clock()
@@ -110,7 +110,7 @@ def _step(net, optimiser, config: ParserTraining, progress: state.TrainingProgre
     tensors = (target[None], heat_target[None], valid[None])
     terms = loss_terms(masks, heat, *[t.to(config.device) for t in tensors])
     optimiser.zero_grad(set_to_none=True)
-    sum(terms.values()).backward()
+    sum(terms.values(), torch.zeros(())).backward()
     torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     optimiser.step()
     return {key: float(value.detach()) for key, value in terms.items()}

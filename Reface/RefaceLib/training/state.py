@@ -7,16 +7,21 @@ import json
 import os
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+Net = TypeVar("Net", bound=nn.Module)
+Parts = Mapping[str, nn.Module | torch.optim.Optimizer]  # of a checkpoint, by name
 
-class Averaged:
+
+class Averaged(Generic[Net]):
     """Exponential moving average of a network's weights; ``net`` is the averaged copy."""
 
-    def __init__(self, net: nn.Module, decay: float = 0.998) -> None:
+    def __init__(self, net: Net, decay: float = 0.998) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
         self.decay = decay
 
@@ -69,15 +74,15 @@ def learning_rate(peak: float, fraction: float, step: int) -> float:
     return peak * min(1.0, (step + 1) / 50) * min(1.0, max(0.05, 2 * (1 - fraction)))
 
 
-def save_checkpoint(path: Path, progress: TrainingProgress, parts: dict[str, object]) -> None:
-    """Write a checkpoint atomically: every part has ``state_dict()``."""
+def save_checkpoint(path: Path, progress: TrainingProgress, parts: Parts) -> None:
+    """Write a checkpoint atomically."""
     temporary = path.with_suffix(".tmp")
     state = {name: part.state_dict() for name, part in parts.items()}
     torch.save({"step": progress.step, "seconds": progress.seconds, "parts": state}, temporary)
     os.replace(temporary, path)
 
 
-def load_checkpoint(path: Path, progress: TrainingProgress, parts: dict[str, object]) -> bool:
+def load_checkpoint(path: Path, progress: TrainingProgress, parts: Parts) -> bool:
     """Resume from ``path`` where there is one. Returns whether there was."""
     if not path.exists():
         return False

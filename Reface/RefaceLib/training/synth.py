@@ -31,7 +31,7 @@ def random_pose(
     return rotation @ size @ (np.eye(3) + rng.uniform(-shear, shear, (3, 3)) * (1 - np.eye(3)))
 
 
-def warp(volume: Tensor, matrix: np.ndarray, offset: np.ndarray, shape: tuple[int, int, int], mode: str) -> Tensor:
+def warp(volume: Tensor, matrix: np.ndarray, offset: np.ndarray, shape: tuple[int, ...], mode: str) -> Tensor:
     """Sample ``volume`` at ``matrix @ index + offset`` for every index of ``shape`` (voxel units); zero outside.
 
     ``volume``: (C, X, Y, Z) float; returns (C, *shape).
@@ -122,14 +122,15 @@ def random_removal(rng: np.random.Generator, brain: Tensor, points: np.ndarray, 
         normal = np.array([rng.normal(0, 0.06), 1.0, rng.normal(-0.55, 0.2)])
         normal /= np.linalg.norm(normal)
         level = float((known[:2].mean(axis=0) - [0, rng.uniform(4, 14), 0]) @ normal)
-        distance = sum(a * float(n) for a, n in zip(axes, normal, strict=True)) - level
+        distance = sum((a * float(n) for a, n in zip(axes, normal, strict=True)), torch.zeros(())) - level
         removed = distance + 0.2 * rough > 0
     else:
         radius = np.array([rng.uniform(24, 38), rng.uniform(16, 30), rng.uniform(34, 46)])
         if kind == "front":
             radius *= 1.25
         centre = centre + np.array([0, rng.uniform(-4, 8), rng.uniform(-3, 3)])
-        squared = sum(((a - float(c)) / float(r)) ** 2 for a, c, r in zip(axes, centre, radius, strict=True))
+        terms = (((a - float(c)) / float(r)) ** 2 for a, c, r in zip(axes, centre, radius, strict=True))
+        squared = sum(terms, torch.zeros(()))
         removed = squared.sqrt() + 0.03 * rough < 1
         removed |= (squared.sqrt() < 1.6) & (axes[1] > float(centre[1]) + 8)
     guard = brain[None, None].float()

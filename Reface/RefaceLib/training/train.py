@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,8 +26,12 @@ from RefaceLib.training import boxes, heads
 from RefaceLib.training.atlas import build_face_model
 
 if TYPE_CHECKING:
-    from RefaceLib.face.shapemodel import Atlas, ShapeModel
+    from torch import nn
 
+    from RefaceLib.face.shapemodel import Atlas, ShapeModel
+    from RefaceLib.networks.layers import Generator, HeadParserNet
+
+Net = TypeVar("Net", bound="nn.Module")
 STAGES = ("localizer", "parser", "faces", "fine", "export")
 _SHARES = {"localizer": 0.3, "parser": 0.15, "faces": 0.4, "fine": 0.15}  # of the whole time budget
 
@@ -85,7 +89,7 @@ class TrainCommand:
 
         training, validation, model, atlas = self.coarse_data()
 
-        def look(generator: object, step: int) -> None:
+        def look(generator: Generator, step: int) -> None:
             write_samples(self.out / "faces" / f"samples_{step:06d}.png", generator, validation, model, atlas, device)
 
         config = FaceTraining(
@@ -133,11 +137,13 @@ class TrainCommand:
         parse = parse_head(values, affine, *self._parser_networks(), "cpu")
         return boxes.make_box(heads.head_id(path), values, affine, parse, spacing)
 
-    def _parser_networks(self) -> tuple[object, object]:
-        """Finder and parser of this training where they were trained, else those that are shipped."""
-        names = ("localizer", "parser")
-        if all((self.out / name / "parser.pt").exists() for name in names):
-            return tuple(_averaged(self.out / name / "parser.pt", f"{name}_net") for name in names)
+    def _parser_networks(self) -> tuple[HeadParserNet, HeadParserNet]:
+        """Localizer and parser of this training where they were trained, else those that are shipped."""
+        from RefaceLib.networks.layers import localizer_net, parser_net
+
+        localizer, parser = (self.out / _CHECKPOINTS[name] for name in ("localizer", "parser"))
+        if localizer.exists() and parser.exists():
+            return _averaged(localizer, localizer_net()), _averaged(parser, parser_net())
         shipped = weights.load_models("cpu")
         return shipped.localizer, shipped.parser
 
@@ -149,16 +155,12 @@ class TrainCommand:
         return made
 
 
-def _averaged(path: Path, network: str, device: str = "cpu", **arguments: int) -> object:
+def _averaged(path: Path, net: Net) -> Net:
+    """``net`` with the averaged weights of the checkpoint ``path``, ready for use."""
     import torch
 
-    from RefaceLib.networks import layers
-
-    if not path.exists():
-        raise InputError(f"There is no checkpoint {path}: run the stages before this one first.")
-    net = getattr(layers, network)(**arguments)
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["parts"]["average"])
-    return net.to(device).eval().requires_grad_(False)
+    return net.eval().requires_grad_(False)
 
 
 def export(out: Path, data: Path) -> None:
@@ -170,30 +172,32 @@ def export(out: Path, data: Path) -> None:
     folder = out / "Models"
     folder.mkdir(exist_ok=True)
     training, validation, model, atlas = TrainCommand(data, out).coarse_data()
+    detail = atlas.detail
+    if detail is None:
+        raise InputError(f"The face model in {out} has no details: remove {out / 'boxes.pkl'} and train it again.")
     shipped = weights.read_registry()
-    registry = {"name": "Reface cGAN", "version": "1", "models": dict(shipped["models"])}
-    nets = {}
-    for name, (checkpoint, network) in _CHECKPOINTS.items():
-        if (out / checkpoint).exists():
-            nets[name] = _averaged(out / checkpoint, network, **({"code": model.size} if name == "coarse" else {}))
+    models = dict(shipped["models"])
+    nets = _trained(out, model.size)
+    for name in _CHECKPOINTS:
+        if name in nets:
             weights.save_network(folder / f"{name}.safetensors", nets[name])
         else:
             shutil.copy(weights.checked_file(name), folder)
     weights.save_shape_model(folder / "shape.safetensors", model, atlas)
-    weights.save_detail(folder / "detail.safetensors", atlas.detail)
+    weights.save_detail(folder / "detail.safetensors", detail)
     figures = _figures(nets, data, validation, model, atlas)
     figures |= {"shape": {"modes": model.size, "heads": len(training)}}
-    figures |= {"detail": {"modes": len(atlas.detail.modes), "heads": len(training)}}
+    figures |= {"detail": {"modes": len(detail.modes), "heads": len(training)}}
     for name in figures:
         path = folder / f"{name}.safetensors"
         if weights.sha256_of(path) == shipped["models"][name]["sha256"]:
             continue
-        registry["models"][name] = {
+        models[name] = {
             "file": path.name, "sha256": weights.sha256_of(path), "version": "1", "date": date.today().isoformat(),
             "licence": _LICENCE[name], "data": _DATA[name], "command": "reface train DATA OUT; see docs/experiments.md",
-            "figures": figures[name], **training_log(out / _CHECKPOINTS.get(name, _CHECKPOINTS["coarse"])[0]),
+            "figures": figures[name], **training_log(out / _CHECKPOINTS.get(name, _CHECKPOINTS["coarse"])),
         }  # fmt: skip
-    registry["fitted"] = fitted_section(registry["models"], shipped)
+    registry = {"name": "Reface cGAN", "version": "1", "models": models, "fitted": fitted_section(models, shipped)}
     weights.write_registry(registry, folder)
 
 
@@ -212,24 +216,39 @@ def fitted_section(models: dict[str, Any], shipped: dict[str, Any]) -> dict[str,
 
 
 _CHECKPOINTS = {
-    "localizer": ("localizer/parser.pt", "localizer_net"),
-    "parser": ("parser/parser.pt", "parser_net"),
-    "coarse": ("faces/faces.pt", "Generator"),
-    "fine": ("fine/fine.pt", "FineGenerator"),
+    "localizer": "localizer/parser.pt",
+    "parser": "parser/parser.pt",
+    "coarse": "faces/faces.pt",
+    "fine": "fine/fine.pt",
 }
 
 
+def _trained(out: Path, codes: int) -> dict[str, nn.Module]:
+    """The networks that were trained in ``out``, by name; the face model has ``codes`` components."""
+    from RefaceLib.networks import layers
+
+    untrained: dict[str, nn.Module] = {
+        "localizer": layers.localizer_net(),
+        "parser": layers.parser_net(),
+        "coarse": layers.Generator(codes),
+        "fine": layers.FineGenerator(),
+    }
+    checkpoints = {name: out / checkpoint for name, checkpoint in _CHECKPOINTS.items()}
+    return {name: _averaged(path, untrained[name]) for name, path in checkpoints.items() if path.exists()}
+
+
 def _figures(
-    nets: dict[str, object], data: Path, validation: list[boxes.Box], model: ShapeModel, atlas: Atlas
+    nets: dict[str, nn.Module], data: Path, validation: list[boxes.Box], model: ShapeModel, atlas: Atlas
 ) -> dict[str, dict[str, float]]:
     """What the trained ``nets`` reach on the validation heads."""
+    from RefaceLib.networks.layers import HeadParserNet
     from RefaceLib.training.parserloop import load_samples, validate
 
     figures: dict[str, dict[str, float]] = {name: {} for name in nets}
-    parsers = [name for name in ("localizer", "parser") if name in nets]
+    parsers = {name: net for name, net in nets.items() if isinstance(net, HeadParserNet)}
     samples = load_samples(data)[2] if parsers else []
-    for name in parsers:
-        figures[name] = validate(nets[name], samples, posed=name == "parser", device="cpu")
+    for name, net in parsers.items():
+        figures[name] = validate(net, samples, posed=name == "parser", device="cpu")
     if "coarse" in nets:
         figures["coarse"] = {"l1_in_mask": coarse_error(nets["coarse"], validation, model, atlas)}
     return figures
@@ -263,7 +282,7 @@ def training_log(checkpoint: Path) -> dict[str, int]:
     return {"steps": timed[-1]["step"], "minutes": round(timed[-1]["s"] / 60)} if timed else {}
 
 
-def coarse_error(generator: object, validation: list[boxes.Box], model: ShapeModel, atlas: Atlas) -> float:
+def coarse_error(generator: nn.Module, validation: list[boxes.Box], model: ShapeModel, atlas: Atlas) -> float:
     """Mean absolute error in the mask (1 = white matter) of faces painted with the heads' own codes."""
     import torch
 

@@ -17,7 +17,7 @@ from scipy import ndimage
 class Grid:
     """A voxel grid in the world: ``shape`` (I, J, K) and ``affine`` IJK -> RAS mm."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     affine: np.ndarray
 
 

@@ -33,7 +33,7 @@ class Header:
 
     raw: bytes
     dtype: np.dtype
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     affine: np.ndarray
     slope: float = 1.0
     inter: float = 0.0
@@ -54,7 +54,7 @@ class FileSource:
 
 def checked_fields(
     name: str, dtype: np.dtype, shape: tuple[int, ...], affine: np.ndarray
-) -> tuple[np.dtype, tuple[int, int, int], np.ndarray]:
+) -> tuple[np.dtype, tuple[int, ...], np.ndarray]:
     """``dtype``, the sizes of the first three axes, and ``affine`` as float64.
 
     Raises InputError when they do not describe one grey-scale volume that has a place.

@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def read_volume(path: str | Path) -> Volume:
         size = path.stat().st_size
         if size == 0:
             raise InputError(f"{path} is empty: copy it again.")
-        stream: BinaryIO = file
+        stream: BufferedIOBase = file
         compressed = format_ != "NRRD" and file.peek(2)[:2] == b"\x1f\x8b"
         if compressed:
             stream = stack.enter_context(gzip.GzipFile(fileobj=file))
@@ -100,7 +100,7 @@ def read_volume(path: str | Path) -> Volume:
     return Volume(stored, header.affine, header.slope, header.inter, source, header.warnings)
 
 
-def read_header(stream: BinaryIO, format_: str, name: str) -> Header:
+def read_header(stream: BufferedIOBase, format_: str, name: str) -> Header:
     """Read the header of a file of ``format_`` (a value of FORMATS), named ``name`` in errors.
 
     ``stream`` stands at the start of the uncompressed file, and afterwards at the first byte of the data. Raises
@@ -147,9 +147,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read ({reason}): check its permissions and the disk.") from error
 
 
-def _read_data(stream: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+def _read_data(stream: BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     flat = np.empty(math.prod(shape), dtype)
-    view = memoryview(flat.view(np.uint8))
+    view = flat.view(np.uint8).data
     done = 0
     while done < len(view):
         count = stream.readinto(view[done : done + _CHUNK])
@@ -201,8 +201,8 @@ def _equal_neighbours(stored: np.ndarray) -> float:
         for axis in range(stored.ndim):
             block = np.moveaxis(stored[part], axis, 0)
             both = (block[1:] != background) & (block[:-1] != background)
-            pairs += np.count_nonzero(both)
-            equal += np.count_nonzero((block[1:] == block[:-1]) & both)
+            pairs += int(np.count_nonzero(both))
+            equal += int(np.count_nonzero((block[1:] == block[:-1]) & both))
     return equal / max(pairs, 1)
 
 
@@ -291,12 +291,12 @@ def _write_file(path: Path, source: FileSource, stored: np.ndarray, dtype: np.dt
                 stream.write(source.trailer)
 
 
-def _compressor(file: BinaryIO) -> gzip.GzipFile:
+def _compressor(file: BufferedIOBase) -> gzip.GzipFile:
     # Neither a name nor a time: the same volume always gives the same bytes.
     return gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0)
 
 
-def _write_data(stream: BinaryIO, stored: np.ndarray, dtype: np.dtype) -> None:
+def _write_data(stream: BufferedIOBase, stored: np.ndarray, dtype: np.dtype) -> None:
     for part in parts(stored.shape):
         block = stored[part].astype(dtype, copy=False)
-        stream.write(np.ravel(block, order="F").view(np.uint8))
+        stream.write(np.ravel(block, order="F").view(np.uint8).data)

@@ -5,7 +5,7 @@ nibabel is imported inside the functions: importing this file needs numpy only.
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from RefaceLib.volume.header import LEFT_RIGHT_UNKNOWN, Header, broken_header, c
 _HEADER_SIZE = 284  # bytes
 
 
-def read_mgh_header(stream: BinaryIO, name: str) -> Header:
+def read_mgh_header(stream: BufferedIOBase, name: str) -> Header:
     """Read the header of an MGH file, named ``name`` in errors, and leave ``stream`` at the first byte of the data.
 
     Raises InputError when the header is broken or describes something else than one grey-scale 3D volume, EOFError
@@ -33,11 +33,11 @@ def read_mgh_header(stream: BinaryIO, name: str) -> Header:
         dtype, affine = header.get_data_dtype(), header.get_affine()
     except Exception as error:  # see read_nifti_header
         raise broken_header(name, "MGH") from error
-    dtype, shape3, affine = checked_fields(name, dtype, shape, affine)
-    return Header(raw, dtype, shape3, affine, warnings=() if placed else (LEFT_RIGHT_UNKNOWN,))
+    dtype, shape, affine = checked_fields(name, dtype, shape, affine)
+    return Header(raw, dtype, shape, affine, warnings=() if placed else (LEFT_RIGHT_UNKNOWN,))
 
 
-def new_mgh_header(dtype: np.dtype, shape: tuple[int, int, int], affine: np.ndarray) -> bytes:
+def new_mgh_header(dtype: np.dtype, shape: tuple[int, ...], affine: np.ndarray) -> bytes:
     """The 284 bytes before the data of an MGH file; ``dtype`` must be big-endian, a shear of ``affine`` is lost."""
     from nibabel.freesurfer.mghformat import MGHHeader
 

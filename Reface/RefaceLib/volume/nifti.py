@@ -5,9 +5,10 @@ nibabel is imported inside the functions: importing this file needs numpy only.
 
 from __future__ import annotations
 
+import itertools
 import logging
-from io import BytesIO
-from typing import BinaryIO
+from io import BufferedIOBase, BytesIO
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,12 +23,16 @@ from RefaceLib.volume.header import (
     not_an_image,
 )
 
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
+
+_APART_MM = 2.0  # between sform and qform: rounding and resampling stay far below it
 _QUIET = logging.getLogger(__name__ + ".quiet")  # nibabel reports header repairs to a logger; users need not see them
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
-def read_nifti_header(stream: BinaryIO, name: str) -> Header:
+def read_nifti_header(stream: BufferedIOBase, name: str) -> Header:
     """Read the header of a NIfTI file, named ``name`` in errors, and leave ``stream`` at the first byte of the data.
 
     Raises InputError when the header is broken or describes something else than one grey-scale 3D volume, EOFError
@@ -40,17 +45,18 @@ def read_nifti_header(stream: BinaryIO, name: str) -> Header:
         raise broken_header(name, "NIfTI") from error
     if offset > MAX_HEADER:
         raise broken_header(name, "NIfTI")
-    dtype, shape3, affine = checked_fields(name, dtype, shape, affine)
+    dtype, shape, affine = checked_fields(name, dtype, shape, affine)
     raw = complete(block + stream.read(offset - len(block)), offset)
-    return Header(raw, dtype, shape3, affine, slope, inter, warnings)
+    return Header(raw, dtype, shape, affine, slope, inter, warnings)
 
 
-def _fixed_part(stream: BinaryIO, name: str) -> tuple[bytes, type, str]:
+def _fixed_part(stream: BufferedIOBase, name: str) -> tuple[bytes, type[Nifti1Header], Literal["<", ">"]]:
     """The fixed part of the header, the nibabel class that understands it, and its byte order."""
     import nibabel
 
     block = stream.read(348)
-    sizes = {order: int.from_bytes(block[:4], word) for order, word in (("<", "little"), (">", "big"))}
+    sizes: dict[Literal["<", ">"], int]
+    sizes = {"<": int.from_bytes(block[:4], "little"), ">": int.from_bytes(block[:4], "big")}
     for order, size in sizes.items():
         if size == 348:
             magic, cls = complete(block, 348)[344:348], nibabel.Nifti1Header
@@ -69,7 +75,7 @@ def _fixed_part(stream: BinaryIO, name: str) -> tuple[bytes, type, str]:
     raise not_an_image(name, "NIfTI")
 
 
-def _fields(cls: type, block: bytes, endianness: str) -> tuple:
+def _fields(cls: type[Nifti1Header], block: bytes, endianness: str) -> tuple:
     """(data offset, shape, dtype, slope, inter, affine, warnings), as nibabel would have them after loading."""
     header = cls(block, endianness=endianness, check=False)
     if not np.isfinite(header["pixdim"][1:4]).all():
@@ -87,13 +93,25 @@ def _fields(cls: type, block: bytes, endianness: str) -> tuple:
         1.0 if slope is None else slope,
         0.0 if inter is None else inter,
         header.get_best_affine(),
-        () if placed else (LEFT_RIGHT_UNKNOWN,),
+        _contradictions(header) if placed else (LEFT_RIGHT_UNKNOWN,),
     )
+
+
+def _contradictions(header: Nifti1Header) -> tuple[str, ...]:
+    """A warning where the header's two descriptions of the grid put its corners at different places."""
+    if header["sform_code"] == 0 or header["qform_code"] == 0:
+        return ()
+    corners = np.array(list(itertools.product(*[(0, n - 1) for n in header.get_data_shape()[:3]])))
+    sform, qform = (corners @ a[:3, :3].T + a[:3, 3] for a in (header.get_sform(), header.get_qform()))
+    apart = float(np.linalg.norm(sform - qform, axis=1).max())
+    if not apart > _APART_MM:
+        return ()
+    return (f"The header contradicts itself: its sform and qform are up to {apart:.0f} mm apart; the sform was used.",)
 
 
 def new_nifti_header(
     dtype: np.dtype,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     affine: np.ndarray,
     slope: float = 1.0,
     inter: float = 0.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _TYPES = {
 _CODES = {alias: code for code, aliases in _TYPES.items() for alias in aliases}
 
 
-def read_nrrd_header(stream: BinaryIO, name: str) -> Header:
+def read_nrrd_header(stream: BufferedIOBase, name: str) -> Header:
     """Read the header of an NRRD file, named ``name`` in errors, and leave ``stream`` at the first byte of the data.
 
     Raises InputError when the header is broken or describes something else than one grey-scale 3D volume, EOFError
@@ -47,11 +47,11 @@ def read_nrrd_header(stream: BinaryIO, name: str) -> Header:
         affine, shape, warnings = _geometry(fields, shape)
     except Exception as error:  # see read_nifti_header
         raise broken_header(name, "NRRD") from error
-    dtype, shape3, affine = checked_fields(name, dtype, shape, affine)
-    return Header(raw, dtype, shape3, affine, warnings=warnings, data_gzip=encoding != "raw")
+    dtype, shape, affine = checked_fields(name, dtype, shape, affine)
+    return Header(raw, dtype, shape, affine, warnings=warnings, data_gzip=encoding != "raw")
 
 
-def _text(stream: BinaryIO, name: str) -> bytes:
+def _text(stream: BufferedIOBase, name: str) -> bytes:
     """The header with the blank line that ends it."""
     raw = stream.readline(64)
     if not re.match(rb"NRRD\d{4}\s*$", raw):
@@ -110,7 +110,7 @@ def _signs(space: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Factors that bring x, y, z of ``space`` to RAS; an unknown space is taken as LPS, as ITK does, with a warning."""
     letters = "".join(word[0] for word in space.lower().split("-") if word) if "-" in space else space.lower()
     if re.fullmatch("[rl][ap][si]", letters):
-        x, y, z = letters
+        x, y, z = list(letters)
         return (1 if x == "r" else -1, 1 if y == "a" else -1, 1 if z == "s" else -1), ()
     return (-1, -1, 1), (LEFT_RIGHT_UNKNOWN,)
 
@@ -121,7 +121,7 @@ def _vectors(text: str) -> list[list[float] | None]:
     return [None if none else [float(number) for number in vector.split(",")] for vector, none in found]
 
 
-def new_nrrd_header(dtype: np.dtype, shape: tuple[int, int, int], affine: np.ndarray) -> bytes:
+def new_nrrd_header(dtype: np.dtype, shape: tuple[int, ...], affine: np.ndarray) -> bytes:
     """The header of an NRRD file with gzip encoding (so its data must be compressed), space left-posterior-superior."""
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine + 0.0  # + 0.0 turns -0.0 into 0.0
 

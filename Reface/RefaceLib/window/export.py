@@ -67,7 +67,7 @@ def dicom_tags(node: slicer.vtkMRMLNode) -> dict[str, str]:
         "Modality": "MR",
         "Manufacturer": "Reface",
         "Model": f"Reface {report['reface_version']}",
-        "Series Description": f"{report['mode']}, seed {report['seed']}",
+        "Series Description": f"{report['mode']}, seed {report['seed']}" if "seed" in report else report["mode"],
         "Series Number": "1",
         "Patient Comments": "De-identified: face replaced in the image, header made anew",
     }
@@ -91,7 +91,9 @@ def save_dicom(
         raise OutputError("DICOM holds whole numbers only: save this volume as NIfTI or NRRD.")
     tags = dicom_tags(node)
     if exporter is None:
-        from DICOMLib import DICOMExportScalarVolume as exporter
+        import DICOMLib
+
+        exporter = DICOMLib.DICOMExportScalarVolume
     exporter("", node, tags, str(folder)).export()
     if not any(folder.iterdir()):
         raise OutputError("The DICOM series could not be written: see Slicer's error log.")

@@ -45,7 +45,7 @@ def read_mask(path: Path, volume: Volume) -> np.ndarray:
     return mask.stored != 0
 
 
-def node_report(report: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """The child's report with names of nodes (`input`, `output`) instead of those of temporary files."""
-    gone = ("input_sha256", "output_sha256", "also_written")
-    return {key: names.get(key, value) for key, value in report.items() if key not in gone}
+def node_report(report: dict[str, Any]) -> dict[str, Any]:
+    """The child's report without the names and hashes of temporary files; nodes get theirs when they are shown."""
+    gone = ("output", "output_sha256", "also_written", "mask_from")
+    return {key: value for key, value in report.items() if key not in gone}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.imagenames import report_beside
 from RefaceLib.common.steps import Step
 from RefaceLib.face import promise
 from RefaceLib.volume.io import Volume
@@ -66,7 +67,7 @@ class RefaceRequest:
 
     volume: tuple[str, Volume]
     others: tuple[tuple[str, Volume], ...] = ()
-    mode: str = "reface"
+    mode: str = "auto"
     seed: int = 0
     ears: bool = True
     device: str = "auto"
@@ -107,17 +108,20 @@ class RefaceFiles:
     def read(self) -> RefaceAnswer:
         """What the children have left, checked. Raises PromiseError, and RefaceError where candidates have no order."""
         request, kept = self._request, self._kept()
-        name, volume = request.volume
+        _name, volume = request.volume
         stored = handover.read_result(self._path(f"face{kept}"), volume)
         mask, brain = (handover.read_mask(self._path(stem), volume) for stem in ("mask", "brain"))
         counts = promise.count_changes(volume.stored, stored, mask, brain)
-        report = json.loads(self._path(f"face{kept}", ".json").read_text(encoding="utf-8"))
+        report = self._report(f"face{kept}")
         promise.verify_report(report, counts)
         others = tuple(self._read_other(index, mask, brain) for index in range(len(request.others)))
-        report = handover.node_report(report, {"input": name})
+        report = handover.node_report(report)
         if len(request.seeds) > 1:
             report["candidates"] = {"seeds": request.seeds, "kept": "the least like the original"}
         return RefaceAnswer(stored, mask, others, report)
+
+    def _report(self, name: str) -> dict[str, Any]:
+        return json.loads(report_beside(self._path(name)).read_text(encoding="utf-8"))
 
     def _path(self, name: str, suffix: str = ".nrrd") -> Path:
         return self._folder / f"{name}{suffix}"
@@ -170,13 +174,13 @@ class RefaceFiles:
             raise RefaceError("The faces could not be compared: ask for one face only.") from error
 
     def _read_other(self, index: int, mask: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        name, volume = self._request.others[index]
+        _name, volume = self._request.others[index]
         stored = handover.read_result(self._path(f"applied{index}"), volume)
-        report = json.loads(self._path(f"applied{index}", ".json").read_text(encoding="utf-8"))
+        report = self._report(f"applied{index}")
         affine = self._request.volume[1].affine
         counts = promise.count_changes_elsewhere(volume.stored, stored, volume.affine, mask, brain, affine)
         promise.verify_report(report, counts)
-        return stored, handover.node_report(report, {"input": name, "mask_from": self._request.volume[0]})
+        return stored, handover.node_report(report)
 
 
 def stage_title(stage: str) -> str:

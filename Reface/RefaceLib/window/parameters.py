@@ -16,10 +16,11 @@ MAX_WINDOW_SEED = 999_999  # short enough to be written down; the command line t
 class Mode(enum.Enum):
     """What to do with the face."""
 
-    REFACE, DEFACE, RECOVER = MODES
+    AUTO, REFACE, DEFACE, RECOVER = MODES
 
     def label(self) -> str:
         return {
+            Mode.AUTO: _("Automatic: reface, or recover a defaced scan"),
             Mode.REFACE: _("Reface"),
             Mode.DEFACE: _("Deface only"),
             Mode.RECOVER: _("Recover a defaced scan"),

@@ -102,7 +102,7 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         if other.GetScene() is not scene:
             continue
         node = mrml.add_result_volume(scene, other, stored, _("{name} defaced").format(name=other.GetName()))
-        mrml.set_provenance(node, {**other_report, "output": node.GetName()})
+        mrml.set_provenance(node, {**other_report, "output": node.GetName(), "mask_from": volume.GetName()})
         added.append(node)
     return RefaceResultNodes(volume, mask, added, report)
 
@@ -134,7 +134,9 @@ def _show_mask(
 
 def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """What the window says about a result, in lines of plain text; empty for a volume that is none."""
-    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if node is not None else None
+    if node is None:
+        return ""
+    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report")
     if not text:
         return ""
     report = json.loads(text)

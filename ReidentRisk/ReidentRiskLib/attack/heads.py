@@ -147,8 +147,9 @@ def embed_head(
         watch.at(0.7, f"detecting faces of {head.name}")
         found = [detector.detect(picture) for picture in pictures]
         watch.at(0.85, f"embedding {head.name}")
-        if seen := [i for i, face in enumerate(found) if face is not None]:
-            detected[seen] = embedder.embed(np.stack([align.crop(pictures[i], found[i].points) for i in seen]))
+        if seen := {i: face.points for i, face in enumerate(found) if face is not None}:
+            faces = [align.crop(pictures[i], points) for i, points in seen.items()]
+            detected[list(seen)] = embedder.embed(np.stack(faces))
     watch.at(1.0, f"embedded {head.name}")
     kept = dict(pictures=pictures, crops=crops) if keep_pictures else {}
     return HeadEmbedding(head.name, embedder.name, views, aligned, detected, **kept)

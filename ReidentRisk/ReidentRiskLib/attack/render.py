@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cache
 from itertools import zip_longest
@@ -50,7 +50,7 @@ def camera(frame: np.ndarray, view: View) -> Camera:
     direction = np.cos(pitch) * level + [0.0, 0.0, np.sin(pitch)]
     up = [0.0, 0.0, np.cos(pitch)] - np.sin(pitch) * level
     turn = frame[:3, :3] / scale
-    return Camera(apply_affine(frame, TARGET), turn @ direction, turn @ up, HEIGHT * scale, DISTANCE * scale)
+    return Camera(apply_affine(frame, np.array(TARGET)), turn @ direction, turn @ up, HEIGHT * scale, DISTANCE * scale)
 
 
 def project(points: np.ndarray, frame: np.ndarray, view: View, size: int = SIZE) -> np.ndarray:
@@ -119,7 +119,7 @@ def renderer_name() -> str:
 
 def _has_slicer_window() -> bool:
     slicer = sys.modules.get("slicer")
-    return getattr(slicer, "app", None) is not None and slicer.util.mainWindow() is not None
+    return slicer is not None and getattr(slicer, "app", None) is not None and slicer.util.mainWindow() is not None
 
 
 def _candidates() -> list[str]:
@@ -157,16 +157,17 @@ def probe(name: str) -> bool:
     return picture[16, 16].min() > 100 and picture[0, 0].max() == 0
 
 
-def _draw_numpy(surface: vtkPolyData, scenes: list[Scene], size: int) -> Iterator[np.ndarray]:
+def _draw_numpy(surface: vtkPolyData, scenes: list[Scene], size: int) -> Generator[np.ndarray, None, None]:
     """Pictures (size, size, 3) uint8: each channel shows the scene in one of its lights."""
     points, normals, triangles = vertices(surface)
-    style = dict(colour=COLOUR, background=BACKGROUND, ambient=AMBIENT)
     for look, rigs in scenes:
         three = [*rigs, *rigs[-1:] * (3 - len(rigs))]
-        yield raster.draw(points, normals, triangles, look, size, rigs=three, **style)
+        yield raster.draw(
+            points, normals, triangles, look, size, rigs=three, colour=COLOUR, background=BACKGROUND, ambient=AMBIENT
+        )
 
 
-def _draw_vtk(surface: vtkPolyData, scenes: list[Scene], size: int, name: str) -> Iterator[np.ndarray]:
+def _draw_vtk(surface: vtkPolyData, scenes: list[Scene], size: int, name: str) -> Generator[np.ndarray, None, None]:
     """As _draw_numpy. One window and one actor for all; only camera and lights move."""
     fine = size * SUPERSAMPLING
     window, renderer = _open_window(name, fine)
@@ -229,7 +230,8 @@ def _coloured_lights(renderer: vtkRenderer, count: int) -> list[list[vtkLight]]:
 def _shine(lights: list[list[vtkLight]], rigs: list[Rig]) -> None:
     """Put up to three rigs into the three colours; all other lights go out."""
     for same, rig in zip_longest(lights, rigs, fillvalue=()):
-        for light, (direction, strength) in zip_longest(same, rig, fillvalue=((0.0, 0.0, 1.0), 0.0)):
+        dark = [((0.0, 0.0, 1.0), 0.0)] * (len(same) - len(rig))
+        for light, (direction, strength) in zip(same, [*rig, *dark], strict=True):
             light.SetPosition(*direction)  # a directional light: from its position towards the focal point, the origin
             light.SetIntensity(strength)
 

@@ -5,7 +5,9 @@ Faces and crops show who was scanned; they are as private as the scans. matplotl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import RefaceLib
+from RefaceLib.common.console import printable
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
@@ -95,7 +98,8 @@ def histogram(
     for row, (attacker, calibration) in enumerate(calibrations.items()):
         axes = figure.add_subplot(len(calibrations), 1, row + 1)
         _draw_histogram(axes, attacker, calibration, scores.get(attacker, {}))
-    figure.tight_layout()
+    with _any_script():
+        figure.tight_layout()
     _save(figure, path)
 
 
@@ -119,7 +123,7 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
         height = 1.1 - 0.15 * (index % 6)
         axes.plot([value, value], [0, height], color="black", linewidth=1)
         side = "right" if value > 0.5 else "left"
-        axes.annotate(f" {_short(name, 30)} ", (value, height), ha=side, va="center", fontsize=7)
+        axes.annotate(f" {_short(name, 30)} ", (value, height), ha=side, va="center", fontsize=7, parse_math=False)
     axes.set_ylim(0, 1.45)
     axes.set_title(ATTACKER_NAMES[attacker], fontsize=10)
     missing = len(scores) - len(drawn)
@@ -132,7 +136,8 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
 
 def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
     """Write a PNG of the ROC curves of the attackers, the false accept rate on a logarithmic axis."""
-    axes = _figure(5.2, 4.6).add_subplot()
+    figure = _figure(5.2, 4.6)
+    axes = figure.add_subplot()
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         false, true = result.roc
         low, high = result.auc_interval
@@ -143,12 +148,13 @@ def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
     axes.plot(chance, chance, color=_GREY, linestyle=":", label="chance")
     axes.set_xscale("log")
     axes.set_xlim(least, 1.0)
-    _save_curves(axes, "false accept rate", "true accept rate", path)
+    _save_curves(figure, axes, "false accept rate", "true accept rate", path)
 
 
 def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50) -> None:
     """Write a PNG of the cumulative match curves up to rank `most`, with the intervals of rank 1."""
-    axes = _figure(5.2, 4.6).add_subplot()
+    figure = _figure(5.2, 4.6)
+    axes = figure.add_subplot()
     count = 1
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         count = max(count, len(result.subjects))
@@ -163,17 +169,17 @@ def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50)
     ranks = np.arange(1, min(most, count) + 1)
     axes.plot(ranks, ranks / count, color=_GREY, linestyle=":", label=f"chance, {count} subjects")
     axes.set_xlim(0.5, len(ranks) + 0.5)
-    _save_curves(axes, "rank", "share of the probes found", path)
+    _save_curves(figure, axes, "rank", "share of the probes found", path)
 
 
-def _save_curves(axes: Axes, x: str, y: str, path: str | Path) -> None:
+def _save_curves(figure: Figure, axes: Axes, x: str, y: str, path: str | Path) -> None:
     """What ROC and match curves have in common: shares on the upright axis, and the legend where no curve goes."""
     axes.set_ylim(0.0, 1.02)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(fontsize=8, loc="lower right")
-    axes.figure.tight_layout()
-    _save(axes.figure, path)
+    figure.tight_layout()
+    _save(figure, path)
 
 
 def pairs(path: str | Path, results: Mapping[str, Identification]) -> None:
@@ -206,12 +212,13 @@ def _figure(width: float, height: float, colour: str = "white") -> Figure:
     return figure
 
 
-def _text(figure: Figure, x: float, y: float, text: str, **style: str) -> None:
-    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", **style)
+def _text(figure: Figure, x: float, y: float, text: str, weight: str = "normal") -> None:
+    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", weight=weight, parse_math=False)
 
 
 def _short(name: str, length: int) -> str:
     """The name, its middle left out when it is long: its end tells refaced from defaced."""
+    name = printable(name)
     if len(name) <= length:
         return name
     head = (length - 1) // 2
@@ -220,4 +227,13 @@ def _short(name: str, length: int) -> str:
 
 def _save(figure: Figure, path: str | Path) -> None:
     metadata = {"Software": f"ReidentRisk {RefaceLib.__version__}"}
-    figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)
+    with _any_script():
+        figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Names in a script that the font lacks are drawn as boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield

@@ -20,6 +20,7 @@ from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
 
 if TYPE_CHECKING:
+    from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.runs.headlist import Entry
     from ReidentRiskLib.runs.lookup import LookUp
 
@@ -72,7 +73,8 @@ class IdentifyCommand(FaceCommand):
 
         progress(0.0, "load")
         tools = self.load_tools(part(progress, 0.0, 0.05))
-        embedder, heads = tools.embedder, ()
+        embedder = tools.embedder
+        heads: tuple[HeadEmbedding, ...] = ()
         if not gallery:
             saved = load_gallery(self.gallery, model=embedder.name, sha256=embedder.sha256, views=self.views)
             heads = saved.heads

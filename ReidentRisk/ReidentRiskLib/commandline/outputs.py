@@ -30,7 +30,7 @@ def check_report(path: Path) -> None:
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write a table (columns by title) as comma-separated UTF-8 text; None is an empty cell."""
-    with open(path, "x", encoding="utf-8", newline="") as file:
+    with open(path, "x", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

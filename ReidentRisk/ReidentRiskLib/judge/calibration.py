@@ -168,13 +168,15 @@ def _distribution_record(part: Distribution) -> dict[str, Any]:
 
 
 def _calibration(entry: Mapping[str, Any], levels: Sequence[float]) -> Calibration:
-    named = ("model", "model_sha256", "views", "attacker")
-    about = {key: value for key, value in entry.items() if key not in (*named, "different", "same")}
-    parts = []
-    for record in (entry["different"], entry["same"]):
-        quantiles = np.array(record["quantiles"], float)
-        if quantiles.shape != (len(levels),) or not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
-            raise ValueError("quantiles")
-        counts = int(record["n"]), float(record["mean"]), float(record["sd"]), int(record["failures"])
-        parts.append(Distribution(np.array(levels, float), quantiles, *counts))
-    return Calibration(*(entry[key] for key in named), *parts, about)
+    rest = dict(entry)
+    different, same = (_distribution(rest.pop(key), levels) for key in ("different", "same"))
+    named = {key: rest.pop(key) for key in ("model", "model_sha256", "views", "attacker")}
+    return Calibration(**named, different=different, same=same, about=rest)
+
+
+def _distribution(record: Mapping[str, Any], levels: Sequence[float]) -> Distribution:
+    quantiles = np.array(record["quantiles"], float)
+    if quantiles.shape != (len(levels),) or not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
+        raise ValueError("quantiles")
+    counts = int(record["n"]), float(record["mean"]), float(record["sd"]), int(record["failures"])
+    return Distribution(np.array(levels, float), quantiles, *counts)

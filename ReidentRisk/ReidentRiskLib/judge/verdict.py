@@ -104,7 +104,7 @@ def _sentence(value: Score, calibration: Calibration | None, strangers: float | 
 def assessment_record(assessment: Assessment, *, per_view: bool = True) -> dict[str, Any]:
     """An assessment ready for JSON, rounded; NaN becomes None. `per_view` False leaves the cosine of every view out."""
     value = assessment.score
-    result = {
+    result: dict[str, Any] = {
         "verdict": assessment.verdict,
         "sentence": assessment.sentence,
         "mean_embedding": number(value.mean_embedding),

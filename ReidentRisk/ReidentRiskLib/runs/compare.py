@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,22 +82,19 @@ def compare(
     progress = progress or no_progress
     share = 1.0 / (len(probes) + 1)
     start = time.perf_counter()
-    rest = dict(keep_pictures=keep_pictures, cancelled=cancelled)
     progress(0.0, "reference")
-    original = embed_source(*reference, tools, views, points=points, progress=part(progress, 0.0, share), **rest)
+    embed = partial(embed_source, tools=tools, views=views, keep_pictures=keep_pictures, cancelled=cancelled)
+    original = embed(*reference, points=points, progress=part(progress, 0.0, share))
     times = [time.perf_counter()]
     results = []
     for index, (name, source) in enumerate(probes, start=1):
         raise_if_cancelled(cancelled)
         progress(index * share, "probe")
-        face = embed_source(
+        face = embed(
             name,
             source,
-            tools,
-            views,
             original=None if own_landmarks else original.located,
             progress=part(progress, index * share, (index + 1) * share),
-            **rest,
         )
         results.append(ProbeResult(face, assess_all(original.embedding, face.embedding, calibrations)))
         times.append(time.perf_counter())

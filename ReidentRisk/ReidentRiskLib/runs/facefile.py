@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,16 +42,17 @@ def record_of(face: Face) -> FaceRecord:
     """The record of a face that was embedded with its pictures kept."""
     from RefaceLib.skin.surface import vertices
 
-    nothing = np.zeros((0, 3))
+    nothing: np.ndarray = np.zeros((0, 3))
     points = nothing if face.located is None else face.located.head.pose.points
-    skin = (nothing,) * 3 if face.located is None else vertices(face.located.head.surface)
+    skin = (nothing, nothing, nothing) if face.located is None else vertices(face.located.head.surface)
     pictures = face.embedding.pictures
     return FaceRecord(face.name, points, *skin, np.zeros((0, 1, 1, 3), np.uint8) if pictures is None else pictures)
 
 
 def save_faces(path: str | Path, records: Sequence[FaceRecord]) -> None:
     """Write `records` into a new file."""
-    arrays = {"names": np.array([record.name for record in records], np.str_)}
+    # All are arrays, and numpy has an option beside them.
+    arrays: dict[str, Any] = {"names": np.array([record.name for record in records], np.str_)}
     for index, record in enumerate(records):
         arrays |= {f"{name}_{index}": np.asarray(getattr(record, name)) for name in _ARRAYS}
     with open(path, "xb") as file:
@@ -63,7 +64,7 @@ def load_faces(path: str | Path) -> list[FaceRecord]:
     try:
         with np.load(path, allow_pickle=False) as content:
             return [
-                FaceRecord(str(name), *(content[f"{array}_{index}"] for array in _ARRAYS))
+                FaceRecord(str(name), **{array: content[f"{array}_{index}"] for array in _ARRAYS})
                 for index, name in enumerate(content["names"])
             ]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def save_gallery(
     keys = tuple(keys) or ("",) * len(heads)
     if len(keys) != len(heads):
         raise ValueError("a gallery needs one key a head")
-    content = {
+    content: dict[str, Any] = {  # arrays, and numpy has an option beside them
         "format": np.array(FORMAT),
         "warning": np.array(WARNING),
         "model": np.array(heads[0].model),

@@ -67,7 +67,7 @@ def _read_tsv(path: Path) -> list[Entry]:
 def _entry(table: Path, row: dict[str, str | None], line: int) -> Entry:
     if not row["subject"] or not row["path"]:
         raise InputError(f"{table} lacks a subject or a path in line {line}: complete it.")
-    others = {name: table.parent / row[name] for name in ("original", "landmarks") if row.get(name)}
+    others = {name: table.parent / file for name in ("original", "landmarks") if (file := row.get(name))}
     entry = Entry(row["subject"], table.parent / row["path"], **others)
     for named in (entry.path, entry.original, entry.landmarks):
         if named is not None and not named.is_file():

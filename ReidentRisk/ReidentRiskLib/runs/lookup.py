@@ -121,9 +121,16 @@ class _SourceEmbedder:
 
     def _embed(self, entry: Entry, original: LocatedHead | None) -> Face:
         name, points = str(entry.path), read_points(entry.landmarks, FIVE) if entry.landmarks else None
-        rest = dict(original=original, points=points, cancelled=self._cancelled)
         try:
-            return embed_source(name, entry.path, self._tools, self._views, **rest)
+            return embed_source(
+                name,
+                entry.path,
+                self._tools,
+                self._views,
+                original=original,
+                points=points,
+                cancelled=self._cancelled,
+            )
         except HeadNotFoundError as error:
             note = f"{str(error).rstrip('.')}; it is counted as not identified."
             return missing_face(name, self._tools, self._views, note)

@@ -67,6 +67,7 @@ def _bias(grid: Sequence[int], random: np.random.Generator) -> np.ndarray:
     """A smooth field (float32) between -_BIAS and _BIAS: a polynomial of the second degree."""
     x, y, z = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in grid], indexing="ij", sparse=True)
     terms = (x, y, z, x * y, y * z, x * z, x * x, y * y, z * z)
-    field = sum(np.float32(weight) * term for weight, term in zip(random.normal(size=len(terms)), terms, strict=True))
+    weighted = (np.float32(weight) * term for weight, term in zip(random.normal(size=len(terms)), terms, strict=True))
+    field = sum(weighted, np.zeros((), np.float32))
     field = field - field.mean()
     return field * np.float32(_BIAS / max(float(np.abs(field).max()), 1e-6))

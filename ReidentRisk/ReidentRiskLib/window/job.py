@@ -51,6 +51,7 @@ class Request:
 
     @property
     def nodes(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
+        """The reference and the probes; check() makes sure that all are there."""
         return [self.reference, *self.probes]
 
 
@@ -145,7 +146,7 @@ class RiskFiles:
             return []
         from ReidentRiskLib.runs.headlist import list_heads
 
-        storage = self._request.reference.GetStorageNode()
+        storage = self._request.nodes[0].GetStorageNode()
         own = Path(storage.GetFileName() or "") if storage is not None else None
         every = list_heads(self._request.gallery)
         others = [entry for entry in every if own is None or entry.path.resolve() != own.resolve()]
@@ -163,11 +164,11 @@ class RiskFiles:
         while subject in {entry.subject for entry in gallery}:
             subject += " (original)"
         reference, *probes = self._paths
-        rows = [(entry.subject, entry.path.resolve(), "") for entry in gallery]
-        rows.append((subject, reference, self._points or ""))
-        known = self._write_rows("gallery.tsv", ("subject", "path", "landmarks"), rows)
-        rows = [(subject, probe, reference) for probe in probes]
-        unknown = self._write_rows("probes.tsv", ("subject", "path", "original"), rows)
+        others = [(entry.subject, entry.path.resolve(), "") for entry in gallery]
+        own = (subject, reference, self._points or "")
+        known = self._write_rows("gallery.tsv", ("subject", "path", "landmarks"), [*others, own])
+        looked_up = [(subject, probe, reference) for probe in probes]
+        unknown = self._write_rows("probes.tsv", ("subject", "path", "original"), looked_up)
         return [IDENTIFY, "--gallery", str(known), "--probes", str(unknown), *self._common(IDENTIFY)]
 
     def _write_rows(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:

@@ -77,7 +77,7 @@ def add_result(
         table.SetAttribute(RESULT, name)
         mrml.set_provenance(table, findings.report)
         if findings.identification:
-            charts += _add_identification(scene, folder, findings)
+            charts += _add_identification(scene, folder, findings.ranks, findings.identification)
             table.SetAttribute(IDENTIFICATION, json.dumps(findings.identification))
         for role, members in zip(_ROLES, (*zip(*faces, strict=True), charts), strict=True):
             for index, node in enumerate(members):
@@ -88,19 +88,25 @@ def add_result(
     except Exception:
         mrml.remove_folder(scene, folder)
         raise
-    return find_result(table)
+    return _result_of(table)
 
 
 def find_result(table: slicer.vtkMRMLTableNode | None) -> RiskResultNodes | None:
     """The result that a table of scores belongs to; None for any other table, and one whose report is not ours."""
-    text = table.GetAttribute(mrml.ATTRIBUTE_PREFIX + "Report") if table is not None else None
+    if table is None:
+        return None
     try:
-        report = json.loads(text or "")
-        faces = 1 + len(report["probes"])
-        surfaces, landmarks, pictures = (_referred(table, role, faces) for role in _ROLES[:3])
-        found = json.loads(table.GetAttribute(IDENTIFICATION) or "null")
+        return _result_of(table)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _result_of(table: slicer.vtkMRMLTableNode) -> RiskResultNodes:
+    """See find_result; ValueError, KeyError or TypeError where the report of the table is not ours."""
+    report = json.loads(table.GetAttribute(mrml.ATTRIBUTE_PREFIX + "Report") or "")
+    faces = 1 + len(report["probes"])
+    surfaces, landmarks, pictures = (_referred(table, role, faces) for role in _ROLES[:3])
+    found = json.loads(table.GetAttribute(IDENTIFICATION) or "null")
     charts = [chart for chart in _referred(table, "Chart", _MOST_CHARTS) if chart is not None]
     return RiskResultNodes(table, surfaces, landmarks, pictures, charts, report, found)
 
@@ -159,10 +165,10 @@ def _add_histograms(
 
 
 def _add_identification(
-    scene: slicer.vtkMRMLScene, folder: int, findings: Findings
+    scene: slicer.vtkMRMLScene, folder: int, ranks: Mapping[str, list[Any]], identification: Mapping[str, Any]
 ) -> list[slicer.vtkMRMLPlotChartNode]:
-    mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), findings.ranks), findings.identification)
-    found = findings.identification["attackers"]
+    mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), ranks), identification)
+    found = identification["attackers"]
     matches = {_attackers()[attacker]: each["cmc"] for attacker, each in found.items()}
     rates = {_attackers()[attacker]: each["roc"] for attacker, each in found.items()}
     return [

@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,8 +47,11 @@ def one_sentence(text: str, program: str) -> bool:
     return text.startswith(f"{program}: ") and text.count("\n") == 1 and "Traceback" not in text
 
 
-def run_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run another Python, which finds what this one finds."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+def run_python(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run another Python, which finds what this one finds, with the variables of `environment` set."""
+    path = os.pathsep.join(path for path in sys.path if path)
+    variables = {**os.environ, "PYTHONPATH": path, **(environment or {})}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, errors="replace")

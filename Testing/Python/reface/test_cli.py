@@ -8,97 +8,21 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-import RefaceLib
 from helpers.commandline import FAILURES, Terminal, names, one_sentence, raising, run_python
-from helpers.phantom import LANDMARKS, brain_mask, make_phantom
+from helpers.phantom import make_phantom
+from helpers.reface.commands import *  # noqa: F403
+from helpers.reface.commands import PROGRAM, report_of
 from RefaceLib import __version__
 from RefaceLib.commandline import cli
 from RefaceLib.common import console
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.pipeline import RefaceOptions
-from RefaceLib.volume.io import Volume, read_volume, write_volume
-
-PROGRAM = "reface"
-
-SHAPE, SPACING = (24, 30, 32), (8.0, 8.0, 8.0)
-
-
-class FakePipeline(ModuleType):
-    """As RefaceLib.pipeline, but the face becomes the seed; `step` is called in the middle of the work."""
-
-    RefaceOptions = RefaceOptions
-
-    def __init__(self):
-        super().__init__("RefaceLib.pipeline")
-        self.options: RefaceOptions | None = None
-        self.models: Path | None = None
-        self.step = lambda: None
-        self.counts: dict[str, float] = {}
-
-    def load_models(self, device="auto", folder=None):
-        self.models = folder
-        return None
-
-    def reface_volume(self, volume, options=None, *, models=None, progress=None, cancelled=None):
-        self.options = options
-        brain = brain_mask(volume.stored.shape, volume.affine)
-        grid = np.indices(volume.stored.shape).reshape(3, -1).T @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-        mask = ((grid[:, 1] > 60) & (grid[:, 2] < -20)).reshape(brain.shape) & ~brain
-        if progress:
-            progress(0.5, "generate")
-        self.step()
-        stored = volume.stored.copy()
-        stored[mask] = options.seed % 100
-        counts = {"voxels_changed": int((stored != volume.stored).sum()), "voxels_changed_outside_mask": 0}
-        counts |= {"brain_voxels_changed": 0, "mask_ml": 100.0, **self.counts}
-        return SimpleNamespace(
-            stored=stored,
-            mask=mask,
-            brain=brain,
-            landmarks=LANDMARKS,
-            warnings=("The chin is outside the field of view.",),
-            seconds=dict.fromkeys(("conform", "parse", "mask", "generate", "blend", "check"), 0.1),
-            model={"name": "fake", "version": "1", "sha256": "0" * 64},
-            device="cpu",
-            mode=options.mode,
-            seed=options.seed,
-            ears=options.ears,
-            counts=counts,
-        )
-
-
-def zero_in_mask(mask, affine, other):
-    """As RefaceLib.face.deface.apply_mask, for a volume on the grid of the mask."""
-    stored = other.stored.copy()
-    stored[mask] = 0
-    return stored
-
-
-@pytest.fixture(autouse=True)
-def pipeline(monkeypatch):
-    fake = FakePipeline()
-    monkeypatch.setitem(sys.modules, "RefaceLib.pipeline", fake)
-    monkeypatch.setattr(RefaceLib, "pipeline", fake, raising=False)
-    monkeypatch.setattr("RefaceLib.face.weights.load_models", fake.load_models)
-    monkeypatch.setattr("RefaceLib.face.deface.apply_mask", zero_in_mask)
-    monkeypatch.delenv("REFACE_DEBUG", raising=False)
-    return fake
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with two coregistered heads, which is the current one."""
-    write_volume(tmp_path / "t1.nii.gz", make_phantom(SHAPE, SPACING), make_phantom(SHAPE, SPACING).stored)
-    write_volume(tmp_path / "t2.nii.gz", make_phantom(SHAPE, SPACING), make_phantom(SHAPE, SPACING, seed=2).stored)
-    (tmp_path / "notes.txt").write_text("no image")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
+from RefaceLib.volume.io import Volume, read_volume
 
 # ---- what is written ----
 
@@ -106,16 +30,21 @@ def folder(tmp_path, monkeypatch):
 def test_an_image_gets_another_face_and_a_report_beside_it(folder, pipeline, capsys):
     before = names(folder)
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "7", "--no-ears", "--mode", "recover"]) == 0
-    assert names(folder) - before == {"out.nii.gz", "out.json"}
+    assert names(folder) - before == {"out.nii.gz", "out_reface.json"}
     assert pipeline.options == RefaceOptions("recover", 7, False, "auto")
-    report = json.loads((folder / "out.json").read_text())
-    assert report["seed"] == 7 and report["input"] == "t1.nii.gz" and report["output"] == "out.nii.gz"
+    report = report_of("out")
+    assert report["seed"] == 7 and report["output"] == "out.nii.gz" and report["report_version"] == 2
     assert report["brain_voxels_changed"] == 0 and report["voxels_changed_outside_mask"] == 0
     assert {"read", "write", "total", "generate"} <= set(report["seconds"])
     original, refaced = read_volume("t1.nii.gz"), read_volume("out.nii.gz")
     assert report["voxels_changed"] == (original.stored != refaced.stored).sum() > 0
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err == "reface: warning: The chin is outside the field of view.\n"
+    said, told = capsys.readouterr()
+    assert said.startswith("Wrote out.nii.gz (report: out_reface.json).\nNew face of seed 7") and said.count("\n") == 2
+    assert f" 0 of {report['brain_voxels']:,} brain voxels" in said
+    assert told.splitlines() == [
+        *(f"reface: {stage}" for stage in ("read", "generate", "write")),
+        "reface: warning: The chin is outside the field of view.",
+    ]
 
 
 def test_every_output_that_is_asked_for_is_written(folder):
@@ -123,20 +52,27 @@ def test_every_output_that_is_asked_for_is_written(folder):
     arguments = ["image", "t1.nii.gz", "out.nii.gz", "--mask-out", "mask.nii.gz", "--report", "r.json"]
     arguments += ["--picture", "p.png", "--apply-to", "t2.nii.gz", "t2out.nii.gz"]
     assert cli.main(arguments) == 0
-    assert names(folder) - before == {"out.nii.gz", "mask.nii.gz", "r.json", "p.png", "t2out.nii.gz", "t2out.json"}
+    assert names(folder) - before == {
+        "out.nii.gz",
+        "mask.nii.gz",
+        "r.json",
+        "p.png",
+        "t2out.nii.gz",
+        "t2out_reface.json",
+    }
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
     mask = read_volume("mask.nii.gz").stored
     changed = read_volume("t2.nii.gz").stored != read_volume("t2out.nii.gz").stored
     assert changed.any() and not (changed & (mask == 0)).any()
-    applied = json.loads((folder / "t2out.json").read_text())
-    assert applied["mask_from"] == "t1.nii.gz" and applied["brain_voxels_changed"] == 0
+    applied = report_of("t2out")
+    assert applied["mask_from"] == "out.nii.gz" and applied["brain_voxels_changed"] == 0
 
 
 def test_the_brain_that_was_found_is_written_when_asked_for(folder):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--mask-out", "m.nrrd", "--brain-out", "b.nrrd"]) == 0
     mask, brain = (read_volume(folder / name).stored for name in ("m.nrrd", "b.nrrd"))
     assert brain.any() and mask.any() and not (brain & mask).any()
-    assert json.loads((folder / "out.json").read_text())["also_written"] == ["m.nrrd", "b.nrrd"]
+    assert [entry["name"] for entry in report_of("out")["also_written"]] == ["m.nrrd", "b.nrrd"]
 
 
 def test_weights_of_ones_own_are_loaded_when_asked_for(folder, pipeline):
@@ -148,33 +84,50 @@ def test_the_hash_in_the_report_is_that_of_the_output(folder):
     import hashlib
 
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) == 0
-    report = json.loads((folder / "out.json").read_text())
-    assert report["output_sha256"] == hashlib.sha256((folder / "out.nii.gz").read_bytes()).hexdigest()
+    assert report_of("out")["output_sha256"] == hashlib.sha256((folder / "out.nii.gz").read_bytes()).hexdigest()
 
 
 def test_outputs_are_replaced_when_that_is_allowed(folder):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "1"]) == 0
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "2", "--overwrite"]) == 0
-    assert json.loads((folder / "out.json").read_text())["seed"] == 2
+    assert report_of("out")["seed"] == 2
 
 
 def test_the_demo_writes_everything_and_says_where(folder, monkeypatch, capsys):
     monkeypatch.setattr("RefaceLib.common.demo.demo_head", lambda: folder / "t1.nii.gz")
     assert cli.main(["demo", "new", "--seed", "3"]) == 0
-    assert names(folder / "new") == {"demo_refaced.nii.gz", "demo_mask.nii.gz", "demo_refaced.json", "demo_refaced.png"}
+    made = {"demo_refaced.nii.gz", "demo_mask.nii.gz", "demo_refaced_reface.json", "demo_refaced.png"}
+    assert names(folder / "new") == made
     said = capsys.readouterr().out
     assert all(name in said for name in names(folder / "new")) and said.count("\n") <= 6
 
 
 # ---- what is refused, before any work ----
 
+SEVERAL = ["t1.nii.gz", "t2.nii.gz", "--out-dir", "new"]
 REFUSED = {
     "missing file": (["image", "none.nii.gz", "out.nii.gz"], "none.nii.gz"),
     "not an image": (["image", "notes.txt", "out.nii.gz"], "notes.txt"),
     "a folder": (["image", ".", "out.nii.gz"], "folder"),
     "output exists": (["image", "t1.nii.gz", "t2.nii.gz"], "exists already"),
-    "report exists": (["image", "t1.nii.gz", "taken.nii.gz"], "taken.json"),
-    "a sidecar is kept": (["image", "t1.nii.gz", "taken.nii.gz", "--overwrite"], "no report of reface"),
+    "two scans": (["image", "t1.nii.gz", "t2.nii.gz"], "--out-dir"),
+    "two scans, overwritten": (["image", "t1.nii.gz", "t2.nii.gz", "--overwrite"], "--out-dir"),
+    "a folder as output": (["image", "t1.nii.gz", "folder"], "--out-dir"),
+    "a mask that is a scan": (["image", "t1.nii.gz", "o.nii.gz", "--mask-out", "t2.nii.gz", "--overwrite"], "is kept"),
+    "a picture of others": (["image", "t1.nii.gz", "o.nii.gz", "--picture", "art.png", "--overwrite"], "is kept"),
+    "report exists": (["image", "t1.nii.gz", "taken.nii.gz"], "taken_reface.json"),
+    "another's report": (["image", "t1.nii.gz", "taken.nii.gz", "--overwrite"], "no report of reface"),
+    "a sidecar is kept": (["image", "t1.nii.gz", "o.nii.gz", "--report", "side.json", "--overwrite"], "no report of"),
+    "private is the report": (
+        ["image", "t1.nii.gz", "o.nii.gz", "--private-report", "o_reface.json"],
+        "two outputs",
+    ),
+    "one report of many": (["image", *SEVERAL, "--report", "r.json"], "--report"),
+    "one mask of many": (["image", *SEVERAL, "--mask-out", "m.nii.gz"], "--mask-out"),
+    "companions of many": (["image", *SEVERAL, "--apply-to", "t2.nii.gz", "o.nii.gz"], "--apply-to"),
+    "an input twice": (["image", "t1.nii.gz", "t1.nii.gz", "t2.nii.gz"], "t1.nii.gz"),
+    "one name in two folders": (["image", "t1.nii.gz", "folder/t1.nii.gz", "--out-dir", "new"], "different folders"),
+    "quiet and verbose": (["image", "t1.nii.gz", "-q", "-v"], "not allowed"),
     "output is the input": (["image", "t1.nii.gz", "./t1.nii.gz", "--overwrite"], "input"),
     "mask is the input": (["image", "t1.nii.gz", "out.nii.gz", "--mask-out", "t1.nii.gz", "--overwrite"], "input"),
     "output is the other": (
@@ -197,7 +150,8 @@ REFUSED = {
     "huge seed": (["image", "t1.nii.gz", "out.nii.gz", "--seed", "4294967296"], "seed"),
     "unknown mode": (["image", "t1.nii.gz", "out.nii.gz", "--mode", "blur"], "blur"),
     "unknown option": (["image", "t1.nii.gz", "out.nii.gz", "--sed", "1"], "--sed"),
-    "no output": (["image", "t1.nii.gz"], "OUTPUT"),
+    "no input": (["image"], "INPUT"),
+    "no image, no output": (["image", "notes.txt"], "none of the endings"),
     "no command": ([], "COMMAND"),
     "unknown command": (["resurface"], "resurface"),
     "demo into a file": (["demo", "notes.txt"], "notes.txt"),
@@ -208,9 +162,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("arguments, words", REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_used_is_told_in_one_sentence_before_any_work(folder, pipeline, capsys, arguments, words):
-    (folder / "taken.json").write_text('{"RepetitionTime": 2.3}')
+    for name in ("taken_reface.json", "side.json", "art.png"):
+        (folder / name).write_text('{"RepetitionTime": 2.3}')
+    (folder / "folder").mkdir()
+    (folder / "folder" / "t1.nii.gz").write_bytes((folder / "t1.nii.gz").read_bytes())
+    quiet = ["--progress", "none"] if arguments[:1] in (["image"], ["demo"]) else []
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert cli.main(arguments) == 2
+    assert cli.main([*arguments, *quiet]) == 2
     captured = capsys.readouterr()
     assert one_sentence(captured.err, PROGRAM) and words in captured.err and captured.out == ""
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
@@ -232,7 +190,7 @@ def test_a_folder_that_takes_no_files_is_told(folder, pipeline, monkeypatch, cap
 
 
 EVERYTHING = ["image", "t1.nii.gz", "out.nii.gz", "--mask-out", "m.nii.gz", "--picture", "p.png"]
-EVERYTHING += ["--apply-to", "t2.nii.gz", "t2out.nii.gz"]
+EVERYTHING += ["--apply-to", "t2.nii.gz", "t2out.nii.gz", "--private-report", "private.json", "--progress", "none"]
 
 ON_THE_WAY = {
     "no head": (HeadNotFoundError("The volume holds no head."), 2, "holds no head"),
@@ -278,7 +236,7 @@ def test_a_full_disk_is_told(folder, monkeypatch, capsys):
 def test_a_promise_that_does_not_hold_is_no_success(folder, pipeline, capsys, count):
     pipeline.counts = {count: 3}
     before = names(folder)
-    assert cli.main(["image", "t1.nii.gz", "out.nii.gz"]) != 0
+    assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "-q"]) != 0
     assert one_sentence(capsys.readouterr().err, PROGRAM)
     assert names(folder) == before
 
@@ -326,7 +284,7 @@ def test_progress_for_programs_is_json_lines(folder, capsys):
     fractions = [record["progress"] for record in records[:-1]]
     assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
     assert {"read", "generate", "write"} <= {record["stage"] for record in records[:-1]}
-    assert records[-1]["done"] is True and records[-1]["report"] == "out.json"
+    assert records[-1]["done"] is True and records[-1]["report"] == "out_reface.json"
 
 
 def test_errors_for_programs_are_json_too(folder, pipeline, capsys):
@@ -359,6 +317,7 @@ def test_a_bar_is_shown_on_a_terminal_alone(monkeypatch):
     assert isinstance(console.reporter("none"), console.Quiet)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert isinstance(console.reporter("auto"), console.Quiet)
+    assert isinstance(console.reporter("auto", "reface"), console.StageLines)
 
 
 # ---- the rest ----

@@ -92,7 +92,7 @@ def test_drawn_faces_are_on_average_as_full_as_true_ones(phantom_boxes, face_mod
         return np.mean([depth[cheeks & known].mean() for depth, known in found])
 
     thin = dataclasses.replace(made, detail=lean)
-    full = atlas.balanced(phantom_boxes, model, thin)
+    full = atlas.balanced(phantom_boxes, model, made, lean)
     assert lacking(thin) > 1.5 and abs(lacking(full)) < 0.5
     assert np.array_equal(full.detail.modes, lean.modes)
 

@@ -149,6 +149,18 @@ def test_a_nifti_without_any_orientation_is_read_with_a_warning(tmp_path):
     assert len(volume.warnings) == 1 and "left and right" in volume.warnings[0]
 
 
+def test_an_sform_that_contradicts_the_qform_is_told(tmp_path):
+    array = np.zeros((64, 64, 64), np.uint8)
+    content = bytearray(nifti_bytes(array, np.eye(4)))
+    header = nib.Nifti1Header(bytes(content[:348]))
+    header.set_sform(np.diag([1.2, 1.2, 1.2, 1.0]), code=1)
+    content[:348] = header.binaryblock
+    volume = read_volume(write_bytes(tmp_path / "a.nii", bytes(content)))
+    assert volume.affine[0, 0] == pytest.approx(1.2)
+    assert "sform and qform are up to 22 mm apart" in volume.warnings[0]
+    assert read_volume(write_bytes(tmp_path / "b.nii", nifti_bytes(array, np.eye(4)))).warnings == ()
+
+
 def test_bytes_after_the_data_and_axes_of_size_one_are_kept(tmp_path):
     array = numbers("<i2", (*SHAPE, 1, 1))
     source = write_bytes(tmp_path / "a.nii.gz", nifti_bytes(array) + b"something else")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +11,11 @@ import pytest
 
 import RefaceLib
 from helpers.phantom import LANDMARKS, make_phantom
+from RefaceLib.commandline import picture as picture_module
 from RefaceLib.commandline.picture import write_picture
-from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb
+from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb, unnamed
 from RefaceLib.common.files import write_json
 from RefaceLib.common.hashing import sha256_if_file
-from RefaceLib.volume.io import Volume
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
 
@@ -24,7 +24,7 @@ def make_result(mask=None, brain=None, **changes):
     result = dict(
         stored=None,
         mask=mask,
-        brain=brain,
+        brain=np.ones((2, 3, 4), bool) if brain is None else brain,
         landmarks=LANDMARKS,
         warnings=("The chin is outside the field of view.",),
         seconds={"blend": 0.5, "conform": 0.25, "parse": 1.0, "mask": 0.1, "generate": 2.0, "check": 0.01},
@@ -39,28 +39,29 @@ def make_result(mask=None, brain=None, **changes):
             "brain_voxels_changed": 0.0,
             "mask_voxels": 1300,
             "mask_ml": np.float32(83.25),
+            "tissue_ml": 40.5,
         },
+        face_removed={"nose": 1.0},
     )
     return SimpleNamespace(**{**result, **changes})
 
 
 @pytest.fixture
-def report(tmp_path):
-    (tmp_path / "in.nii.gz").write_bytes(b"original")
-    (tmp_path / "staged").write_bytes(b"refaced")
+def report():
     return build_report(
         make_result(),
-        input=str(tmp_path / "in.nii.gz"),
-        output=str(tmp_path / "out.nii.gz"),
+        output="out.nii.gz",
+        output_sha256="cd" * 32,
         seconds={"total": 5.0, "read": 0.5, "write": 0.75},
-        output_file=tmp_path / "staged",
-        warnings=("The header is odd.",),
+        also_written=[{"name": "mask.nii.gz", "sha256": "ef" * 32}],
+        warnings=("The header is odd.", "The chin is cut off.", "The header is odd."),
     )
 
 
 def test_the_report_has_every_promised_key(report):
-    keys = "input output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels_changed"
-    keys += " mask_ml seconds peak_rss_mb warnings reface_version ears input_sha256 output_sha256"
+    keys = "report_version output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels"
+    keys += " brain_voxels_changed mask_ml seconds peak_rss_mb warnings reface_version ears output_sha256"
+    keys += " also_written face_removed"
     assert not set(keys.split()) - set(report)
     assert set(report["model"]) == {"name", "version", "sha256"}
     assert report["reface_version"] == RefaceLib.__version__
@@ -70,25 +71,25 @@ def test_the_seconds_are_in_the_order_of_the_work(report):
     assert tuple(report["seconds"]) == STAGES
 
 
-def test_the_hashes_are_those_of_the_files(report):
-    assert report["input_sha256"] == hashlib.sha256(b"original").hexdigest()
-    assert report["output_sha256"] == hashlib.sha256(b"refaced").hexdigest()
+def test_every_warning_is_told_once(report):
+    assert report["warnings"] == ["The header is odd.", "The chin is cut off."]
 
 
-def test_names_that_are_no_files_have_no_hash():
-    report = build_report(make_result(), input="vtkMRMLScalarVolumeNode1", output="node 2", seconds={})
-    assert report["input_sha256"] is None and report["output_sha256"] is None
+def test_a_defaced_head_has_no_seed():
+    report = build_report(make_result(mode="deface"), output="o", output_sha256=None, seconds={})
+    assert "seed" not in report and report["brain_voxels"] == 24
 
 
-def test_warnings_of_the_file_and_of_the_work_come_together_once(report):
-    assert report["warnings"] == ["The header is odd.", "The chin is outside the field of view."]
+def test_sentences_lose_the_names_of_inputs_and_keep_the_rest():
+    said = ["/scans/Anna/t1.nii is odd: t1.nii.", "Part of the face is outside."]
+    assert unnamed(said, [Path("/scans/Anna/t1.nii")]) == ["the input is odd: the input.", said[1]]
 
 
 def test_the_report_is_json_with_plain_numbers(report, tmp_path):
     path = tmp_path / "report.json"
     write_json(path, report)
     text = path.read_text(encoding="utf-8")
-    assert text.startswith('{\n  "reface_version"') and text.endswith("}\n")
+    assert text.startswith('{\n  "report_version": 2') and text.endswith("}\n")
     read = json.loads(text)
     assert read["seed"] == 5 and read["voxels_changed"] == 1200 and read["mask_ml"] == 83.25
     assert read["brain_voxels_changed"] == 0
@@ -104,9 +105,10 @@ def test_the_hash_of_a_folder_is_none(tmp_path):
 
 
 def test_the_report_of_another_volume_says_whose_mask_it_got():
-    other = Volume(np.zeros((2, 2, 2), np.float32), np.eye(4), warnings=("A warning.",))
     counts = {"voxels_changed": 5, "voxels_changed_outside_mask": 0, "brain_voxels_changed": 0}
-    report = build_applied_report(make_result(), other, counts, input="t2", output="o", mask_from="t1")
+    report = build_applied_report(
+        make_result(), counts, output="o", output_sha256=None, mask_from="t1", warnings=("A warning.",)
+    )
     assert report["mode"] == "apply-to" and report["mask_from"] == "t1" and report["warnings"] == ["A warning."]
     assert counts.items() <= report.items()
 
@@ -153,6 +155,35 @@ def test_the_subjects_right_is_on_the_left_of_the_slices():
     box = np.array([[-39.0, -39, -39], [39, 39, 39]])
     axial = _sample(values, affine, _plane(box, np.zeros(3), 2, (0, -1), (1, -1)), 1)
     assert axial[40, 5] == 1 and axial[40, -5] == 0
+
+
+def test_what_is_out_of_view_is_as_dark_as_the_air(tmp_path):
+    """A head that fills its volume and lies askew: corners of its box are out of view, and air may be at any value."""
+    head = make_phantom(SHAPE, SPACING)
+    turn = np.eye(4)
+    turn[1:3, 1:3] = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
+    values = head.values()
+    inside = np.argwhere(values > 0.2 * values.max())
+    low, high = inside.min(axis=0), inside.max(axis=0) + 1
+    values = values[tuple(slice(*ends) for ends in zip(low, high, strict=True))]
+    pictures = []
+    for offset in (0, -1000):
+        write_picture(tmp_path / "p.png", values + offset, values + offset, None, turn @ head.affine, None)
+        pictures.append(read_picture(tmp_path / "p.png"))
+    slices = [picture[int(0.66 * picture.shape[0]) :] for picture in pictures]
+    assert slices[0].max() > 0.5 and np.abs(slices[0] - slices[1]).mean() < 0.01
+
+
+def test_a_new_face_is_seen_whole_where_there_was_none(tmp_path):
+    head = make_phantom(SHAPE, SPACING)
+    values = head.values()
+    grid = np.indices(SHAPE).reshape(3, -1).T @ head.affine[:3, :3].T + head.affine[:3, 3]
+    without = np.where((grid[:, 1] > 40).reshape(SHAPE), 0, values)
+    window = picture_module._grey_window(without)
+    alone, _ = picture_module._view_of([without], head.affine, None, None, window)
+    both, _ = picture_module._view_of([without, values], head.affine, None, None, window)
+    face = (values > 0.2 * values.max()).reshape(-1)
+    assert alone[1, 1] < grid[face, 1].max() - 10 < both[1, 1]
 
 
 def test_a_picture_needs_neither_mask_nor_landmarks_nor_a_head(tmp_path):

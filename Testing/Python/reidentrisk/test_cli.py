@@ -14,6 +14,22 @@ from helpers.commandline import FAILURES, Terminal, contents, names, one_sentenc
 from helpers.reidentrisk.commands import DRAWN, PROGRAM, RUNS
 from ReidentRiskLib.commandline import cli, figures
 
+# ---- names of any bytes ----
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names of any bytes")
+@pytest.mark.parametrize("locale", ["cp1252", "utf-8:strict"])
+def test_any_name_is_compared_and_reported_in_any_locale(reident_folder, locale):
+    latin, chinese = (os.fsdecode(name) for name in (b"M\xfcller.nii.gz", "\u5934.nii.gz".encode()))
+    os.rename("one.nii.gz", latin)
+    os.rename("two.nii.gz", chinese)
+    arguments = ["-m", "helpers.reidentrisk.child", "compare", latin, chinese, "--out", "out"]
+    done = run_python(*arguments, environment={"PYTHONIOENCODING": locale})
+    assert done.returncode == 0, done.stderr
+    report = json.loads((reident_folder / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert (report["reference"]["name"], report["probes"][0]["name"]) == (latin, chinese)
+
+
 # ---- what is refused, before any work ----
 
 REFUSED = {

@@ -98,6 +98,13 @@ def test_names_keep_their_ends():
     assert len(short) == 26 and short.endswith("faced.nii.gz")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["\u5934.nii", "M\udcfcller.nii", "a$\\foo$.nii"])
+def test_any_name_of_a_file_is_drawn(tmp_path, name):
+    figures.faces(tmp_path / "f.png", [figures.Column(plain("a", 10), name)], NAMES)
+    figures.histogram(tmp_path / "h.png", {ALIGNED: calibration()}, {ALIGNED: {name: 0.5}})
+
+
 def test_scores_are_marked_in_the_histogram(tmp_path, figure):
     known = {ALIGNED: calibration(), DETECTED: None}
     scores = {ALIGNED: {"p.nii": 0.42, "q.nii": 0.88}, DETECTED: {"p.nii": float("nan"), "q.nii": 0.5}}

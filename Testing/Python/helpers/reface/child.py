@@ -50,13 +50,14 @@ def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: A
     brain[2:-2, -third:, 2:-2] = True
     stored = volume.stored.copy()
     stored[mask] = 0 if options.mode == "deface" else options.seed
-    counts = pipeline.check(volume, stored, mask, brain)
+    counts = {**pipeline.check(volume, stored, mask, brain), "tissue_ml": 1.0}
+    mode = "reface" if options.mode == "auto" else options.mode
     if HOW == "liar":
         stored[brain] += 1
     return pipeline.RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks={}, warnings=("A warning.",), seconds={"generate": 1.0},
-        model={"name": "fake", "version": "1", "sha256": "00"}, device="cpu", mode=options.mode, seed=options.seed,
-        ears=options.ears, counts=counts,
+        model={"name": "fake", "version": "1", "sha256": "00"}, device="cpu", mode=mode, seed=options.seed,
+        ears=options.ears, counts=counts, face_removed={"face": 1.0},
     )  # fmt: skip
 
 

@@ -1,0 +1,77 @@
+"""The BIDS sidecar of a scan: it goes with the new image, says that the face was removed, and names nobody.
+
+Fields: BIDS specification, rules/sidecars/mri.yaml. Code: DICOM PS3.16, context ID 7050.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from RefaceLib import __version__
+from RefaceLib.common.imagenames import FORMATS, image_extension, sidecar_beside
+
+CODE = {
+    "CodeValue": "113102",
+    "CodingSchemeDesignator": "DCM",
+    "CodeMeaning": "Clean Recognizable Visual Features Option",
+}
+METHODS = {"deface": "face removed", "apply-to": "face removed", "recover": "artificial face in place of a removed one"}
+NEW_FACE = "face replaced by an artificial one"
+# What names a person or an examination; converters write it unless they are told not to.
+PERSONAL = frozenset(
+    "PatientName PatientID OtherPatientNames OtherPatientIDs IssuerOfPatientID PatientBirthDate PatientAddress "
+    "PatientTelephoneNumbers AccessionNumber StudyID StudyInstanceUID SeriesInstanceUID SOPInstanceUID "
+    "FrameOfReferenceUID ReferringPhysicianName PerformingPhysicianName RequestingPhysician OperatorsName "
+    "InstitutionAddress AcquisitionDate AcquisitionDateTime StudyDate StudyTime SeriesDate SeriesTime ContentDate "
+    "ContentTime PatientComments".split()
+)
+
+
+def sidecar_pair(image: Path, output: Path) -> tuple[Path, Path] | None:
+    """The BIDS sidecar of the NIfTI `image`, and that of its `output`; None where there is none to be carried over."""
+    if FORMATS.get(image_extension(image)) != "NIfTI":
+        return None
+    source, target = sidecar_beside(image), sidecar_beside(output)
+    return None if source == target or read_sidecar(source) is None else (source, target)
+
+
+def read_sidecar(path: Path) -> dict[str, Any] | None:
+    """The fields of a sidecar; None where there is no file, or it holds no JSON object or a report of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "reface_version" not in content else None
+
+
+def personal_fields(sidecar: Mapping[str, Any]) -> list[str]:
+    """The fields that `deidentified` leaves out."""
+    return [key for key in sidecar if key in PERSONAL]
+
+
+def deidentified(sidecar: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """The sidecar of the new image: the fields of the old one without the personal ones, and how the face was removed.
+
+    `mode` is that of the report. What other programs said of their de-identification stays.
+    """
+    method = f"Reface {__version__}: {METHODS.get(mode, NEW_FACE)}"
+    methods = _as_list(sidecar.get("DeidentificationMethod"))
+    codes = _as_list(sidecar.get("DeidentificationMethodCodeSequence"))
+    return {
+        **{key: value for key, value in sidecar.items() if key not in PERSONAL},
+        "DeidentificationMethod": [*methods, *([] if method in methods else [method])],
+        "DeidentificationMethodCodeSequence": [*codes, *([] if _has_code(codes) else [CODE])],
+    }
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or value == "":
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _has_code(codes: list[Any]) -> bool:
+    return any(isinstance(code, dict) and str(code.get("CodeValue")) == CODE["CodeValue"] for code in codes)

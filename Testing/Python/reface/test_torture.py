@@ -1,0 +1,169 @@
+"""Heads with wrong headers, tilts, crops, scalings, noise: the face goes and the brain stays, or nothing is written.
+
+Judged by labels that the program never sees: DLMUSE brain voxels, and face tissue placed by the landmarks that they
+give. With REFACE_TORTURE=all every case runs on six heads (about half an hour), else on one, and fewer turns of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from helpers.imagefiles import assert_one_sentence
+from RefaceLib.common.errors import RefaceError
+from RefaceLib.face.promise import LEAST_REMOVED
+from RefaceLib.head import faceparts, pose
+from RefaceLib.head.headparser import brain_frame
+from RefaceLib.pipeline import RefaceOptions, reface_volume
+from RefaceLib.training import heads
+from RefaceLib.volume.geometry import Grid
+from RefaceLib.volume.io import Volume, read_volume
+
+ALL = os.environ.get("REFACE_TORTURE") == "all"
+HEADS = ("IXI161-HH-2533", "IXI052-HH-1343", "IXI104-HH-1450", "IXI204-HH-1651", "IXI276-HH-1840", "IXI387-HH-2101")
+DEFACE = RefaceOptions(mode="deface", device="cpu")
+MUST_WORK = ("as it is", "turn", "scaled", "offset", "padded", "undershoot", "noise", "NaN slab")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A head and what is known of it without the program: `brain` and tissue of the `face` (I, J, K; bool)."""
+
+    volume: Volume
+    brain: np.ndarray
+    face: np.ndarray
+
+    def with_values(self, values: np.ndarray) -> Truth:
+        return Truth(Volume(values.astype(np.float32), self.volume.affine), self.brain, self.face)
+
+    def with_affine(self, affine: np.ndarray) -> Truth:
+        return Truth(Volume(self.volume.stored, affine), self.brain, self.face)
+
+    def cut(self, *window: slice) -> Truth:
+        affine = self.volume.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [piece.start or 0 for piece in window]
+        return Truth(Volume(self.volume.stored[window], affine), self.brain[window], self.face[window])
+
+
+def read_truth(folder: Path, name: str) -> Truth:
+    image, labels = (folder / "ixi-t1-2mm" / f"{name}_{kind}.nii.gz" for kind in ("T1w", "dlmuse"))
+    volume = read_volume(image)
+    volume = Volume(volume.values(), volume.affine)
+    known = heads.labelled_parse(image, labels, np.full((6, 3), np.nan))
+    places = faceparts.places(Grid(volume.stored.shape, volume.affine), brain_frame(known.points, known.certainty))
+    brain = np.asarray(nib.load(labels).dataobj) > 0
+    tissue = volume.stored > 0.25 * np.percentile(volume.stored[brain], 90)
+    away = ndimage.distance_transform_edt(~brain, sampling=2.0) > 10.0
+    parts = np.any([places[part] for part in ("face", "nose", "eyes", "mouth", "chin")], axis=0)
+    return Truth(volume, brain, parts & tissue & away)
+
+
+def turned(angle_or_turn: float | np.ndarray, axis: int = 0) -> Callable[[Truth], Truth]:
+    """The header turned against the head: by a right-angle turn, or by degrees about an axis."""
+    if isinstance(angle_or_turn, np.ndarray):
+        turn = angle_or_turn
+    else:
+        turn, (i, j) = np.eye(3), [other for other in range(3) if other != axis]
+        cos, sin = np.cos(np.radians(angle_or_turn)), np.sin(np.radians(angle_or_turn))
+        turn[[i, j, i, j], [i, j, j, i]] = cos, cos, -sin, sin
+
+    def change(head: Truth) -> Truth:
+        middle = pose.about_middle(turn, head.volume.stored.shape, head.volume.affine)
+        return head.with_affine(middle @ head.volume.affine)
+
+    return change
+
+
+def along(head: Truth, axis: int, start: float, stop: float) -> Truth:
+    """What lies from `start` to `stop` (mm from the middle of the brain) along R, A or S."""
+    affine = head.volume.affine
+    array_axis = int(np.abs(affine[axis, :3]).argmax())
+    middle = np.argwhere(head.brain).mean(axis=0)[array_axis]
+    ends = sorted(middle + np.array([start, stop]) / affine[axis, array_axis])
+    window = [slice(None)] * 3
+    window[array_axis] = slice(max(0, int(ends[0])), max(1, int(ends[1])))
+    return head.cut(*window)
+
+
+def noisy(share: float) -> Callable[[Truth], Truth]:
+    def change(head: Truth) -> Truth:
+        values, random = head.volume.stored, np.random.default_rng(3)
+        sd = share * np.percentile(values, 98)
+        real, imaginary = random.normal(0, sd, (2, *values.shape))
+        return head.with_values(np.hypot(values + real, imaginary))
+
+    return change
+
+
+def padded(with_value: float) -> Callable[[Truth], Truth]:
+    """A field of view whose rim holds one value far below the others."""
+
+    def change(head: Truth) -> Truth:
+        values = head.volume.stored.copy()
+        grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in values.shape], indexing="ij"))
+        values[(grid**2).sum(axis=0) > 1.9] = with_value
+        return head.with_values(values)
+
+    return change
+
+
+def slab_of_nan(head: Truth) -> Truth:
+    values = head.volume.stored.copy()
+    axis = int(np.abs(head.volume.affine[2, :3]).argmax())
+    low = head.volume.affine[2, axis] > 0
+    count = int(0.16 * values.shape[axis])
+    index = [slice(None)] * 3
+    index[axis] = slice(0, count) if low else slice(values.shape[axis] - count, None)
+    values[tuple(index)] = np.nan
+    return Truth(Volume(values, head.volume.affine), head.brain, head.face & np.isfinite(values))
+
+
+TURNS = {f"turn {number}": turned(turn) for number, turn in enumerate(pose.right_turns()) if number}
+CASES: dict[str, Callable[[Truth], Truth]] = {
+    "as it is": lambda head: head,
+    **(TURNS if ALL else {name: TURNS[name] for name in ("turn 1", "turn 8", "turn 17", "turn 23")}),
+    **{f"tilt {angle} about {'RAS'[axis]}": turned(float(angle), axis)
+       for axis in range(3) for angle in (-45, -30, 40)},
+    "crop above the mouth": lambda head: along(head, 2, -60, 200),
+    "crop above the chin": lambda head: along(head, 2, -95, 200),
+    "crop before the nose": lambda head: along(head, 1, -200, 100),
+    "crop of an ear": lambda head: along(head, 0, -60, 200),
+    "crop through the brain": lambda head: along(head, 2, -200, 20),
+    **{f"scaled by {factor:g}": (lambda f: lambda head: head.with_values(head.volume.stored * f))(factor)
+       for factor in (1e-12, 1e-10, 1e-3, 1e9)},
+    "offset by 500": lambda head: head.with_values(head.volume.stored + 500.0),
+    "offset by -1000": lambda head: head.with_values(head.volume.stored - 1000.0),
+    "padded with -2000": padded(-2000.0),
+    "undershoot": lambda head: head.with_values(ndimage.shift(head.volume.stored, 0.4, order=3)),
+    "noise of 4 %": noisy(0.04),
+    "noise of 8 %": noisy(0.08),
+    "NaN slab": slab_of_nan,
+    "voxels that are 1.2 times too large": lambda head: head.with_affine(head.volume.affine * [[1.2, 1.2, 1.2, 1]]),
+    "voxels twice too large": lambda head: head.with_affine(head.volume.affine * [[2, 2, 2, 1]]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=HEADS if ALL else HEADS[:1])
+def truth(request, shared_data) -> Truth:
+    return read_truth(shared_data, request.param)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_face_is_gone_and_the_brain_is_there_or_nothing_is_written(case, truth, models):
+    head = CASES[case](truth)
+    try:
+        result = reface_volume(head.volume, DEFACE, models=models)
+    except RefaceError as error:
+        assert_one_sentence(error)
+        assert not case.startswith(MUST_WORK), error
+        return
+    changed = result.stored != head.volume.stored
+    assert not (changed & head.brain & np.isfinite(head.volume.stored)).any()
+    assert result.mask[head.face].mean() >= LEAST_REMOVED if head.face.any() else True
