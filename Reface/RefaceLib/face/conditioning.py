@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from RefaceLib.face.plausibility import Plausibility, measure
 from RefaceLib.face.rasters import to_raster, warp
+from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import (
     BOUND,
     FIELD_SPACING,
@@ -30,19 +33,62 @@ _AIR_MM = 2.0  # least air between a nose and the front of the box
 _SETS_IN = 15.0  # mm behind the mask's edge, over which detail sets in
 _SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: over this range the random face sets in
 
+ATTEMPTS = 20  # draws of one seed until a face is plausible
+
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """What the generator is conditioned on: the face to paint.
 
     ``code`` (K,); ``shape``, the depth under the skin in mm, and the warped ``atlas``, both (96, 88, 88) at 2 mm;
-    ``field`` (3, 96, 88, 88) in mm, the displacements that warped the atlas.
+    ``field`` (3, 96, 88, 88) in mm, the displacements that warped the atlas. ``draws`` were made until a face was
+    plausible; ``plausibility`` is None for a face that was not measured.
     """
 
     code: np.ndarray
     shape: np.ndarray
     atlas: np.ndarray
     field: np.ndarray
+    draws: int = 1
+    plausibility: Plausibility | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VisibleHead:
+    """A head with a hidden face, as far as every draw of a face for it needs the same.
+
+    ``distance`` (mm to the skin), ``mask`` and ``view`` (bool) are at 2 mm, ``small`` and ``sure`` the distance and
+    where it is valid on the raster of SPACING, ``near`` where it is valid at 2 mm; all of them may extend behind the
+    box. ``seen`` (bool), in the box alone and on the raster of SPACING, is the skin that enters the posterior.
+    """
+
+    distance: np.ndarray
+    mask: np.ndarray
+    view: np.ndarray
+    small: np.ndarray
+    sure: np.ndarray
+    near: np.ndarray
+    seen: np.ndarray
+
+    @classmethod
+    def of(cls, model: ShapeModel, distance: np.ndarray, mask: np.ndarray, view: np.ndarray) -> VisibleHead:
+        """From a signed ``distance``, the ``mask`` and what is in the field of view, all at 2 mm."""
+        small = to_raster(distance, 2.0, SPACING)
+        hidden = to_raster((mask | ~view).astype(np.float32), 2.0, SPACING) > 0.01
+        sure, away = trusted(small, hidden, SPACING)
+        # The raster of 4 mm hardly resolves the last millimetres before the mask: a residual there would be a step.
+        near, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
+        box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
+        return cls(distance, mask, view, small, sure, near, (sure & (away < RING))[box])
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """Distance (96, 88, 88) in mm behind the mask's edge, 0 outside the mask."""
+        return self.in_box(ndimage.distance_transform_edt(self.mask, sampling=2.0))
+
+    def in_box(self, field: np.ndarray) -> np.ndarray:
+        """What of a ``field`` is in the box."""
+        return field[:, field.shape[1] - self.seen.shape[1] * field.shape[0] // self.seen.shape[0] :]
 
 
 def condition(
@@ -54,36 +100,60 @@ def condition(
     ``mask`` and ``view`` (in the field of view) are bool at 2 mm. All three may extend behind the box. With ``own``
     the code is the head's own, for training by reconstruction. Otherwise it is drawn given the skin outside ``mask``.
     """
-    small = to_raster(distance, 2.0, SPACING)
-    hidden = to_raster((mask | ~view).astype(np.float32), 2.0, SPACING) > 0.01
-    sure, away = trusted(small, hidden, SPACING)
-    box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
+    head = VisibleHead.of(model, distance, mask, view)
     if own:
-        code = model.project(small[box], to_raster(view.astype(np.float32), 2.0, SPACING)[box] > 0.99)
-        field = atlas.field(code)
-    else:
-        seen = (sure & (away < RING))[box]
-        code = model.draw(rng, small[box], seen, atlas.is_smooth)
-        code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, mask))
-        field = _set_in(atlas.field(model.project(small[box], seen, OBSERVATION_SD)), field)
-    fitted = fit_to_visible_skin(atlas, code, field, small, sure)
-    # The raster of 4 mm hardly resolves the last millimetres before the mask: a residual there would be a step.
-    sure, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
+        seen = to_raster(head.in_box(view).astype(np.float32), 2.0, SPACING) > 0.99
+        code = model.project(head.in_box(head.small), seen)
+        return _fitted(atlas, head, code, atlas.field(code))
+    return draw_face(model, atlas, head, rng)
+
+
+def draw_face(model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random) -> Conditioning:
+    """A random face for a head."""
+    small = head.in_box(head.small)
+    code = model.draw(rng, small, head.seen, atlas.is_smooth)
+    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside))
+    return _fitted(atlas, head, code, _set_in(atlas.field(_likeliest(model, head)), field))
+
+
+def draw_plausible(model: ShapeModel, atlas: Atlas, seed: int, head: VisibleHead) -> Conditioning:
+    """The face of a ``seed`` for a head: the first of its draws that a true face may look like.
+
+    Where none of ATTEMPTS passes, it is the most plausible of them.
+    """
+    best = None
+    for attempt in range(ATTEMPTS):
+        found = draw_face(model, atlas, head, SeededDraws(seed, attempt))
+        drawn = warp(atlas.solid, found.field)
+        plausibility = measure(model, found.field, drawn, *map(head.in_box, (head.distance, head.mask, head.view)))
+        found = replace(found, draws=attempt + 1, plausibility=plausibility)
+        if best is None or plausibility.rank < best.plausibility.rank:
+            best = found
+        if plausibility.passes:
+            return found
+    return replace(best, draws=ATTEMPTS)
+
+
+def _likeliest(model: ShapeModel, head: VisibleHead) -> np.ndarray:
+    return model.project(head.in_box(head.small), head.seen, OBSERVATION_SD)
+
+
+def _fitted(atlas: Atlas, head: VisibleHead, code: np.ndarray, field: np.ndarray) -> Conditioning:
+    """The face of displacements ``field`` (3, 96, 88, 88; mm), fitted to the visible skin on both rasters."""
+    fitted = fit_to_visible_skin(atlas, code, field, head.small, head.sure)
     drawn = warp(atlas.solid, fitted.field)
-    error = _residual_of_the_box(drawn, distance, sure, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
+    error = _residual_of_the_box(drawn, head.distance, head.near, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
     return _moved(atlas, code, fitted.field, drawn, error)
 
 
-def _drawn_detail(atlas: Atlas, rng: Random, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _drawn_detail(atlas: Atlas, rng: Random, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """A random detail and its share at every voxel of the box (see Atlas.detailed), 0 where skin is visible.
 
-    It sets in slowly behind the edge of the ``mask`` (bool, 2 mm). There the visible skin determines the shape, and a
-    skin that must return to it within some millimetres has pits.
+    It sets in slowly ``inside`` the mask (mm behind its edge, 2 mm). At the edge the visible skin determines the
+    shape, and a skin that must return to it within some millimetres has pits.
     """
     if atlas.detail is None:
         return None
-    behind = mask.shape[1] - atlas.depth.shape[1]
-    inside = ndimage.distance_transform_edt(mask, sampling=2.0)[:, behind:]
     return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
 
 

@@ -12,14 +12,17 @@ BLOCK = 4  # seeds 4 k to 4 k + 3
 class SeededDraws:
     """Standard normal numbers of a ``seed``, with the interface of numpy's Generator.
 
-    The numbers of one seed are independent. Those of two seeds of one block have a correlation of -1/3, the least that
+    Every ``attempt`` (0, 1, ...) of a seed has numbers of its own, independent of those of the others.
+
+    The numbers of one seed are independent. Those of two seeds of one block have a correlation of -1/3 in each attempt, the least that
     is possible among four: antithetic variates (Hammersley and Morton 1956), of four instead of two. Several faces of
     one head thus differ as much as possible. Seeds of different blocks are independent.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, attempt: int = 0) -> None:
         first = seed - seed % BLOCK
-        self._generators = [np.random.default_rng(number) for number in range(first, seed + 1)]
+        entropy = [(number, attempt) if attempt else number for number in range(first, seed + 1)]
+        self._generators = [np.random.default_rng(each) for each in entropy]
 
     def standard_normal(self, size: int) -> np.ndarray:
         """The next ``size`` numbers (float64). They depend on the seeds before it in its block; all four sum to 0."""
