@@ -34,6 +34,7 @@ _SETS_IN = 15.0  # mm behind the mask's edge, over which detail sets in
 _SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: over this range the random face sets in
 
 ATTEMPTS = 20  # draws of one seed until a face is plausible
+_AGAIN, _LESS = 0.6, 0.1  # stretch of the second draw; by how much less that of each further one is
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,8 @@ class Conditioning:
     """What the generator is conditioned on: the face to paint.
 
     ``code`` (K,); ``shape``, the depth under the skin in mm, and the warped ``atlas``, both (96, 88, 88) at 2 mm;
-    ``field`` (3, 96, 88, 88) in mm, the displacements that warped the atlas. ``draws`` were made until a face was
-    plausible; ``plausibility`` is None for a face that was not measured.
+    ``field`` (3, 96, 88, 88) in mm, the displacements that warped the atlas. It is the last of ``draws``;
+    ``plausible`` is False where none of them passed, and this is the best.
     """
 
     code: np.ndarray
@@ -50,7 +51,7 @@ class Conditioning:
     atlas: np.ndarray
     field: np.ndarray
     draws: int = 1
-    plausibility: Plausibility | None = None
+    plausible: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,30 +109,43 @@ def condition(
     return draw_face(model, atlas, head, rng)
 
 
-def draw_face(model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random) -> Conditioning:
-    """A random face for a head."""
+def draw_face(model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random, stretch: float = 1.0) -> Conditioning:
+    """A random face for a head; ``stretch`` as of ShapeModel.draw."""
     small = head.in_box(head.small)
-    code = model.draw(rng, small, head.seen, atlas.is_smooth)
-    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside))
+    code = model.draw(rng, small, head.seen, atlas.is_smooth, stretch)
+    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside, stretch))
     return _fitted(atlas, head, code, _set_in(atlas.field(_likeliest(model, head)), field))
 
 
 def draw_plausible(model: ShapeModel, atlas: Atlas, seed: int, head: VisibleHead) -> Conditioning:
     """The face of a ``seed`` for a head: the first of its draws that a true face may look like.
 
-    Where none of ATTEMPTS passes, it is the most plausible of them.
+    Where none of ATTEMPTS does, it is the most plausible of them. The first draw is stretched in full, the next ones
+    less and less.
     """
-    best = None
+    likeliest = _measured(model, atlas, head, _likeliest_face(model, atlas, head))
+    best, rank = None, None
     for attempt in range(ATTEMPTS):
-        found = draw_face(model, atlas, head, SeededDraws(seed, attempt))
-        drawn = warp(atlas.solid, found.field)
-        plausibility = measure(model, found.field, drawn, *map(head.in_box, (head.distance, head.mask, head.view)))
-        found = replace(found, draws=attempt + 1, plausibility=plausibility)
-        if best is None or plausibility.rank < best.plausibility.rank:
-            best = found
-        if plausibility.passes:
-            return found
-    return replace(best, draws=ATTEMPTS)
+        stretch = max(0.0, _AGAIN - _LESS * (attempt - 1)) if attempt else 1.0
+        found = draw_face(model, atlas, head, SeededDraws(seed, attempt), stretch)
+        plausibility = _measured(model, atlas, head, found)
+        if plausibility.passes(likeliest):
+            return replace(found, draws=attempt + 1)
+        if rank is None or plausibility.rank < rank:
+            best, rank = found, plausibility.rank
+    assert best is not None
+    return replace(best, draws=ATTEMPTS, plausible=False)
+
+
+def _measured(model: ShapeModel, atlas: Atlas, head: VisibleHead, face: Conditioning) -> Plausibility:
+    visible = map(head.in_box, (head.distance, head.mask, head.view))
+    return measure(model, face.field, warp(atlas.solid, face.field), *visible)
+
+
+def _likeliest_face(model: ShapeModel, atlas: Atlas, head: VisibleHead) -> Conditioning:
+    """The most probable face for a head, for which no number is drawn."""
+    code = _likeliest(model, head)
+    return _fitted(atlas, head, code, atlas.field(code))
 
 
 def _likeliest(model: ShapeModel, head: VisibleHead) -> np.ndarray:
@@ -146,7 +160,9 @@ def _fitted(atlas: Atlas, head: VisibleHead, code: np.ndarray, field: np.ndarray
     return _moved(atlas, code, fitted.field, drawn, error)
 
 
-def _drawn_detail(atlas: Atlas, rng: Random, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _drawn_detail(
+    atlas: Atlas, rng: Random, inside: np.ndarray, stretch: float
+) -> tuple[np.ndarray, np.ndarray] | None:
     """A random detail and its share at every voxel of the box (see Atlas.detailed), 0 where skin is visible.
 
     It sets in slowly ``inside`` the mask (mm behind its edge, 2 mm). At the edge the visible skin determines the
@@ -154,7 +170,7 @@ def _drawn_detail(atlas: Atlas, rng: Random, inside: np.ndarray) -> tuple[np.nda
     """
     if atlas.detail is None:
         return None
-    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
+    return atlas.detail.draw(rng, stretch), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
 
 
 def _set_in(likeliest: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -13,11 +13,10 @@ from scipy import ndimage
 
 from RefaceLib.common.progress import Cancelled, raise_if_cancelled
 from RefaceLib.face import contrast, rasters, skindistance
-from RefaceLib.face.conditioning import Conditioning, condition
+from RefaceLib.face.conditioning import Conditioning, VisibleHead, draw_plausible
 from RefaceLib.face.deface import Defaced
 from RefaceLib.face.fitted import FittedConstants
 from RefaceLib.face.intensity import IntensityScale
-from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.face.weights import Models
 from RefaceLib.head import canonical
@@ -43,12 +42,15 @@ class Painting:
     """A painted face in the scan's own intensities: ``picture`` (192, 176, 176) float32 at 1 mm.
 
     ``affine`` maps picture voxels to RAS mm, ``code`` (K,) is the latent code of the face, ``scale`` the scan's.
+    ``draws`` and ``plausible`` are as of Conditioning.
     """
 
     picture: np.ndarray
     affine: np.ndarray
     code: np.ndarray
     scale: IntensityScale
+    draws: int
+    plausible: bool
 
 
 def paint(
@@ -88,7 +90,10 @@ def paint(
     picture = _match_contrast(picture, shape, deep, painted, shown, models.fitted)
     picture = _match_edges(picture, visible, hidden, view)
     picture = _add_remainder(picture, visible, hidden, view, under)
-    return Painting(scale.restore(picture), frame @ canonical.box(1.0).affine, conditioning.code, scale)
+    return Painting(
+        scale.restore(picture), frame @ canonical.box(1.0).affine, conditioning.code, scale,
+        conditioning.draws, conditioning.plausible,
+    )  # fmt: skip
 
 
 def _with_skin(
@@ -160,7 +165,8 @@ def _paint_coarse(
     # Hidden voxels count as head: the walls of the cut are no skin, and distances near them are not used.
     whole = skindistance.trim_to_skin(head | mask, np.where(mask, 1, small), 2.0)
     distance = skindistance.signed_distance(whole, 2.0)
-    conditioning = condition(models.shape, models.atlas, SeededDraws(seed), distance, mask, seen, own=False)
+    visible_head = VisibleHead.of(models.shape, distance, mask, seen)
+    conditioning = draw_plausible(models.shape, models.atlas, seed, visible_head)
     small, mask, seen = (a[:, -conditioning.shape.shape[1] :] for a in (small, mask, seen))
     inputs = [small * ~mask, mask, conditioning.shape / skindistance.CLIP, conditioning.atlas, seen]
     with torch.inference_mode(), precision(models.device):

@@ -13,7 +13,7 @@ from RefaceLib.volume import geometry
 
 def _painting(picture):
     scale = IntensityScale(0.0, 100.0)
-    return Painting(picture.astype(np.float32), np.eye(4), np.zeros(2, np.float32), scale)
+    return Painting(picture.astype(np.float32), np.eye(4), np.zeros(2, np.float32), scale, 1, True)
 
 
 @pytest.mark.parametrize("size", [(2, 2, 2), (1, 1, 3), (1, 1, 1)])
