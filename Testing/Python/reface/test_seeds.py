@@ -29,6 +29,13 @@ def test_seeds_of_a_block_are_drawn_apart_and_those_of_two_blocks_are_independen
     assert np.allclose(within, -1 / 3, atol=0.03) and np.allclose(found[BLOCK:, :BLOCK], 0, atol=0.03)
 
 
+def test_the_attempts_of_a_seed_are_independent_and_each_is_drawn_apart_within_a_block():
+    attempts = np.corrcoef([SeededDraws(6, attempt).standard_normal(COUNT) for attempt in range(4)])
+    assert np.allclose(attempts[~np.eye(4, dtype=bool)], 0, atol=0.03)
+    block = np.corrcoef([SeededDraws(seed, 3).standard_normal(COUNT) for seed in range(4, 8)])
+    assert np.allclose(block[~np.eye(4, dtype=bool)], -1 / 3, atol=0.03)
+
+
 def test_the_same_seed_gives_the_same_numbers():
     assert np.array_equal(*(SeededDraws(7).standard_normal(10) for _ in range(2)))
 
