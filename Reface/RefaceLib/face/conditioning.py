@@ -34,7 +34,7 @@ _SETS_IN = 15.0  # mm behind the mask's edge, over which detail sets in
 _SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: over this range the random face sets in
 
 ATTEMPTS = 20  # draws of one seed until a face is plausible
-_AGAIN, _LESS = 0.6, 0.1  # stretch of the second draw; by how much less that of each further one is
+_AGAIN, _LESS = 0.8, 0.1  # stretch of the second draw; by how much less that of each further one is
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def draw_plausible(model: ShapeModel, atlas: Atlas, seed: int, head: VisibleHead
         stretch = max(0.0, _AGAIN - _LESS * (attempt - 1)) if attempt else 1.0
         found = draw_face(model, atlas, head, SeededDraws(seed, attempt), stretch)
         plausibility = _measured(model, atlas, head, found)
-        if plausibility.passes(likeliest):
+        if plausibility.passes(likeliest, attempt):
             return replace(found, draws=attempt + 1)
         if rank is None or plausibility.rank < rank:
             best, rank = found, plausibility.rank

@@ -28,6 +28,7 @@ _WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)
 # The limit of the score, for a head whose likeliest face has the score _TYPICAL. Skin around the mask that is unusual
 # raises the score of every face of the head: half of that is no fault of the face.
 _LIMIT, _TYPICAL, _HEADS_SHARE = 0.76, 0.6, 0.5
+_PATIENCE = 0.005  # by which the limit rises with each attempt: where most faces fail, a strict one leaves few to choose
 _LEAST_NOSE, _LEAST_LIPS = 5.0, -0.5  # mm that the nose reaches beyond the lips, and the lips beyond the chin
 
 
@@ -61,9 +62,10 @@ class Plausibility:
         nose, lips = self.profile
         return not (nose < _LEAST_NOSE or lips < _LEAST_LIPS)
 
-    def passes(self, likeliest: Plausibility) -> bool:
-        """Whether a true face may look like this, on a head with this ``likeliest`` face."""
-        return self.has_profile and self.score < _LIMIT + _HEADS_SHARE * (likeliest.score - _TYPICAL)
+    def passes(self, likeliest: Plausibility, attempt: int = 0) -> bool:
+        """Whether a true face may look like this, on a head with this ``likeliest`` face, in this ``attempt``."""
+        limit = _LIMIT + _HEADS_SHARE * (likeliest.score - _TYPICAL) + _PATIENCE * attempt
+        return self.has_profile and self.score < limit
 
     @property
     def rank(self) -> tuple[bool, float]:
