@@ -25,7 +25,8 @@ from RefaceLib.head.faceparts import FaceParts
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
-from RefaceLib.volume.io import Volume, check_values
+from RefaceLib.volume.air import measure_air
+from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
 
 _FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
@@ -103,12 +104,13 @@ def reface_volume(
     if options.mode not in MODES:
         raise InputError(f"The mode '{options.mode}' is unknown: choose one of {', '.join(MODES)}.")
     run = _Run(progress, cancelled)
+    volume = in_ordinary_units(volume)
     warnings = list(volume.warnings) + list(check_values(volume))
     models = models or load_models(options.device)
     with run.stage("parse"):
         values = volume.values()
         finite = np.isfinite(values)
-        values[~finite] = 0
+        values[~finite] = measure_air(values).level
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         headcheck.inspect_head(values.shape, volume.affine, parse)
         warnings += headcheck.inspect_pose(parse)
@@ -119,6 +121,7 @@ def reface_volume(
         mask = _mask(values, volume, parse, parts, mode, options.ears) & finite & ~brain
         warnings += inspect_mask(mask, volume.affine, parse, mode)
         warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
+        values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
     stored = defaced.stored
@@ -170,7 +173,7 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
     with run.stage("generate"):
         painting = painter.paint(defaced, mask, brain, rest, models, seed, run.cancelled)
     with run.stage("blend"):
-        around = texture.Surroundings(values, mask, head & ~mask, brain)
+        around = texture.Surroundings(values, mask, head & ~mask, brain, defaced.air)
         return blend.blend(defaced, around, painting, seed)
 
 

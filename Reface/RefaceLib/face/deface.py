@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import Air, measure_air
 from RefaceLib.volume.codec import Codec
 from RefaceLib.volume.geometry import Grid
 from RefaceLib.volume.io import Volume
@@ -17,33 +18,27 @@ class Defaced:
     """A head that is blank in its face mask; no voxel of the face is in it.
 
     ``values`` (I, J, K) float32, finite, and ``stored`` (I, J, K), the same as numbers of the file, on ``grid``
-    (IJK -> RAS mm); ``codec`` turns other values into such numbers.
+    (IJK -> RAS mm); ``codec`` turns other values into such numbers. ``air`` is what air looks like in it.
     """
 
     values: np.ndarray
     stored: np.ndarray
     grid: Grid
     codec: Codec
+    air: Air
 
 
 def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> Defaced:
-    """``volume`` with the ``mask`` (I, J, K; bool) blank; ``values`` are its finite values, as they shall be seen.
+    """``volume`` with the ``mask`` (I, J, K; bool) blank; ``values`` are its values.
 
-    Blank is the number for the volume's darkest value. The arguments are not changed.
+    Blank is the level of air, measured outside the mask. Values that are not finite are seen as air, and stay stored as
+    they are. The arguments are not changed.
     """
-    blank = blank_value(values, mask)
+    air = measure_air(values[~mask])
     seen, stored = values.copy(order="K"), volume.stored.copy()
-    seen[mask] = blank
-    stored[mask] = volume.codec.to_stored(np.array([blank], dtype=np.float32))[0]
-    return Defaced(seen, stored, Grid(volume.stored.shape, volume.affine), volume.codec)
-
-
-def blank_value(values: np.ndarray, mask: np.ndarray) -> float:
-    """What air looks like: 0 where the scan outside the mask has no negative values, else its minimum (CT)."""
-    outside = values[~mask]
-    outside = outside[np.isfinite(outside)]
-    lowest = float(outside.min()) if outside.size else 0.0
-    return min(lowest, 0.0) if lowest <= 0 else lowest if lowest > 1 else 0.0
+    seen[mask | ~np.isfinite(values)] = air.level
+    stored[mask] = volume.codec.to_stored(np.array([air.level], dtype=np.float32))[0]
+    return Defaced(seen, stored, Grid(volume.stored.shape, volume.affine), volume.codec, air)
 
 
 def mask_elsewhere(mask: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:

@@ -64,7 +64,7 @@ def paint(
     frame = brain_frame(parse.points, parse.certainty, models.fitted.defaced_brain_points)
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
-    scale = IntensityScale.of(values, brain & ~mask)
+    scale = IntensityScale.of(values, brain & ~mask, defaced.air)
     sampled = geometry.resample(values, affine, world)
     view = geometry.in_view(values.shape, affine, world)
     # A voxel of the box with any share of a blank voxel is hidden: interpolation must not mix blanks into the picture.

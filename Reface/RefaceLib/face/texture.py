@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import NORMAL, RAYLEIGH, Air
 
 _TISSUE = 0.25  # of white matter: brighter voxels are tissue
 # What _noise_variance finds in white noise of variance 1: (voxel - mean of its six neighbours) has 7/6, of whose mean
@@ -25,7 +26,7 @@ _SCALE_NOISE = (0.361, 0.047, 0.029, 0.006)
 # neighbours takes away some of the gain, so each pass raises the missing factor to this power.
 _AT_ONCE, _PASSES, _HASTE = (0.5, 3.0), 4, 2.0
 _NEAR_ENOUGH = 1.12  # tolerance of the mean square: detail within this factor of its target stays
-_LEAST = 1e-12  # mean square of no detail
+_LEAST = 1e-18  # mean square of no detail, of white matter squared
 _AIR = 1e-3  # of white matter: darker voxels are painted air
 _FEWEST_EDGES = 500  # voxels
 _MOST_THREADS = 4
@@ -34,12 +35,13 @@ _MOST_THREADS = 4
 @dataclass(frozen=True, eq=False)
 class Surroundings:
     """What a new face is put into, in the native grid (I, J, K): scaled ``values`` (float32) that are blank in the
-    ``mask``, and what is visible of ``head`` and ``brain`` (bool)."""
+    ``mask``, what is visible of ``head`` and ``brain`` (bool), and what ``air`` looks like."""
 
     values: np.ndarray
     mask: np.ndarray
     head: np.ndarray
     brain: np.ndarray
+    air: Air
 
 
 def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> np.ndarray:
@@ -63,7 +65,8 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
     if min(inside.sum(), outside.sum()) < _FEWEST_EDGES:
         return face
     noise = _noise_variance(_energy(composed)[_scalp(head & ~mask & tissue, brain)])
-    target = np.maximum(_strength(_details(composed), outside) - noise * np.array(_SCALE_NOISE), _LEAST)
+    least = _LEAST * (scale.white - scale.black) ** 2
+    target = np.maximum(_strength(_details(composed), outside) - noise * np.array(_SCALE_NOISE), least)
     # Most of a mask is air, which has no detail. The window is a view: changes in it are changes in ``composed``.
     painted = mask & (np.abs(composed) > _AIR * (scale.white - scale.black))
     nearer = geometry.window_around(painted, 6)  # as far as the coarsest detail reaches
@@ -71,7 +74,7 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
     inside = np.nonzero(inside)  # indices are faster than a mask
     for _ in range(_PASSES):
         details = _details(near)
-        missing = target / _strength(details, inside)
+        missing = target / np.maximum(_strength(details, inside), least)
         missing[np.maximum(missing, 1 / missing) < _NEAR_ENOUGH] = 1
         if (missing == 1).all():
             break
@@ -124,12 +127,12 @@ def _details(a: np.ndarray) -> list[np.ndarray]:
 
 def _strength(details: list[np.ndarray], where: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:
     """The mean square (len(_KERNELS),) of each scale's detail ``where`` (bool, or indices)."""
-    return np.array([float((detail[where] ** 2).mean()) for detail in details]) + _LEAST
+    return np.array([float((detail[where] ** 2).mean()) for detail in details])
 
 
 def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, seed: int) -> np.ndarray:
     """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
-    signal = face - scale.black  # magnitudes of noise are above black
+    signal = face - scale.black
     tissue_level = _TISSUE * (scale.white - scale.black)
     air_sd = _air_noise(around, scale)
     real, imaginary = np.random.default_rng((seed, 1)).standard_normal((2, len(face)), dtype=np.float32)
@@ -137,17 +140,23 @@ def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, see
 
     def noisy(tissue_sd: float) -> np.ndarray:
         sd = air_sd + (tissue_sd - air_sd) * share
+        if around.air.signed:
+            return signal + sd * real
         return np.sqrt((signal + sd * real) ** 2 + (sd * imaginary) ** 2)
 
     return noisy(_tissue_noise(signal, noisy, around, scale, tissue_level)) + scale.black
 
 
 def _air_noise(around: Surroundings, scale: IntensityScale) -> float:
-    """The standard deviation of the noise in the visible air around the mask, from its magnitudes."""
+    """The standard deviation of the noise in the visible air around the mask, which is not padding."""
     window = geometry.window_around(around.mask, 24)
     values, mask, head = (a[window] for a in (around.values, around.mask, around.head))
-    air = values[~ndimage.binary_dilation(head, iterations=4) & ~mask & np.isfinite(values)] - scale.black
-    level = float(np.median(np.abs(air)) / 1.1774) if air.size > 100 else 0.0  # of a Rayleigh distribution
+    visible = ~ndimage.binary_dilation(head, iterations=4) & ~mask & np.isfinite(values)
+    if around.air.padding is not None:
+        visible &= values > around.air.padding
+    air = values[visible] - scale.black
+    gain = NORMAL if around.air.signed else RAYLEIGH
+    level = float(np.median(np.abs(air)) / gain) if air.size > 100 else 0.0
     return min(level, 0.1 * (scale.white - scale.black))
 
 

@@ -12,6 +12,7 @@ from RefaceLib.head import canonical
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.headparser import SPACING, LabelledHead, brain_frame
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import measure_air
 
 PROTECTED_MM = 4.0  # the brain, grown by this, is never face
 _WEIGHT_FACE, _WEIGHT_BRAIN = 2.0, 1.0
@@ -109,7 +110,7 @@ def _before_intact_skin(values: np.ndarray, affine: np.ndarray, missing: np.ndar
         return out
     sizes = geometry.voxel_sizes(affine)
     window = geometry.window_around(missing, int(np.ceil(2 * _BEFORE_MM / sizes.min())))
-    picture, blank = np.nan_to_num(values[window]), blank[window]
+    picture, blank = np.nan_to_num(values[window]) - np.float32(measure_air(values).level), blank[window]
     bright = np.percentile(picture[~blank], 99) if not blank.all() else 0.0
     tissue = ~blank & (picture > _SOFT * bright)
     edge = ~blank & ndimage.binary_dilation(ndimage.binary_opening(blank))
@@ -157,7 +158,9 @@ def fill_value(values: np.ndarray, affine: np.ndarray, where: np.ndarray | None 
     numbers, counts = np.unique(core[solid], return_counts=True)
     if not len(numbers):
         return None
-    bright = numbers > _GREY * np.percentile(values[::2, ::2, ::2][np.isfinite(values[::2, ::2, ::2])], 99)
+    air = measure_air(values).level
+    tissue = np.percentile(values[::2, ::2, ::2][np.isfinite(values[::2, ::2, ::2])], 99)
+    bright = numbers - air > _GREY * (tissue - air)
     grey = bright & (counts * abs(np.linalg.det(affine[:3, :3])) / 1000 > FILLED_ML)
     return float(numbers[np.where(grey, counts, 0).argmax() if grey.any() else counts.argmax()])
 

@@ -16,7 +16,9 @@ from scipy import ndimage
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical
 from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.noise import without_noise
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.geometry import Grid
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ class HeadParse(LabelledHead):
 def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
     """The 2 mm RAS picture (float32, 0..1 by robust percentiles) of a volume (I, J, K), and its grid."""
     grid = geometry.ras_grid(values.shape, affine, SPACING, multiple=16)
-    coarse, coarse_affine = geometry.block_mean(values, affine, SPACING)
+    coarse, coarse_affine = geometry.block_mean(without_noise(values, measure_air(values)), affine, SPACING)
     # The frame beyond the field of view has the darkest value, as air has: a zero would be bright in CT.
     low = float(np.percentile(coarse[::3, ::3, ::3], 1))
     image = geometry.resample(coarse, coarse_affine, grid, outside=low)
@@ -106,7 +108,7 @@ def normalise(image: np.ndarray) -> np.ndarray:
     low, high = np.percentile(sample, (1, 99.8))
     bright = sample[sample > low + 0.05 * (high - low)]
     high = np.percentile(bright, 98) if bright.size else high
-    return np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.5).astype(np.float32)
+    return np.clip((image - low) / (high - low if high > low else 1.0), 0.0, 1.5).astype(np.float32)
 
 
 def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: HeadParserNet, device: str) -> HeadParse:

@@ -14,6 +14,7 @@ import numpy as np
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head.headparser import largest_component
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import measure_air
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
@@ -73,7 +74,8 @@ def _reduced(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nda
     """Smoothed float32 volume on the same axes, its voxels about SURFACE_SPACING (coarse ones refined); its affine."""
     from scipy import ndimage
 
-    finite = np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    values, air = np.asarray(values, np.float32), np.float32(measure_air(values).level)
+    finite = np.maximum(np.where(np.isfinite(values), values, air), air)  # padding is no second, darker air
     spacing = geometry.voxel_sizes(affine)
     smooth = ndimage.gaussian_filter(finite, np.maximum(SMOOTHING / spacing, SMOOTHING_VOXELS), truncate=2.5)
     # Voxels between 1.3 and 2.2 mm stay as they are: resampling them would gain nothing.

@@ -14,6 +14,7 @@ from RefaceLib.head.canonical import BRAIN_LANDMARKS, FACE_LANDMARKS
 from RefaceLib.head.headparser import LabelledHead, brain_frame
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import measure_air
 
 EIGHT_BIT = 127.0  # a normalised picture, 0..2, times this is stored in a byte
 
@@ -41,7 +42,7 @@ def make_box(name: str, values: np.ndarray, affine: np.ndarray, parse: LabelledH
     brain = geometry.resample(parse.brain.astype(np.float32), parse.grid.affine, world) > 0.5
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, world) > 0.5
     native_brain = geometry.resample(parse.brain, parse.grid.affine, geometry.Grid(values.shape, affine), nearest=True)
-    scale = IntensityScale.of(values, native_brain > 0)
+    scale = IntensityScale.of(values, native_brain > 0, measure_air(values))
     coarse, coarse_affine = geometry.block_mean(values, affine, spacing)
     view = geometry.in_view(coarse.shape, coarse_affine, world)
     sampled = geometry.resample(coarse, coarse_affine, world)

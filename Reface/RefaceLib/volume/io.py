@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -30,7 +30,8 @@ from RefaceLib.volume.nrrd import new_nrrd_header, read_nrrd_header
 MAX_NON_FINITE = 0.1  # the largest share of NaN and Inf voxels that check_values lets pass
 MAX_EQUAL = 0.65  # and of neighbours of one value: at most 0.2 in heads (0.3 in means of many), at least 0.75 in labels
 _CHUNK = 1 << 23  # bytes (or voxels) that are handled at once, so that large volumes need no second copy
-_SOME = 100_000  # voxels tell which value is the most common
+_SOME = 100_000  # voxels tell which value is the most common, and how bright a scan is
+_ORDINARY = (1.0, 1e6)  # values of bright tissue whose squares and differences float32 holds
 _MAX_DEFLATE = 1032  # gzip cannot compress more than about this many times
 _GZIP_LEVEL = 4  # half the time of the usual 6 to 9, files a few per cent larger
 
@@ -203,6 +204,22 @@ def _equal_neighbours(stored: np.ndarray) -> float:
             pairs += int(np.count_nonzero(both))
             equal += int(np.count_nonzero((block[1:] == block[:-1]) & both))
     return equal / max(pairs, 1)
+
+
+def in_ordinary_units(volume: Volume) -> Volume:
+    """The same numbers with values that float32 can reckon with: times a power of two, which changes no digit of them.
+
+    Only values that are far too small or too large change; a square of 1e-30 would be zero in float32.
+    """
+    some = np.ravel(volume.stored, order="K")[:: volume.stored.size // _SOME | 1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.abs(some.astype(np.float64) * volume.slope + volume.inter)
+    size = size[np.isfinite(size) & (size > 0)]
+    bright = float(np.percentile(size, 98)) if size.size else 1.0
+    if _ORDINARY[0] <= bright <= _ORDINARY[1]:
+        return volume
+    factor = 2.0 ** round(math.log2(1000.0 / bright))
+    return replace(volume, slope=volume.slope * factor, inter=volume.inter * factor)
 
 
 # ---- writing ----

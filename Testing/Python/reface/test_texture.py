@@ -9,6 +9,7 @@ from scipy import ndimage
 from RefaceLib.face import texture
 from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.face.texture import Surroundings
+from RefaceLib.volume.air import Air
 
 SCALE = IntensityScale(0.0, 100.0)
 
@@ -28,7 +29,7 @@ def _sharpened(painted, noise=0.0):
     mask[:, 30:] = True
     brain = ndimage.binary_erosion(_ball() > 20, iterations=14) & ~mask
     values = np.where(mask, 0, scan).astype(np.float32)
-    around = Surroundings(values, mask, (_ball() > 20) & ~mask, brain)
+    around = Surroundings(values, mask, (_ball() > 20) & ~mask, brain, Air())
     before, after = values.copy(), values.copy()
     before[mask] = painted[mask]
     after[mask] = texture.sharpened(painted[mask], around, SCALE)
@@ -102,6 +103,6 @@ def test_detail_does_not_depend_on_the_number_of_threads(shape, monkeypatch):
 def test_where_there_is_little_to_compare_with_nothing_is_sharpened():
     mask = np.zeros((20, 20, 20), bool)
     mask[8:12, 8:12, 8:12] = True
-    around = Surroundings(np.zeros(mask.shape, np.float32), mask, np.zeros_like(mask), np.zeros_like(mask))
+    around = Surroundings(np.zeros(mask.shape, np.float32), mask, np.zeros_like(mask), np.zeros_like(mask), Air())
     face = np.random.default_rng(0).random(int(mask.sum())).astype(np.float32)
     assert texture.sharpened(face, around, SCALE) is face

@@ -31,6 +31,7 @@ from RefaceLib.face.intensity import IntensityScale
 from RefaceLib.face.weights import load_models
 from RefaceLib.training import heads
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.io import read_volume
 from refacestudy import check_heads, measures
 
@@ -95,7 +96,8 @@ def of_head(path: Path, models: Path | None) -> tuple[float, Tissue, Tissue]:
     result = pipeline.reface_volume(volume, options, models=load_models("cpu", models))
     before = np.nan_to_num(volume.values())
     after = np.where(result.mask, volume.codec.to_values(result.stored), before)
-    scale, level = IntensityScale.of(before, result.brain), measures.skin_level(before, volume.affine)
+    scale = IntensityScale.of(before, result.brain, measure_air(before))
+    level = measures.skin_level(before, volume.affine)
     faces = [
         tissue_of(
             scale.normalise(values), measures.solid_head(values, volume.affine, level), result.mask, volume.affine
