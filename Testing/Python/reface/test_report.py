@@ -177,6 +177,14 @@ def test_what_is_out_of_view_is_as_dark_as_the_air(tmp_path):
     assert slices[0].max() > 0.5 and np.abs(slices[0] - slices[1]).mean() < 0.01
 
 
+@pytest.mark.parametrize("padding", [-2000, -3024])
+def test_air_is_black_in_a_padded_ct(padding):
+    values = make_phantom(SHAPE, SPACING).values() - 1000 + np.random.default_rng(0).normal(0, 5, SHAPE)
+    values[:6] = padding
+    low, high = picture_module._grey_window(values)
+    assert low == pytest.approx(-1000, abs=15) and high > -500
+
+
 def test_a_new_face_is_seen_whole_where_there_was_none(tmp_path):
     head = make_phantom(SHAPE, SPACING)
     values = head.values()
