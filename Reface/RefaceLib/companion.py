@@ -47,6 +47,7 @@ def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models
     finite = np.isfinite(values)
     values[~finite] = measure_air(values).level
     parse = parse_head(values, other.affine, models.localizer, models.parser, models.device)
+    headcheck.inspect_values(finite, other.affine, parse)
     warnings += headcheck.inspect_pose(parse)
     grid = Grid(other.stored.shape, other.affine)
     brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, other.affine)
