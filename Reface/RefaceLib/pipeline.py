@@ -113,6 +113,7 @@ def reface_volume(
         values[~finite] = measure_air(values).level
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         headcheck.inspect_head(values.shape, volume.affine, parse)
+        headcheck.inspect_values(finite, volume.affine, parse)
         warnings += headcheck.inspect_pose(parse)
     with run.stage("mask"):
         parts = FaceParts(parse, values.shape, volume.affine)
@@ -130,7 +131,7 @@ def reface_volume(
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
         counts["tissue_ml"] = round(parts.tissue_ml(mask), 2)
-        left = parts.outside(mask)
+        left = parts.outside(mask | ~finite)
         promise.verify_removed(left, ears=options.ears, recovered=mode == "recover")
     return RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks=_named(parse), warnings=tuple(warnings), seconds=run.seconds,
@@ -166,7 +167,8 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
 
     values, grid = defaced.values, defaced.grid
     with run.stage("parse"):
-        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device)
+        # Blank voxels are no measure of how noisy air is.
+        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device, defaced.air)
         head, brain = (
             facemask.to_native(found, rest.grid, grid.shape, grid.affine) for found in (rest.head, rest.brain)
         )
