@@ -10,7 +10,7 @@ from RefaceLib.volume.air import Air
 _SHORTEST_MM = 80.0  # of a field of view that shows enough of a brain
 _COARSEST_MM = 7.0
 _PADDED = 0.6  # of all voxels
-_NOISY = 0.2  # of bright tissue
+_NOISY = 0.15  # of bright tissue
 _LEAST_TISSUE_ML = 700.0  # of what is brighter than _DIM; a newborn's head has more
 _DIM = 0.2  # of bright tissue
 
