@@ -25,7 +25,10 @@ inputs, each a head of its own, whose outputs are INPUT_refaced (_defaced, _reco
 or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried
 over. Files that are no output of reface are never overwritten.
 """
-_MODES_HELP = "auto (default): reface a head that has its face, recover a defaced one; deface: put no face in its place"
+_MODES_HELP = (
+    "reface: replace the face; deface: remove it; recover: give a face to a head that was defaced; auto (default): "
+    "reface a head that has its face, recover one that was defaced"
+)
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
 Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand
@@ -62,11 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_image(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", type=Path, nargs="+", metavar="INPUT", help="NIfTI, NRRD or MGZ volumes")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="INPUT", help=".nii, .nii.gz, .nrrd, .mgz or .mgh")
     parser.add_argument("--out-dir", type=Path, metavar="FOLDER", help="where the outputs of all inputs are put")
     parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
     parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
-    parser.add_argument("--models", type=Path, metavar="FOLDER", help="weights that 'reface train' made, not ours")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="other weights, by 'reface train'")
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")
     parser.add_argument("--brain-out", type=Path, metavar="FILE", help="write the mask of the brain that was found")
     parser.add_argument(
@@ -76,8 +79,9 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("OTHER", "OUT"),
-        help="deface a coregistered volume with the same mask; its report is put beside OUT; may be given again",
+        help="deface another volume of the session; its report is put beside OUT; may be given again",
     )
+    parser.add_argument("--apply-masks", action="store_true", help="write OUT_mask and OUT_brain of every --apply-to")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="instead of the report beside OUTPUT")
     parser.add_argument(
         "--private-report", type=Path, metavar="FILE.json", help="paths and hashes of inputs and outputs: keep it safe"
@@ -87,7 +91,12 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=_seed, metavar="N", help="the same seed, the same face (default: by chance)")
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="N",
+        help="the same seed gives the same face; up to 4294967295",
+    )
     add_running(parser)
     told = parser.add_mutually_exclusive_group()
     for flags, value, text in (

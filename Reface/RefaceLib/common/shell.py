@@ -45,17 +45,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where the networks run (%(default)s)")
 
 
 def add_progress(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--progress", choices=PROGRESS_MODES, default="auto", help="auto: a bar on a terminal")
+    parser.add_argument(
+        "--progress",
+        choices=PROGRESS_MODES,
+        default="auto",
+        help="auto: a bar on a terminal, else lines; json: lines of JSON; none: nothing",
+    )
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
     """The options of every sub-command that runs networks and writes files: device, overwrite, progress."""
     add_device(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier outputs of this program")
     add_progress(parser)
 
 

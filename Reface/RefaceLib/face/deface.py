@@ -44,9 +44,3 @@ def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> Defaced:
 def mask_elsewhere(mask: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
     """The ``mask`` (bool; IJK -> RAS mm by ``affine``) on another ``grid``: voxels whose centres are in it."""
     return geometry.resample(mask, affine, grid, nearest=True) > 0
-
-
-def apply_mask(mask: np.ndarray, affine: np.ndarray, other: Volume) -> np.ndarray:
-    """The numbers of a coregistered volume, blank where its voxels' centres are in ``mask`` (see mask_elsewhere)."""
-    there = mask_elsewhere(mask, affine, Grid(other.stored.shape, other.affine))
-    return deface(other, other.values(), there).stored
