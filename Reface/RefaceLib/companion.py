@@ -67,7 +67,7 @@ def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models
     counts = promise.count_changes(other.stored, stored, mask, brain)
     promise.verify(counts)
     parts = FaceParts(parse, values.shape, other.affine)
-    left = parts.outside(mask)
+    left = parts.outside(mask | ~finite)
     promise.verify_removed(left, ears=result.ears)
     tissue = {"tissue_ml": round(parts.tissue_ml(mask), 2)}
     return CompanionResult(stored, mask, brain, {**counts, **tissue}, promise.face_removed(left), tuple(warnings))
