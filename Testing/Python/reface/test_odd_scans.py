@@ -202,7 +202,6 @@ REFUSED = {
     "noise": (lambda v: changed(v, lambda x: magnitude(x, 0.6)), "too noisy"),
     "field of view": (lambda v: Volume(v.stored[:, :, :20], v.affine), "shows only .* mm"),
     "voxel size": (lambda v: Volume(v.stored, v.affine @ np.diag([0.3, 0.3, 0.3, 1.0])), "shows only .* mm"),
-    "thick slices": (lambda v: Volume(v.stored[:, :, ::16], v.affine @ np.diag([1.0, 1.0, 16.0, 1.0])), "too coarse"),
 }
 
 
