@@ -176,7 +176,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onParametersChanged(self, _caller=None, _event=None):
         if self._parameterNode is not None:
-            self._updating = True  # ticks are set one by one, and each of them tells of itself
+            self._updating = True  # ticks are set one by one, and each emits a signal
             slicerui.tick_nodes(self.ui.otherVolumesSelector, self._parameterNode.otherVolumes)
             self.ui.modelsPathLineEdit.currentPath = self._parameterNode.models
             self._updating = False
@@ -320,7 +320,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param ears: treat the ears too
         :param device: "auto", "cpu", "cuda" or "mps"
         :param models: folder of weights of one's own; empty: those of the extension
-        :param candidates: so many faces are made, and the one that is the least like the original is kept
+        :param candidates: number of faces to make; the one least like the original is kept
         :param otherVolumes: further volumes of the session, defaced alike, each into a new volume
         :param maskSegmentation: segmentation node for the mask, or None for a new one
         :param onProgress: called with a fraction 0..1 and the name of the stage

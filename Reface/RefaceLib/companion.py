@@ -1,46 +1,45 @@
 """Takes the face out of a companion: another volume of the session, of any contrast, grid and field of view.
 
 A companion is parsed for itself and brought to the first volume by its brain; headers may be wrong. Its mask is its own
-face and that of the first volume, which its field of view may have cut off.
+face and that of the first volume, of which its field of view may show less.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.common.progress import Cancelled, raise_if_cancelled
 from RefaceLib.face import promise
 from RefaceLib.face.deface import deface
-from RefaceLib.face.weights import Models
-from RefaceLib.head import facemask
+from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.faceparts import FaceParts
-from RefaceLib.head.headcheck import inspect_pose
 from RefaceLib.head.headparser import HeadParse, brain_frame, conform, parse_in_frame
-from RefaceLib.head.pose import parse_head
+from RefaceLib.head.pose import is_turned, parse_head
 from RefaceLib.head.register import Registration, moved, register
-from RefaceLib.pipeline import RefaceResult, check, named_landmarks
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.geometry import Grid
 from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
 
-_FAR_MM, _FAR_DEGREES = 5.0, 5.0  # between two headers of one session
+if TYPE_CHECKING:
+    from RefaceLib.face.weights import Models
+    from RefaceLib.pipeline import RefaceResult
+
+_FAR_MM, _FAR_DEGREES = 5.0, 5.0  # more than a person moves between two volumes
 
 
 @dataclass(frozen=True, eq=False)
 class CompanionResult:
-    """A companion without its face; arrays (I, J, K) are in its own grid.
+    """A defaced volume, its own mask and brain (I, J, K; bool), and what its report shows.
 
-    ``landmarks`` are RAS mm of its header; ``registered_mm`` and ``registered_degrees`` tell how far its brain lay from
-    that of the first volume by the headers. ``counts`` and ``face_removed`` are as in RefaceResult.
+    ``registered_mm`` and ``registered_degrees`` are how far its brain lay from that of the first volume by the headers.
     """
 
     stored: np.ndarray
     mask: np.ndarray
     brain: np.ndarray
-    landmarks: dict[str, tuple[float, float, float]]
     counts: dict[str, float]
     face_removed: dict[str, float]
     registered_mm: float
@@ -50,100 +49,103 @@ class CompanionResult:
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """A companion on ``grid``, parsed, and the first volume's parse in its world.
+    """A companion in the world of ``grid``, parsed, and the first volume's parse brought to it.
 
-    ``mirror`` (4 x 4) leads there from the header's world: the identity, but where left is right.
+    ``mirrored``: that world is the mirror image of what the header says.
     """
 
-    mirror: np.ndarray
     grid: Grid
     parse: HeadParse
     first: HeadParse
     registration: Registration
-
-    @property
-    def mirrored(self) -> bool:
-        return bool(self.mirror[0, 0] < 0)
+    mirrored: bool
 
 
-def deface_companion(
-    other: Volume, first: Volume, result: RefaceResult, models: Models, *, cancelled: Cancelled | None = None
-) -> CompanionResult:
-    """Take the face out of ``other``, a volume of the same head as ``first``, of which the ``result`` is.
+def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models: Models) -> CompanionResult:
+    """Deface ``other``, which shows the head of ``volume``, whose ``result`` is known.
 
-    Raises HeadNotFoundError where no brain is found in it, InputError where it is of another head, PromiseError where a
-    check of the result fails, and CancelledError. The arguments are never changed.
+    Raises HeadNotFoundError where no head is found in it, InputError where it is another one's, and PromiseError where
+    its face would not be gone. The arguments are never changed.
     """
-    raise_if_cancelled(cancelled)
     other = in_ordinary_units(other)
     warnings = [*other.warnings, *check_values(other)]
     values = other.values()
     finite = np.isfinite(values)
     values[~finite] = measure_air(values).level
-    match = _match(other, values, Grid(result.mask.shape, first.affine), result.parse, models)
+    match = _match(values, other.affine, Grid(volume.stored.shape, volume.affine), result.parse, models)
+    headcheck.inspect_values(finite, match.grid.affine, match.parse)
     warnings += _inspect(match)
-    raise_if_cancelled(cancelled)
     brain, mask = _brain_and_face(match, result.ears)
     mask &= finite
-    values[~finite] = np.nan
+    values[~finite] = np.nan  # what stands there shall not come from the face
     stored = deface(other, values, mask).stored
-    left = FaceParts(match.parse, match.grid.shape, match.grid.affine).outside(mask)
-    promise.verify_removed(left, ears=result.ears, name=other.name)
+    counts = promise.count_changes(other.stored, stored, mask, brain)
+    promise.verify(counts)
+    parts = FaceParts(match.parse, match.grid.shape, match.grid.affine)
+    left = parts.outside(mask | ~finite)
+    promise.verify_removed(left, ears=result.ears)
     return CompanionResult(
-        stored=stored, mask=mask, brain=brain, landmarks=named_landmarks(moved(match.parse, match.mirror)),
-        counts=check(other, stored, mask, brain), face_removed=promise.face_removed(left),
-        registered_mm=round(match.registration.mm, 1), registered_degrees=round(match.registration.degrees, 1),
+        stored=stored,
+        mask=mask,
+        brain=brain,
+        counts={**counts, "tissue_ml": round(parts.tissue_ml(mask), 2)},
+        face_removed=promise.face_removed(left),
+        registered_mm=round(match.registration.mm, 1),
+        registered_degrees=round(match.registration.degrees, 1),
         warnings=tuple(warnings),
-    )  # fmt: skip
+    )
 
 
 # ---- the same head ----
 
 
-def _match(other: Volume, values: np.ndarray, first_view: Grid, first: HeadParse, models: Models) -> _Match:
-    """Find the head of the first volume in ``other``, or in its mirror image, where a header mistakes the sides."""
-    for mirror in (np.eye(4), np.diag([-1.0, 1.0, 1.0, 1.0])):
+def _match(values: np.ndarray, affine: np.ndarray, first_view: Grid, first: HeadParse, models: Models) -> _Match:
+    """Find the head of the first volume in ``values`` or, where a header mistakes the sides, in their mirror image."""
+    match = _match_in(Grid(values.shape, affine), values, first_view, first, models)
+    if match is None:
+        mirror = Grid(values.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) @ affine)
         try:
-            match = _match_as(values, mirror, Grid(values.shape, mirror @ other.affine), first_view, first, models)
-        except HeadNotFoundError as error:
-            raise HeadNotFoundError(
-                f"No brain was found in {other.name} that could be matched with the first volume: "
-                "give a volume with the whole brain."
-            ) from error
-        if match:
-            return match
-    raise InputError(
-        f"{other.name} does not show the head of the first volume (the brains do not match): "
-        "give a volume of the same person, or deface it by itself."
-    )
+            match = _match_in(mirror, values, first_view, first, models)
+        except HeadNotFoundError:
+            match = None
+        match = replace(match, mirrored=True) if match else None
+    if match is None:
+        raise InputError(
+            "The volume does not show the head of the first one (their brains do not match): give volumes of one "
+            "person, or deface it by itself."
+        )
+    return match
 
 
-def _match_as(
-    values: np.ndarray, mirror: np.ndarray, grid: Grid, first_view: Grid, first: HeadParse, models: Models
-) -> _Match | None:
-    """The match in one world, None where the heads are not the same."""
+def _match_in(grid: Grid, values: np.ndarray, first_view: Grid, first: HeadParse, models: Models) -> _Match | None:
+    """The match in one world; None where the heads are not the same."""
     parse = parse_head(values, grid.affine, models.localizer, models.parser, models.device)
     registration = register(first, first_view, parse, grid)
     if not registration.same_head:
         return None
-    # The first volume may show more of the head, and tells its pose better.
+    # The first volume may show more of the brain, and then tells the pose better.
     frame = registration.matrix @ brain_frame(first.points, first.certainty)
     again = parse_in_frame(*conform(values, grid.affine), frame, models.parser, models.device)
-    return _Match(mirror, grid, replace(again, turn=parse.turn), moved(first, registration.matrix), registration)
+    there = moved(first, registration.matrix)
+    return _Match(grid, replace(again, turn=parse.turn), there, registration, mirrored=False)
 
 
 def _inspect(match: _Match) -> list[str]:
     """Warnings about what the headers say, and about a likeness that leaves doubt."""
-    found, registration = inspect_pose(match.parse), match.registration
+    found, registration = headcheck.inspect_pose(match.parse), match.registration
     if match.mirrored:
-        found.append("Left and right are exchanged between the headers of this volume and the first.")
-    if registration.mm > _FAR_MM or registration.degrees > _FAR_DEGREES:
+        found.append("Left and right are exchanged between the headers of this volume and the first one.")
+    far = registration.mm > _FAR_MM or registration.degrees > _FAR_DEGREES
+    if far and not is_turned(match.parse):
         found.append(
-            f"By its header the head lies {registration.mm:.0f} mm and {registration.degrees:.0f} degrees away from "
-            "that of the first volume; it was brought there by its brain."
+            f"The headers put the head {registration.mm:.0f} mm and {registration.degrees:.0f} degrees away from where "
+            "it lies in the first volume; it was found by its brain."
         )
     if not registration.sure:
-        found.append("It could not be made out for certain that this is the head of the first volume: check it.")
+        found.append(
+            "The brain is not clear enough to say for certain that this is the head of the first volume, so check that "
+            "both show one person."
+        )
     return found
 
 
@@ -151,11 +153,14 @@ def _inspect(match: _Match) -> list[str]:
 
 
 def _brain_and_face(match: _Match, ears: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Brain and face (bool, I, J, K) by either parse: one that a field of view or a contrast misled has the other."""
-    shape, affine = match.grid.shape, match.grid.affine
-    brain, guarded, face = (np.zeros(shape, dtype=bool) for _ in range(3))
-    for parse in (match.parse, match.first):
+    """Brain and face (bool, I, J, K) by both parses: what misled the one does not mislead the other.
+
+    The margin about the brain is that of the companion itself, whose picture may be distorted.
+    """
+    shape, affine, own = match.grid.shape, match.grid.affine, match.parse
+    brain, face = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    for parse in (own, match.first):
         brain |= facemask.to_native(parse.likelihood, parse.grid, shape, affine)
-        guarded |= facemask.to_native(facemask.protected(parse, parse.grid), parse.grid, shape, affine)
         face |= facemask.face_mask(parse, shape, affine, ears=ears)
+    guarded = facemask.to_native(facemask.protected(own, own.grid), own.grid, shape, affine)
     return brain, face & ~guarded & ~brain

@@ -115,6 +115,7 @@ def reface_volume(
         values[~finite] = measure_air(values).level
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         headcheck.inspect_head(values.shape, volume.affine, parse)
+        headcheck.inspect_values(finite, volume.affine, parse)
         warnings += headcheck.inspect_pose(parse)
     with run.stage("mask"):
         parts = FaceParts(parse, values.shape, volume.affine)
@@ -132,10 +133,10 @@ def reface_volume(
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
         counts["tissue_ml"] = round(parts.tissue_ml(mask), 2)
-        left = parts.outside(mask)
+        left = parts.outside(mask | ~finite)
         promise.verify_removed(left, ears=options.ears, recovered=mode == "recover")
     return RefaceResult(
-        stored=stored, mask=mask, brain=brain, landmarks=named_landmarks(parse), parse=parse,
+        stored=stored, mask=mask, brain=brain, landmarks=_named(parse), parse=parse,
         warnings=tuple(warnings), seconds=run.seconds,
         model=dict(models.about) if mode != "deface" else {"name": "none", "version": "", "sha256": ""},
         device=models.device, mode=mode, seed=options.seed, ears=options.ears, counts=counts,
@@ -169,7 +170,8 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
 
     values, grid = defaced.values, defaced.grid
     with run.stage("parse"):
-        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device)
+        # Blank voxels are no measure of how noisy air is.
+        rest = parse_head(values, grid.affine, models.localizer, models.parser, models.device, defaced.air)
         head, brain = (
             facemask.to_native(found, rest.grid, grid.shape, grid.affine) for found in (rest.head, rest.brain)
         )
@@ -199,7 +201,6 @@ def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, mode: s
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
 
 
-def named_landmarks(parse: HeadParse) -> dict[str, tuple[float, float, float]]:
-    """The landmarks of the face by name, RAS mm."""
+def _named(parse: HeadParse) -> dict[str, tuple[float, float, float]]:
     points = parse.points[: len(FACE_LANDMARKS)].round(2)
     return {name: (float(r), float(a), float(s)) for name, (r, a, s) in zip(FACE_LANDMARKS, points, strict=True)}

@@ -79,8 +79,9 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("OTHER", "OUT"),
-        help="deface a coregistered volume with the same mask; its report is put beside OUT; may be given again",
+        help="deface another volume of the session; its report is put beside OUT; may be given again",
     )
+    parser.add_argument("--apply-masks", action="store_true", help="write OUT_mask and OUT_brain of every --apply-to")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="instead of the report beside OUTPUT")
     parser.add_argument(
         "--private-report", type=Path, metavar="FILE.json", help="paths and hashes of inputs and outputs: keep it safe"

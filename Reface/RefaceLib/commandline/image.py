@@ -14,7 +14,7 @@ from RefaceLib.commandline.outputs import VERSION_KEY, check_ours
 from RefaceLib.commandline.sidecar import sidecar_pair
 from RefaceLib.common.console import Reporter, reporter, tell_done, tell_warnings
 from RefaceLib.common.errors import InputError
-from RefaceLib.common.imagenames import IMAGE_EXTENSIONS, report_beside
+from RefaceLib.common.imagenames import IMAGE_EXTENSIONS, masks_beside, report_beside
 from RefaceLib.common.progress import Progress, part
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class ImageCommand:
     mask_out: Path | None = None
     brain_out: Path | None = None
     apply_to: tuple[tuple[Path, Path], ...] = ()  # (other volume, its output)
+    apply_masks: bool = False  # write the masks of those too
     report: Path | None = None
     private_report: PrivateReport | None = None
     picture: Path | None = None
@@ -121,6 +122,7 @@ class ImageCommand:
     def _outputs(self) -> list[tuple[list[Path], tuple[str, ...]]]:
         """What will be written besides the reports, with the endings that the names may have."""
         masks = [path for path in (self.mask_out, self.brain_out) if path]
+        masks += [path for _, out in self.apply_to if self.apply_masks for path in masks_beside(out)]
         images = [self.output, *masks, *(out for _, out in self.apply_to)]
         pairs = [sidecar_pair(path, output) for path, output in self.volumes]
         sidecars = [pair[1] for pair in pairs if pair]

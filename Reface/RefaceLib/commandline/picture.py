@@ -11,6 +11,7 @@ import numpy as np
 import RefaceLib
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head.headparser import largest_component
+from RefaceLib.volume.air import measure_air
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
@@ -63,10 +64,11 @@ def write_picture(
 
 
 def _grey_window(values: np.ndarray) -> tuple[float, float]:
-    """The values that are black and white."""
+    """The values that are black, as air is, and white."""
+    low = measure_air(values).level
     sample = values[::3, ::3, ::3]
     sample = sample[np.isfinite(sample)]
-    low, high = (float(x) for x in np.percentile(sample, (1.0, 99.7))) if sample.size else (0.0, 1.0)
+    high = float(np.percentile(sample, 99.7)) if sample.size else low
     return low, high if high > low else low + 1.0
 
 

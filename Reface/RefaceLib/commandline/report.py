@@ -17,6 +17,7 @@ import RefaceLib
 from RefaceLib.common.files import plain
 
 if TYPE_CHECKING:
+    from RefaceLib.companion import CompanionResult
     from RefaceLib.pipeline import RefaceResult
 
 REPORT_VERSION = 2  # of the keys and what they mean
@@ -62,27 +63,30 @@ def build_report(
 
 
 def build_applied_report(
-    result: RefaceResult,
-    counts: Mapping[str, int],
+    done: CompanionResult,
     *,
+    ears: bool,
     output: str,
     output_sha256: str | None,
     mask_from: str,
     also_written: Sequence[Mapping[str, str]] = (),
     warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The report of a coregistered volume that was defaced with the mask of `result`.
+    """The report of a volume that was defaced beside another one of its session.
 
-    `mask_from` is the name of the output that was made with the same mask. `counts` are those of
-    RefaceLib.face.promise, the rest is as of `build_report`.
+    `mask_from` is the name of that one's output, `ears` says whether the ears went too; the rest is as of
+    `build_report`.
     """
     return {
         **_beginning(output, output_sha256),
         "mode": "apply-to",
         "mask_from": mask_from,
-        "ears": bool(result.ears),
+        "ears": ears,
         "model": {"name": "none"},
-        **counts,
+        **{key: plain(value) for key, value in done.counts.items()},
+        "face_removed": dict(done.face_removed),
+        "registered_mm": done.registered_mm,
+        "registered_degrees": done.registered_degrees,
         "also_written": [dict(entry) for entry in also_written],
         "warnings": list(dict.fromkeys(warnings)),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from RefaceLib import companion
 from RefaceLib.commandline import picture
 from RefaceLib.commandline.report import (
     build_applied_report,
@@ -18,14 +19,16 @@ from RefaceLib.commandline.report import (
 )
 from RefaceLib.commandline.sidecar import deidentified, personal_fields, read_sidecar, sidecar_pair
 from RefaceLib.common import files
+from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.common.hashing import sha256_of
-from RefaceLib.common.imagenames import report_beside
+from RefaceLib.common.imagenames import masks_beside, report_beside
 from RefaceLib.common.progress import Progress
-from RefaceLib.face import deface, promise
+from RefaceLib.face import promise, weights
 from RefaceLib.volume.io import Volume, read_volume, write_mask, write_volume
 
 if TYPE_CHECKING:
     from RefaceLib.commandline.image import ImageCommand
+    from RefaceLib.companion import CompanionResult
     from RefaceLib.pipeline import RefaceResult
 
 
@@ -78,14 +81,14 @@ class _Head:
     result: RefaceResult
     out: files.OutputSet
     staged: dict[Path, Path] = field(default_factory=dict)  # where the bytes of an output are until it has its name
-    applied: list[tuple[dict[str, int], list[str]]] = field(default_factory=list)  # counts and warnings of companions
+    applied: list[CompanionResult] = field(default_factory=list)
 
     @property
     def warnings(self) -> list[str]:
         """Of the head, then of its companions, whose names stand before them."""
         found = self._warnings(self.command.input, [*self.volume.warnings, *self.result.warnings])
-        for (other, _), (_, warnings) in zip(self.command.apply_to, self.applied, strict=True):
-            found += [f"{other}: {sentence}" for sentence in self._warnings(other, warnings)]
+        for (other, _), done in zip(self.command.apply_to, self.applied, strict=True):
+            found += [f"{other}: {sentence}" for sentence in self._warnings(other, done.warnings)]
         return list(dict.fromkeys(found))
 
     def write_images(self) -> None:
@@ -106,15 +109,15 @@ class _Head:
     def write_reports(self, seconds: dict[str, float]) -> dict[str, Any]:
         """The reports of the companions beside their outputs, and that of the head, which is returned."""
         command, result = self.command, self.result
-        for (other, output), (counts, warnings) in zip(command.apply_to, self.applied, strict=True):
+        for (other, output), done in zip(command.apply_to, self.applied, strict=True):
             applied = build_applied_report(
-                result,
-                counts,
+                done,
+                ears=result.ears,
                 output=output.name,
                 output_sha256=sha256_of(self.staged[output]),
                 mask_from=command.output.name,
                 also_written=self._hashes([pair[1] for pair in [sidecar_pair(other, output)] if pair]),
-                warnings=unnamed(self._warnings(other, warnings), command.inputs),
+                warnings=unnamed(self._warnings(other, done.warnings), command.inputs),
             )
             files.write_json(self.out.stage(report_beside(output)), applied)
         own = [*self.volume.warnings, *result.warnings]
@@ -165,14 +168,17 @@ class _Head:
 
     def _apply(self, other: Path, output: Path) -> None:
         target = read_volume(other)
-        result, affine = self.result, self.volume.affine
-        stored = deface.apply_mask(result.mask, affine, target)
-        counts = promise.count_changes_elsewhere(
-            target.stored, stored, target.affine, result.mask, result.brain, affine
-        )
-        promise.verify(counts, str(output))
-        write_volume(self._stage(output), target, stored)
-        self.applied.append((counts, list(target.warnings)))
+        models = weights.load_models(self.command.device, self.command.models)
+        try:
+            done = companion.deface_companion(target, self.volume, self.result, models)
+        except (InputError, PromiseError) as error:
+            raise type(error)(f"{other}: {error}") from error
+        promise.verify(done.counts, str(output))
+        write_volume(self._stage(output), target, done.stored)
+        if self.command.apply_masks:
+            for path, mask in zip(masks_beside(output), (done.mask, done.brain), strict=True):
+                write_mask(self._stage(path), mask, target)
+        self.applied.append(done)
 
     def _draw(self, path: Path) -> None:
         result, volume = self.result, self.volume

@@ -27,6 +27,13 @@ def report_beside(output: Path) -> Path:
     return output.with_name(f"{image_stem(output)}_reface.json")
 
 
+def masks_beside(output: Path) -> tuple[Path, Path]:
+    """Where the masks of face and brain of a companion are: `a.nii.gz` has `a_mask.nii.gz` and `a_brain.nii.gz`."""
+    stem, extension = image_stem(output), image_extension(output)
+    mask, brain = (output.with_name(f"{stem}_{name}{extension}") for name in ("mask", "brain"))
+    return mask, brain
+
+
 def sidecar_beside(image: Path) -> Path:
     """Where BIDS has the metadata of `image`: `a.json` for `a.nii.gz`."""
     return image.with_name(f"{image_stem(image)}.json")

@@ -6,7 +6,6 @@ the brain. The pipeline, the command line and the window ask the same functions.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,33 +35,6 @@ def count_changes(before: np.ndarray, after: np.ndarray, mask: np.ndarray, brain
     different = changed(before, after)
     found = (different, different & ~mask, different & brain)
     return {name: int(np.count_nonzero(where)) for name, where in zip(COUNTS, found, strict=True)}
-
-
-def count_changes_elsewhere(
-    before: np.ndarray, after: np.ndarray, affine: np.ndarray,
-    mask: np.ndarray, brain: np.ndarray, mask_affine: np.ndarray,
-) -> dict[str, int]:  # fmt: skip
-    """As ``count_changes`` for a volume on another grid (``affine``: IJK -> RAS mm) than ``mask`` and ``brain``.
-
-    A changed voxel is outside the mask when neither its centre nor a corner lies in a voxel of the mask; it is brain
-    when its centre lies in a voxel of the brain.
-    """
-    voxels = np.argwhere(changed(before, after))
-    to_mask = np.linalg.inv(mask_affine) @ affine
-    outside = np.ones(len(voxels), bool)
-    for offset in ((0, 0, 0), *itertools.product((-0.49, 0.49), repeat=3)):
-        outside &= ~_at(mask, to_mask, voxels + np.array(offset))
-    found = (len(voxels), outside.sum(), _at(brain, to_mask, voxels).sum())
-    return {name: int(count) for name, count in zip(COUNTS, found, strict=True)}
-
-
-def _at(mask: np.ndarray, to_mask: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Whether `mask` (bool) holds at `voxels` (N, 3) of another grid; False out of its view."""
-    index = np.rint(voxels @ to_mask[:3, :3].T + to_mask[:3, 3]).astype(np.int64)
-    seen = ((index >= 0) & (index < mask.shape)).all(axis=1)
-    found = np.zeros(len(voxels), bool)
-    found[seen] = mask[tuple(index[seen].T)]
-    return found
 
 
 def verify(counts: Mapping[str, Any], name: str = "The result") -> None:

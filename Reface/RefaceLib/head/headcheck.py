@@ -13,6 +13,7 @@ from RefaceLib.volume import geometry
 
 # Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
 _WHOLE, _DEFACED = 0.6, 0.25
+_MOST_MISSING = 0.1  # the largest share of a head without values
 
 
 def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> None:
@@ -34,6 +35,14 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
         )
+
+
+def inspect_values(finite: np.ndarray, affine: np.ndarray, parse: HeadParse) -> None:
+    """Raise InputError where much of the head has no value; ``finite`` (I, J, K; bool) is on the volume's grid."""
+    missing = geometry.resample((~finite).astype(np.float32), affine, parse.grid) > 0.5
+    share = float(missing[parse.head].mean())
+    if share > _MOST_MISSING:
+        raise InputError(f"The volume has no finite value (NaN or Inf) in {share:.0%} of the head: repair it.")
 
 
 def inspect_contrast(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:

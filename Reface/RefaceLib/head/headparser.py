@@ -18,7 +18,7 @@ from RefaceLib.head import canonical
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.noise import without_noise
 from RefaceLib.volume import geometry
-from RefaceLib.volume.air import measure_air
+from RefaceLib.volume.air import Air, measure_air
 from RefaceLib.volume.geometry import Grid
 
 if TYPE_CHECKING:
@@ -75,10 +75,13 @@ class HeadParse(LabelledHead):
         return self.likelihood > _DOUBT
 
 
-def conform(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
-    """The 2 mm RAS picture (float32, 0..1 by robust percentiles) of a volume (I, J, K), and its grid."""
+def conform(values: np.ndarray, affine: np.ndarray, air: Air | None = None) -> tuple[np.ndarray, Grid]:
+    """The 2 mm RAS picture (float32, 0..1 by robust percentiles) of a volume (I, J, K), and its grid.
+
+    ``air`` is what its air looks like, by default as measured in all of it.
+    """
     grid = geometry.ras_grid(values.shape, affine, SPACING, multiple=16)
-    coarse, coarse_affine = geometry.block_mean(without_noise(values, measure_air(values)), affine, SPACING)
+    coarse, coarse_affine = geometry.block_mean(without_noise(values, air or measure_air(values)), affine, SPACING)
     # The frame beyond the field of view has the darkest value, as air has: a zero would be bright in CT.
     low = float(np.percentile(coarse[::3, ::3, ::3], 1))
     image = geometry.resample(coarse, coarse_affine, grid, outside=low)
@@ -156,7 +159,10 @@ def brain_frame(
     frame = geometry.fit_similarity(canonical_points[seen], points[seen], certainty[seen])
     scale = np.cbrt(np.linalg.det(frame[:3, :3]))
     if not _SCALES[0] < scale < _SCALES[1]:
-        raise HeadNotFoundError("No head was found in the volume: what looks like one has not the size of a head.")
+        raise HeadNotFoundError(
+            f"No head was found in the volume: what looks like one has {scale:.2g} times the size of a head; check the "
+            "size of the voxels in the header."
+        )
     return frame
 
 

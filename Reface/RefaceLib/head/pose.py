@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.head import canonical
+from RefaceLib.head import canonical, refusal
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.headparser import (
     SPACING,
@@ -28,6 +28,7 @@ from RefaceLib.head.headparser import (
 )
 from RefaceLib.networks.layers import HeadParserNet
 from RefaceLib.volume import geometry
+from RefaceLib.volume.air import Air, measure_air
 from RefaceLib.volume.geometry import Grid
 
 # Trust: certainty of the brain's landmarks, less so much for each mm by which they lie otherwise than in the mean head;
@@ -52,14 +53,15 @@ class _Attempt:
 
 
 def parse_head(
-    values: np.ndarray, affine: np.ndarray, localizer: HeadParserNet, parser: HeadParserNet, device: str
-) -> HeadParse:
-    """Parse a volume: ``values`` (I, J, K) finite float32, ``affine`` IJK -> RAS mm.
+    values: np.ndarray, affine: np.ndarray, localizer: HeadParserNet, parser: HeadParserNet, device: str,
+    air: Air | None = None,
+) -> HeadParse:  # fmt: skip
+    """Parse a volume: ``values`` (I, J, K) finite float32, ``affine`` IJK -> RAS mm, ``air`` as in ``conform``.
 
     The result is in the header's RAS; its ``turn`` says when the head does not lie there as the header claims. Raises
     HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
     """
-    image, grid = conform(values, affine)
+    image, grid = conform(values, affine, air)
     refused: HeadNotFoundError | None = None
     found: tuple[float, HeadParse] | None = None
     try:
@@ -78,6 +80,9 @@ def parse_head(
         if other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1])):
             found = other
     if found is None:
+        cause = refusal.cause(values, affine, air or measure_air(values))
+        if cause is not None:
+            raise HeadNotFoundError(f"No head was found in the volume: {cause}.") from refused
         raise refused or HeadNotFoundError("No head was found in the volume: give a head MRI.")
     return found[1]
 

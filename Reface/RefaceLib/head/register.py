@@ -29,7 +29,7 @@ _INSIDE = 2  # voxels in from the brain's rim, whose shape all brains share
 _ASIDE_MM = 4.0  # so far aside, the edges of one brain no longer meet
 # Likeness of the same heads: MRI 0.95 to 1.2; CT, PET and diffusion 0.76 to 0.87. Of others: MRI at most 0.82 where the
 # contrasts are alike and 0.71 where not, CT at most 0.78.
-_SAME, _OTHERS = 0.88, 0.72
+_SAME, _OTHERS = 0.88, 0.75
 _ALIKE = 0.8  # correlation of two pictures that have the same contrast
 
 

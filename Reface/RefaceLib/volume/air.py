@@ -103,7 +103,7 @@ def _classes(sample: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _mode_and_spread(dark: np.ndarray) -> tuple[float, float]:
-    """The mode of a sorted sample ``dark``, and the standard deviation of its noise by what lies below it.
+    """The mode of a sorted sample ``dark``, and the standard deviation of its noise by what is darker than the mode.
 
     The half-sample mode (Robertson and Cryer, Comput. Stat. 1974) is found, and steadied by the median around it.
     """

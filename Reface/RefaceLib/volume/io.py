@@ -27,7 +27,8 @@ from RefaceLib.volume.mgh import new_mgh_header, read_mgh_header
 from RefaceLib.volume.nifti import new_nifti_header, read_nifti_header
 from RefaceLib.volume.nrrd import new_nrrd_header, read_nrrd_header
 
-MAX_NON_FINITE = 0.1  # the largest share of NaN and Inf voxels that check_values lets pass
+# The largest share of NaN and Inf voxels that check_values lets pass: SPM writes NaN wherever a turned volume ends.
+MAX_NON_FINITE = 0.75
 MAX_EQUAL = 0.65  # and of neighbours of one value: at most 0.2 in heads (0.3 in means of many), at least 0.75 in labels
 _CHUNK = 1 << 23  # bytes (or voxels) that are handled at once, so that large volumes need no second copy
 _SOME = 100_000  # voxels tell which value is the most common, and how bright a scan is

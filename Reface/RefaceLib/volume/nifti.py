@@ -99,9 +99,10 @@ def _fields(cls: type[Nifti1Header], block: bytes, endianness: str) -> tuple:
 
 def _contradictions(header: Nifti1Header) -> tuple[str, ...]:
     """A warning where the header's two descriptions of the grid put its corners at different places."""
-    if header["sform_code"] == 0 or header["qform_code"] == 0:
+    shape = header.get_data_shape()[:3]
+    if header["sform_code"] == 0 or header["qform_code"] == 0 or len(shape) < 3:
         return ()
-    corners = np.array(list(itertools.product(*[(0, n - 1) for n in header.get_data_shape()[:3]])))
+    corners = np.array(list(itertools.product(*[(0, n - 1) for n in shape])))
     sform, qform = (corners @ a[:3, :3].T + a[:3, 3] for a in (header.get_sform(), header.get_qform()))
     apart = float(np.linalg.norm(sform - qform, axis=1).max())
     if not apart > _APART_MM:

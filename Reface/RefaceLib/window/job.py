@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from RefaceLib.common.errors import RefaceError
-from RefaceLib.common.imagenames import report_beside
+from RefaceLib.common.imagenames import masks_beside, report_beside
 from RefaceLib.common.steps import Step
 from RefaceLib.face import promise
 from RefaceLib.volume.io import Volume
@@ -114,7 +114,7 @@ class RefaceFiles:
         counts = promise.count_changes(volume.stored, stored, mask, brain)
         report = self._report(f"face{kept}")
         promise.verify_report(report, counts)
-        others = tuple(self._read_other(index, mask, brain) for index in range(len(request.others)))
+        others = tuple(self._read_other(index) for index in range(len(request.others)))
         report = handover.node_report(report)
         if len(request.seeds) > 1:
             report["candidates"] = {"seeds": request.seeds, "kept": "the least like the original"}
@@ -159,6 +159,7 @@ class RefaceFiles:
             arguments += ["--mask-out", self._path("mask"), "--brain-out", self._path("brain")]
             for other in range(len(request.others)):
                 arguments += ["--apply-to", self._path(f"other{other}"), self._path(f"applied{other}")]
+            arguments += ["--apply-masks"] if request.others else []
         return [str(argument) for argument in arguments]
 
     # ---- what they leave ----
@@ -173,13 +174,13 @@ class RefaceFiles:
         except (OSError, ValueError, LookupError) as error:
             raise RefaceError("The faces could not be compared: ask for one face only.") from error
 
-    def _read_other(self, index: int, mask: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    def _read_other(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
         _name, volume = self._request.others[index]
-        stored = handover.read_result(self._path(f"applied{index}"), volume)
+        path = self._path(f"applied{index}")
+        stored = handover.read_result(path, volume)
+        mask, brain = (handover.read_mask(mask, volume) for mask in masks_beside(path))
         report = self._report(f"applied{index}")
-        affine = self._request.volume[1].affine
-        counts = promise.count_changes_elsewhere(volume.stored, stored, volume.affine, mask, brain, affine)
-        promise.verify_report(report, counts)
+        promise.verify_report(report, promise.count_changes(volume.stored, stored, mask, brain))
         return stored, handover.node_report(report)
 
 

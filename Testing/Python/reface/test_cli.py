@@ -16,7 +16,7 @@ import pytest
 from helpers.commandline import FAILURES, Terminal, names, one_sentence, raising, run_python
 from helpers.phantom import make_phantom
 from helpers.reface.commands import *  # noqa: F403
-from helpers.reface.commands import PROGRAM, report_of
+from helpers.reface.commands import PROGRAM, companion_result, report_of
 from RefaceLib import __version__
 from RefaceLib.commandline import cli
 from RefaceLib.common import console
@@ -201,7 +201,7 @@ ON_THE_WAY = {
 
 
 @pytest.mark.parametrize(
-    "place", ["RefaceLib.face.deface.apply_mask", "RefaceLib.commandline.picture.write_picture", "step"]
+    "place", ["RefaceLib.companion.deface_companion", "RefaceLib.commandline.picture.write_picture", "step"]
 )
 @pytest.mark.parametrize("error, code, words", ON_THE_WAY.values(), ids=ON_THE_WAY)
 def test_an_error_on_the_way_leaves_no_file(folder, pipeline, monkeypatch, capsys, place, error, code, words):
@@ -242,8 +242,10 @@ def test_a_promise_that_does_not_hold_is_no_success(folder, pipeline, capsys, co
 
 
 def test_another_volume_whose_brain_would_change_is_not_written(folder, monkeypatch, capsys):
-    blank = lambda mask, affine, other: np.zeros_like(other.stored)  # noqa: E731
-    monkeypatch.setattr("RefaceLib.face.deface.apply_mask", blank)
+    def blank(other, volume, result, models):
+        return companion_result(other, np.zeros_like(other.stored), result)
+
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", blank)
     before = names(folder)
     assert cli.main(EVERYTHING) == 2
     assert "t2out.nii.gz" in capsys.readouterr().err

@@ -62,31 +62,3 @@ def test_a_report_that_counts_otherwise_breaks_it():
     promise.verify_report({**counts, "mode": "deface"}, counts)
     with pytest.raises(PromiseError, match="counts otherwise"):
         promise.verify_report({**counts, "voxels_changed": 4}, counts)
-
-
-# ---- another grid ----
-
-
-def counted_elsewhere(rows, value):
-    """A mask in the front half of a grid of 2 mm, brain behind it; a volume of 4 mm whose `rows` become `value`."""
-    mask = np.zeros((20, 20, 20), bool)
-    mask[:, 10:] = True
-    affine = np.diag([4.0, 4, 4, 1])
-    affine[:3, 3] = 1.0
-    before = np.full((10, 10, 10), 7, np.float32)
-    before[0, 0, 0] = np.nan
-    after = before.copy()
-    after[:, rows] = value
-    return promise.count_changes_elsewhere(before, after, affine, mask, ~mask, np.diag([2.0, 2, 2, 1]))
-
-
-def test_a_volume_of_another_grid_changes_in_the_mask_alone():
-    assert list(counted_elsewhere(slice(5, None), 0).values()) == [500, 0, 0]
-
-
-def test_changes_outside_the_mask_of_another_grid_are_counted():
-    assert list(counted_elsewhere(3, 0).values()) == [100, 100, 100]
-
-
-def test_what_stays_is_no_change_in_another_grid():
-    assert list(counted_elsewhere(3, 7).values()) == [0, 0, 0]

@@ -16,6 +16,7 @@ from RefaceLib.commandline.picture import write_picture
 from RefaceLib.commandline.report import STAGES, build_applied_report, build_report, peak_rss_mb, unnamed
 from RefaceLib.common.files import write_json
 from RefaceLib.common.hashing import sha256_if_file
+from RefaceLib.companion import CompanionResult
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
 
@@ -106,11 +107,14 @@ def test_the_hash_of_a_folder_is_none(tmp_path):
 
 def test_the_report_of_another_volume_says_whose_mask_it_got():
     counts = {"voxels_changed": 5, "voxels_changed_outside_mask": 0, "brain_voxels_changed": 0}
+    nothing = np.zeros((2, 2, 2))
+    done = CompanionResult(nothing, nothing, nothing, counts, {"nose": 0.99}, 6.5, 1.25, ())
     report = build_applied_report(
-        make_result(), counts, output="o", output_sha256=None, mask_from="t1", warnings=("A warning.",)
+        done, ears=False, output="o", output_sha256=None, mask_from="t1", warnings=("A warning.",)
     )
     assert report["mode"] == "apply-to" and report["mask_from"] == "t1" and report["warnings"] == ["A warning."]
-    assert counts.items() <= report.items()
+    assert counts.items() <= report.items() and report["ears"] is False and report["face_removed"] == {"nose": 0.99}
+    assert report["registered_mm"] == 6.5 and report["registered_degrees"] == 1.25
 
 
 def read_picture(path) -> np.ndarray:
@@ -172,6 +176,14 @@ def test_what_is_out_of_view_is_as_dark_as_the_air(tmp_path):
         pictures.append(read_picture(tmp_path / "p.png"))
     slices = [picture[int(0.66 * picture.shape[0]) :] for picture in pictures]
     assert slices[0].max() > 0.5 and np.abs(slices[0] - slices[1]).mean() < 0.01
+
+
+@pytest.mark.parametrize("padding", [-2000, -3024])
+def test_air_is_black_in_a_padded_ct(padding):
+    values = make_phantom(SHAPE, SPACING).values() - 1000 + np.random.default_rng(0).normal(0, 5, SHAPE)
+    values[:6] = padding
+    low, high = picture_module._grey_window(values)
+    assert low == pytest.approx(-1000, abs=15) and high > -500
 
 
 def test_a_new_face_is_seen_whole_where_there_was_none(tmp_path):

@@ -49,7 +49,7 @@ class Cell:
         self._mark(part).unlink(missing_ok=True)
 
     def begin(self, part: str, key: str) -> None:
-        """Mark a part as begun. What an earlier record tells of is about to be overwritten."""
+        """Mark a part as begun. What an earlier record describes is about to be overwritten."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{part}.json").unlink(missing_ok=True)
         self._mark(part).write_text(key, encoding="utf-8")

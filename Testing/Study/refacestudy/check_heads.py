@@ -237,7 +237,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--heads", nargs="+", metavar="ID", help="these heads only")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
     parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="pictures of some heads")
-    parser.add_argument("--sheet-heads", type=int, default=sheet.SHEET_HEADS, metavar="N", help="so many (%(default)s)")
+    parser.add_argument("--sheet-heads", type=int, default=sheet.SHEET_HEADS, metavar="N", help="(%(default)s)")
     parser.add_argument("--with-originals", action="store_true", help="true faces too: never publish such a sheet")
     return parser.parse_args()
 

@@ -151,7 +151,7 @@ def main(given: list[str] | None = None) -> int:
     )
     parser.add_argument("heads", type=Path, metavar="HEADS", help="folder of heads, searched to its depth")
     parser.add_argument("--ids", nargs="+", metavar="ID", help="these heads only")
-    parser.add_argument("--limit", type=int, default=24, metavar="N", help="so many heads (default 24)")
+    parser.add_argument("--limit", type=int, default=24, metavar="N", help="number of heads (default 24)")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="other weights, as 'reface train' writes them")
     parser.add_argument("--jobs", type=int, default=max(1, os.cpu_count() or 1), help="processes (default: the cores)")
     options = parser.parse_args(given)

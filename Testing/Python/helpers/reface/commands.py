@@ -12,6 +12,8 @@ import pytest
 
 import RefaceLib
 from helpers.phantom import LANDMARKS, brain_mask, make_phantom
+from RefaceLib.companion import CompanionResult
+from RefaceLib.face import promise
 from RefaceLib.pipeline import RefaceOptions
 from RefaceLib.volume.io import write_volume
 
@@ -68,11 +70,16 @@ class FakePipeline(ModuleType):
         )
 
 
-def zero_in_mask(mask, affine, other):
-    """As RefaceLib.face.deface.apply_mask, for a volume on the grid of the mask."""
+def zero_in_mask(other, volume, result, models):
+    """As RefaceLib.companion.deface_companion, for a volume on the grid of the mask."""
     stored = other.stored.copy()
-    stored[mask] = 0
-    return stored
+    stored[result.mask] = 0
+    return companion_result(other, stored, result)
+
+
+def companion_result(other, stored, result):
+    counts = promise.count_changes(other.stored, stored, result.mask, result.brain)
+    return CompanionResult(stored, result.mask, result.brain, counts, {"nose": 1.0}, 0.5, 0.25, other.warnings)
 
 
 @pytest.fixture(autouse=True, name="pipeline")
@@ -81,7 +88,7 @@ def pipeline_fixture(monkeypatch):
     monkeypatch.setitem(sys.modules, "RefaceLib.pipeline", fake)
     monkeypatch.setattr(RefaceLib, "pipeline", fake, raising=False)
     monkeypatch.setattr("RefaceLib.face.weights.load_models", fake.load_models)
-    monkeypatch.setattr("RefaceLib.face.deface.apply_mask", zero_in_mask)
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", zero_in_mask)
     monkeypatch.delenv("REFACE_DEBUG", raising=False)
     return fake
 
