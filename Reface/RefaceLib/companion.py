@@ -19,6 +19,7 @@ from RefaceLib.head.faceparts import FaceParts
 from RefaceLib.head.headparser import HeadParse, brain_frame, conform, parse_in_frame
 from RefaceLib.head.pose import is_turned, parse_head
 from RefaceLib.head.register import Registration, moved, register
+from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.geometry import Grid
 from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
@@ -49,7 +50,7 @@ class CompanionResult:
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """A companion in the world of ``grid``, parsed, and the first volume's parse brought to it.
+    """A companion in the world of ``grid``, parsed, and the first volume's parse and grid brought to it.
 
     ``mirrored``: that world is the mirror image of what the header says.
     """
@@ -57,6 +58,7 @@ class _Match:
     grid: Grid
     parse: HeadParse
     first: HeadParse
+    first_view: Grid
     registration: Registration
     mirrored: bool
 
@@ -126,8 +128,14 @@ def _match_in(grid: Grid, values: np.ndarray, first_view: Grid, first: HeadParse
     # The first volume may show more of the brain, and then tells the pose better.
     frame = registration.matrix @ brain_frame(first.points, first.certainty)
     again = parse_in_frame(*conform(values, grid.affine), frame, models.parser, models.device)
-    there = moved(first, registration.matrix)
-    return _Match(grid, replace(again, turn=parse.turn), there, registration, mirrored=False)
+    return _Match(
+        grid,
+        replace(again, turn=parse.turn),
+        moved(first, registration.matrix),
+        Grid(first_view.shape, registration.matrix @ first_view.affine),
+        registration,
+        mirrored=False,
+    )
 
 
 def _inspect(match: _Match) -> list[str]:
@@ -155,12 +163,14 @@ def _inspect(match: _Match) -> list[str]:
 def _brain_and_face(match: _Match, ears: bool) -> tuple[np.ndarray, np.ndarray]:
     """Brain and face (bool, I, J, K) by both parses: what misled the one does not mislead the other.
 
-    The margin about the brain is that of the companion itself, whose picture may be distorted.
+    About the brain there is a margin, where it is near by both, or beyond what the first volume shows.
     """
-    shape, affine, own = match.grid.shape, match.grid.affine, match.parse
+    shape, affine = match.grid.shape, match.grid.affine
     brain, face = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    for parse in (own, match.first):
+    near = []
+    for parse in (match.parse, match.first):
         brain |= facemask.to_native(parse.likelihood, parse.grid, shape, affine)
         face |= facemask.face_mask(parse, shape, affine, ears=ears)
-    guarded = facemask.to_native(facemask.protected(own, own.grid), own.grid, shape, affine)
-    return brain, face & ~guarded & ~brain
+        near.append(facemask.to_native(facemask.protected(parse, parse.grid), parse.grid, shape, affine))
+    shown = geometry.in_view(match.first_view.shape, match.first_view.affine, match.grid)
+    return brain, face & ~brain & ~(near[0] & (near[1] | ~shown))
