@@ -49,8 +49,9 @@ class RefaceOptions:
 class RefaceResult:
     """The new volume and what is known of it. Arrays (I, J, K) are in the grid of the input.
 
-    ``landmarks`` are RAS mm of the head as it was given; ``mode`` is what was done. ``counts``, ``seconds`` and
-    ``face_removed`` (the share of each part of the face that is in the mask) are what the report shows.
+    ``landmarks`` are RAS mm of the head as it was given, ``parse`` is all that was found of it. ``mode`` is what was
+    done. ``counts``, ``seconds`` and ``face_removed`` (the share of each part of the face that is in the mask) are what
+    the report shows.
     """
 
     stored: np.ndarray
@@ -66,6 +67,7 @@ class RefaceResult:
     ears: bool
     counts: dict[str, float]
     face_removed: dict[str, float]
+    parse: HeadParse
 
 
 @dataclass
@@ -134,7 +136,8 @@ def reface_volume(
         left = parts.outside(mask | ~finite)
         promise.verify_removed(left, ears=options.ears, recovered=mode == "recover")
     return RefaceResult(
-        stored=stored, mask=mask, brain=brain, landmarks=_named(parse), warnings=tuple(warnings), seconds=run.seconds,
+        stored=stored, mask=mask, brain=brain, landmarks=_named(parse), parse=parse,
+        warnings=tuple(warnings), seconds=run.seconds,
         model=dict(models.about) if mode != "deface" else {"name": "none", "version": "", "sha256": ""},
         device=models.device, mode=mode, seed=options.seed, ears=options.ears, counts=counts,
         face_removed=promise.face_removed(left),

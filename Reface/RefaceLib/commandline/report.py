@@ -85,6 +85,8 @@ def build_applied_report(
         "model": {"name": "none"},
         **{key: plain(value) for key, value in done.counts.items()},
         "face_removed": dict(done.face_removed),
+        "registered_mm": done.registered_mm,
+        "registered_degrees": done.registered_degrees,
         "also_written": [dict(entry) for entry in also_written],
         "warnings": list(dict.fromkeys(warnings)),
     }

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from RefaceLib.volume import geometry
 from RefaceLib.volume.air import Air, measure_air
 from RefaceLib.volume.codec import Codec
 from RefaceLib.volume.geometry import Grid
@@ -39,8 +38,3 @@ def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> Defaced:
     seen[mask | ~np.isfinite(values)] = air.level
     stored[mask] = volume.codec.to_stored(np.array([air.level], dtype=np.float32))[0]
     return Defaced(seen, stored, Grid(volume.stored.shape, volume.affine), volume.codec, air)
-
-
-def mask_elsewhere(mask: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
-    """The ``mask`` (bool; IJK -> RAS mm by ``affine``) on another ``grid``: voxels whose centres are in it."""
-    return geometry.resample(mask, affine, grid, nearest=True) > 0

@@ -8,9 +8,8 @@ from RefaceLib.volume import geometry
 from RefaceLib.volume.air import Air
 
 _SHORTEST_MM = 80.0  # of a field of view that shows enough of a brain
-_COARSEST_MM = 7.0
 _PADDED = 0.6  # of all voxels
-_NOISY = 0.2  # of bright tissue
+_NOISY = 0.15  # of bright tissue
 _LEAST_TISSUE_ML = 700.0  # of what is brighter than _DIM; a newborn's head has more
 _DIM = 0.2  # of bright tissue
 
@@ -18,16 +17,14 @@ _DIM = 0.2  # of bright tissue
 def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     """What keeps a head in ``values`` (I, J, K; IJK -> RAS mm by ``affine``) from being found; None where nothing does.
 
-    Part of a sentence: the field of view, voxels, padding, noise, or too little tissue.
+    Part of a sentence: the field of view, padding, noise, or too little tissue.
     """
-    sizes = geometry.voxel_sizes(affine)
-    extent = sizes * values.shape
+    extent = geometry.voxel_sizes(affine) * values.shape
     some = values[::2, ::2, ::2]
     bright = float(np.percentile(some, 98)) - air.level
     if extent.min() < _SHORTEST_MM:
-        return f"it shows only {_by(extent)} mm; give a volume of the whole head"
-    if sizes.max() > _COARSEST_MM:
-        return f"its voxels of {_by(sizes)} mm are too coarse"
+        shown = " x ".join(f"{length:.3g}" for length in extent)
+        return f"it shows only {shown} mm; give a volume of the whole head"
     if air.padding is not None and (padded := float((some == air.padding).mean())) > _PADDED:
         return f"{padded:.0%} of it is padding ({air.padding:g})"
     if air.noise > _NOISY * bright:
@@ -36,7 +33,3 @@ def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     if tissue_ml < _LEAST_TISSUE_ML:
         return f"it holds {tissue_ml:.0f} ml of tissue, less than a head; check the size of the voxels in its header"
     return None
-
-
-def _by(lengths: np.ndarray) -> str:
-    return " x ".join(f"{length:.3g}" for length in lengths)

@@ -14,10 +14,12 @@ _EXTREMES = (0.1, 98.0)  # percentiles: no more than rings at edges is darker; b
 _PADDED = 0.005  # the least share of the field of view that padding fills
 _APART = 4.0  # times the spread of air: padding lies farther below it
 _BETWEEN = 0.03  # of what is not padding: no more lies nearer to it than to air
+_STEPS, _SPIKE = 8, 2.0  # padding within air's noise: so many steps from its mode; so many times what is next to it
 _FEW, _NARROW = 0.15, 0.05  # the least share of air beside padding; its largest spread, of the range to bright tissue
 _NEAR_ZERO, _NEAR_SPREAD = 0.1, 3.0  # of bright tissue, and times its spread: the mode of a magnitude's noise
 _NEAR_MODE, _REACHED = 0.25, 0.002  # of the mode, its darkest voxels; their least share
-_ONE_SIDED = 2.5  # times the spread: noise above a least value reaches no farther below its mode, normal noise does
+_ONE_SIDED, _REACH = 1.4, 2.5  # a magnitude's spread above its mode over that below: 1.6, normal noise's 1; and how
+# many times the latter it reaches down: 1.9, normal noise 3
 _BROAD = 0.25  # of the range up to bright tissue: air with more spread (salt and pepper) has no mode
 _NEGATIVE = 0.25  # the share of air below zero from which noise goes both ways; rings at edges have less
 RAYLEIGH, NORMAL = 1.1774, 0.6745  # the median of the noise's size, for a standard deviation of 1
@@ -57,11 +59,11 @@ def measure_air(values: np.ndarray) -> Air:
     least = float(np.percentile(dark, _EXTREMES[0])) if spread else mode
     if _reaches_zero(dark, mode, spread, bright, padding):
         level = 0.0
-    elif mode - least >= _ONE_SIDED * spread > 0 and spread < _BROAD * (bright - mode):
+    elif 0 < spread < _BROAD * (bright - mode) and not _is_one_sided(dark, mode, spread):
         return Air(0.0 if abs(mode) < 0.5 * spread else mode, spread, padding, signed=True)
     else:
         level = least
-    return Air(level, float(np.median(np.abs(dark - level))) / RAYLEIGH, padding)
+    return Air(level, float(np.median(np.abs(dark - level))) / RAYLEIGH, padding if padding != level else None)
 
 
 def _reaches_zero(dark: np.ndarray, mode: float, spread: float, bright: float, padding: float | None) -> bool:
@@ -69,6 +71,13 @@ def _reaches_zero(dark: np.ndarray, mode: float, spread: float, bright: float, p
     near = 0 <= mode < max(_NEAR_ZERO * (bright - mode), _NEAR_SPREAD * spread)
     reached = (dark <= _NEAR_MODE * mode).mean() > _REACHED or padding == 0
     return bool(near and reached and (dark < 0).mean() < _NEGATIVE)
+
+
+def _is_one_sided(dark: np.ndarray, mode: float, spread: float) -> bool:
+    """Whether a sorted sample ``dark`` of air ends at a least value, above which the noise of a magnitude rises."""
+    above = dark[(dark > mode) & (dark < mode + 4 * spread)] - mode
+    longer = above.size > 0 and float(np.median(above)) / NORMAL > _ONE_SIDED * spread
+    return bool(longer and mode - np.percentile(dark, _EXTREMES[0]) < _REACH * spread)
 
 
 def _padding(sample: np.ndarray) -> float | None:
@@ -81,11 +90,14 @@ def _padding(sample: np.ndarray) -> float | None:
     dark, bright = _classes(rest)
     mode, spread = _mode_and_spread(dark)
     step = float(np.diff(np.unique(rest[: max(1, rest.size // 2)])).min(initial=np.inf))
-    width = max(spread, step if np.isfinite(step) else 0.0)
-    between = np.searchsorted(rest, (least + mode) / 2) / rest.size
+    width = max(spread, step)
     air = (np.abs(rest - mode) <= 3 * width).mean()
-    apart = mode - least > _APART * width and between < _BETWEEN
-    return float(least) if apart and air > _FEW and spread < _NARROW * (bright - mode) else None
+    if air < _FEW or spread > _NARROW * (bright - mode):
+        return None
+    between, next_to = (np.searchsorted(rest, place) for place in ((least + mode) / 2, least + spread / 2))
+    apart = mode - least > _APART * width and between < _BETWEEN * rest.size
+    stands_out = mode - least > max(spread, _STEPS * step) and count > _SPIKE * next_to
+    return float(least) if apart or stands_out else None
 
 
 def _classes(sample: np.ndarray) -> tuple[np.ndarray, float]:

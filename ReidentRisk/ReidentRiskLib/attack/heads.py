@@ -20,6 +20,7 @@ from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.head.pose import parse_head
 from RefaceLib.skin.surface import face_surface, vertices
+from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
 from ReidentRiskLib.attack import align
@@ -98,7 +99,7 @@ def read_head(
     volume = _volume(source, affine)
     check_values(volume)
     values, affine = _along_ras(volume.values(), volume.affine)
-    values[~np.isfinite(values)] = 0
+    values[~np.isfinite(values)] = measure_air(values).level
     if landmarks_of is not None:
         surface = face_surface(values, affine)
         _check_same_head(surface, landmarks_of)

@@ -68,15 +68,14 @@ def test_another_unit_changes_nothing(
     assert other.signed == one.signed
 
 
-@pytest.mark.parametrize("noise", [5, 20])
+@pytest.mark.parametrize("noise", [5, 9])
 @pytest.mark.parametrize("number", [None, -1024, -2000, -3024, -32768])
 def test_air_of_a_ct_is_not_its_padding(head: np.ndarray, noise: float, number: float | None) -> None:
-    values = as_ct(head, noise)
+    values = np.maximum(as_ct(head, noise), -1024)  # as scanners cut it
     air = measure_air(values if number is None else padded(values, number))
-    assert air.level == pytest.approx(-1000, abs=25 if number == -1024 else noise)
-    if number != -1024:
-        assert air.padding == number
-        assert air.signed and air.noise == pytest.approx(noise, rel=0.2)
+    assert air.level == pytest.approx(-1000, abs=noise / 4)
+    assert air.padding == number
+    assert air.signed and air.noise == pytest.approx(noise, rel=0.2)
 
 
 @pytest.mark.parametrize("share", [0.03, 0.05, 0.08])

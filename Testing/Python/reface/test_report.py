@@ -108,12 +108,13 @@ def test_the_hash_of_a_folder_is_none(tmp_path):
 def test_the_report_of_another_volume_says_whose_mask_it_got():
     counts = {"voxels_changed": 5, "voxels_changed_outside_mask": 0, "brain_voxels_changed": 0}
     nothing = np.zeros((2, 2, 2))
-    done = CompanionResult(nothing, nothing, nothing, counts, {"nose": 0.99}, ())
+    done = CompanionResult(nothing, nothing, nothing, counts, {"nose": 0.99}, 6.5, 1.25, ())
     report = build_applied_report(
         done, ears=False, output="o", output_sha256=None, mask_from="t1", warnings=("A warning.",)
     )
     assert report["mode"] == "apply-to" and report["mask_from"] == "t1" and report["warnings"] == ["A warning."]
     assert counts.items() <= report.items() and report["ears"] is False and report["face_removed"] == {"nose": 0.99}
+    assert report["registered_mm"] == 6.5 and report["registered_degrees"] == 1.25
 
 
 def read_picture(path) -> np.ndarray:

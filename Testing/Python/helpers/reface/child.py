@@ -23,6 +23,7 @@ from RefaceLib.commandline import cli
 from RefaceLib.common.console import write_json_line
 from RefaceLib.companion import CompanionResult
 from RefaceLib.face import deface, weights
+from RefaceLib.volume import geometry
 from RefaceLib.volume.geometry import Grid
 from RefaceLib.volume.io import Volume
 
@@ -61,17 +62,17 @@ def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: A
     return pipeline.RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks={}, warnings=("A warning.",), seconds={"generate": 1.0},
         model={"name": "fake", "version": "1", "sha256": "00"}, device="cpu", mode=mode, seed=options.seed,
-        ears=options.ears, counts=counts, face_removed={"face": 1.0},
+        ears=options.ears, counts=counts, face_removed={"face": 1.0}, parse=None,
     )  # fmt: skip
 
 
 def deface_companion(other: Volume, volume: Volume, result: Any, models: Any) -> CompanionResult:
     """Blank where the mask of the first volume lies."""
     grid = Grid(other.stored.shape, other.affine)
-    mask, brain = (deface.mask_elsewhere(a, volume.affine, grid) for a in (result.mask, result.brain))
+    mask, brain = (geometry.resample(a, volume.affine, grid, nearest=True) > 0 for a in (result.mask, result.brain))
     stored = deface.deface(other, other.values(), mask).stored
     counts = pipeline.check(other, stored, mask, brain)
-    return CompanionResult(stored, mask, brain, counts, {"face": 1.0}, other.warnings)
+    return CompanionResult(stored, mask, brain, counts, {"face": 1.0}, 0.5, 0.25, other.warnings)
 
 
 def judge(arguments: list[str]) -> int:

@@ -79,7 +79,7 @@ def zero_in_mask(other, volume, result, models):
 
 def companion_result(other, stored, result):
     counts = promise.count_changes(other.stored, stored, result.mask, result.brain)
-    return CompanionResult(stored, result.mask, result.brain, counts, {"nose": 1.0}, other.warnings)
+    return CompanionResult(stored, result.mask, result.brain, counts, {"nose": 1.0}, 0.5, 0.25, other.warnings)
 
 
 @pytest.fixture(autouse=True, name="pipeline")
