@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,12 @@ from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
 
+if TYPE_CHECKING:
+    from RefaceLib.face.painter import Painting
+
+_IMPLAUSIBLE = (
+    "None of {draws} faces of this seed looks like a true one; the best was taken: look at it, or try another seed."
+)
 _FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
@@ -50,8 +57,9 @@ class RefaceResult:
     """The new volume and what is known of it. Arrays (I, J, K) are in the grid of the input.
 
     ``landmarks`` are RAS mm of the head as it was given, ``parse`` is all that was found of it. ``mode`` is what was
-    done. ``counts``, ``seconds`` and ``face_removed`` (the share of each part of the face that is in the mask) are what
-    the report shows.
+    done. ``draws`` is how many faces were drawn of the ``seed`` until one was plausible, 0 where none was made.
+    ``counts``, ``seconds`` and ``face_removed`` (the share of each part of the face that is in the mask) are what the
+    report shows.
     """
 
     stored: np.ndarray
@@ -64,6 +72,7 @@ class RefaceResult:
     device: str
     mode: str
     seed: int
+    draws: int
     ears: bool
     counts: dict[str, float]
     face_removed: dict[str, float]
@@ -127,9 +136,11 @@ def reface_volume(
         values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
-    stored = defaced.stored
+    stored, draws = defaced.stored, 0
     if mode != "deface" and mask.any():
-        stored = _new_face(defaced, mask, models, options.seed, run)
+        stored, painting = _new_face(defaced, mask, models, options.seed, run)
+        draws = painting.draws
+        warnings += [] if painting.plausible else [_IMPLAUSIBLE.format(draws=draws)]
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
         counts["tissue_ml"] = round(parts.tissue_ml(mask), 2)
@@ -139,7 +150,7 @@ def reface_volume(
         stored=stored, mask=mask, brain=brain, landmarks=_named(parse), parse=parse,
         warnings=tuple(warnings), seconds=run.seconds,
         model=dict(models.about) if mode != "deface" else {"name": "none", "version": "", "sha256": ""},
-        device=models.device, mode=mode, seed=options.seed, ears=options.ears, counts=counts,
+        device=models.device, mode=mode, seed=options.seed, draws=draws, ears=options.ears, counts=counts,
         face_removed=promise.face_removed(left),
     )  # fmt: skip
 
@@ -164,8 +175,11 @@ def _choose_mode(mode: str, values: np.ndarray, volume: Volume, parse: HeadParse
     return headcheck.choose_mode(mode, found)
 
 
-def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run: _Run) -> np.ndarray:
-    """The stored numbers (I, J, K) of the head with a new face in the ``mask``; all comes from the defaced head."""
+def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run: _Run) -> tuple[np.ndarray, Painting]:
+    """The stored numbers (I, J, K) of the head with a new face in the ``mask``, and the face.
+
+    All of it comes from the defaced head.
+    """
     from RefaceLib.face import painter
 
     values, grid = defaced.values, defaced.grid
@@ -179,7 +193,7 @@ def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run
         painting = painter.paint(defaced, mask, brain, rest, models, seed, run.cancelled)
     with run.stage("blend"):
         around = texture.Surroundings(values, mask, head & ~mask, brain, defaced.air)
-        return blend.blend(defaced, around, painting, seed)
+        return blend.blend(defaced, around, painting, seed), painting
 
 
 def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, float]:

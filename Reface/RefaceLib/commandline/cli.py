@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,22 @@ from RefaceLib.commandline.heads import HeadsCommand
 from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE, ImageCommand
 from RefaceLib.commandline.outputs import pair_up
 from RefaceLib.common.errors import InputError
+from RefaceLib.common.imagenames import numbered
 from RefaceLib.common.options import MAX_SEED, MODES
 from RefaceLib.common.shell import Parser, add_device, add_running, run_command
 
 _IMAGE = """\
 Gives heads new faces. Two names are INPUT and OUTPUT. One name, three and more, or any number with --out-dir are
 inputs, each a head of its own, whose outputs are INPUT_refaced (_defaced, _recovered) in the input's format, beside it
-or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried
-over. Files that are no output of reface are never overwritten.
+or in --out-dir. With several --faces the names of outputs end with -1, -2 and so on. A report is put beside every
+output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried over. Files that are no output of reface are
+never overwritten.
 """
 _MODES_HELP = (
     "reface: replace the face; deface: remove it; recover: give a face to a head that was defaced; auto (default): "
     "reface a head that has its face, recover one that was defaced"
 )
+MOST_FACES = 100
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
 Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand
@@ -42,6 +46,12 @@ def _seed(text: str) -> int:
     if not 0 <= seed <= MAX_SEED:
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {MAX_SEED}, not {text!r}")
     return seed
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_FACES):
+        raise argparse.ArgumentTypeError(f"a number of faces is from 1 to {MOST_FACES}, not {text!r}")
+    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,6 +97,9 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
         "--private-report", type=Path, metavar="FILE.json", help="paths and hashes of inputs and outputs: keep it safe"
     )
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="both faces (private) and three slices")
+    parser.add_argument(
+        "--faces", type=_count, default=1, metavar="N", help="N faces of every head, of the seed and those after it (1)"
+    )
     _add_common(parser)
 
 
@@ -129,7 +142,7 @@ def _drawn(seed: int | None) -> int:
 
 
 def _image_command(options: dict[str, Any]) -> ImageCommand | HeadsCommand:
-    paths, out_dir, seed = (options.pop(key) for key in ("paths", "out_dir", "seed"))
+    paths, out_dir, seed, faces = (options.pop(key) for key in ("paths", "out_dir", "seed", "faces"))
     options["apply_to"] = tuple((other, output) for other, output in options["apply_to"])
     pairs = pair_up(paths, options["mode"], out_dir, [other for other, _ in options["apply_to"]], options["report"])
     if options["private_report"]:
@@ -138,10 +151,35 @@ def _image_command(options: dict[str, Any]) -> ImageCommand | HeadsCommand:
         options["private_report"] = PrivateReport(options["private_report"])
     if len(pairs) > 1 and (given := [name for name in ONE_HEAD if options[name]]):
         raise InputError(f"--{given[0].replace('_', '-')} names files of one head: give one INPUT and its OUTPUT.")
-    heads = tuple(ImageCommand(input=path, output=output, seed=_drawn(seed), **options) for path, output in pairs)
-    if len(heads) == 1 and out_dir is None:
-        return heads[0]
-    return HeadsCommand(heads, out_dir, options["progress"])
+    commands = tuple(
+        face
+        for path, output in pairs
+        for face in _faces(ImageCommand(input=path, output=output, seed=_drawn(seed), **options), faces)
+    )
+    if len(commands) == 1 and out_dir is None:
+        return commands[0]
+    return HeadsCommand(commands, out_dir, options["progress"], "heads" if faces == 1 else "faces")
+
+
+def _faces(head: ImageCommand, count: int) -> list[ImageCommand]:
+    """The commands for `count` faces of a head; masks and companions are the same for all, so the first writes them."""
+    if count == 1:
+        return [head]
+    if head.mode == "deface":
+        raise InputError("--mode deface makes no face, so --faces has no meaning with it: leave one of them out.")
+    if head.seed + count - 1 > MAX_SEED:
+        raise InputError(f"{count} faces need the seeds up to {head.seed + count - 1}; the largest is {MAX_SEED}.")
+    faces = [
+        replace(
+            head,
+            seed=head.seed + number - 1,
+            output=numbered(head.output, number),
+            report=head.report and numbered(head.report, number),
+            picture=head.picture and numbered(head.picture, number),
+        )
+        for number in range(1, count + 1)
+    ]
+    return [faces[0], *(replace(face, mask_out=None, brain_out=None, apply_to=()) for face in faces[1:])]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`reface image` of many heads: each is a unit of its own, and one that fails does not stop the others."""
+"""`reface image` of many heads or faces: each is a unit of its own. A head that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from RefaceLib.common.shell import sentence_of
 
 @dataclass(frozen=True)
 class HeadsCommand:
-    """`reface image` with several inputs, or with a folder for the outputs, which is made where it is missing."""
+    """`reface image` with several inputs or faces, or with a folder for the outputs, which is made where it is missing.
+
+    `heads` are told as `what`: heads, or faces, of which several have one input.
+    """
 
     heads: tuple[ImageCommand, ...]
     out_dir: Path | None = None
     progress: str = "auto"
+    what: str = "heads"
     written: list[ImageCommand] = field(default_factory=list)
     failed: list[ImageCommand] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def stopped(self) -> str:
-        return f"stopped; {len(self.written)} of {len(self.heads)} heads were written"
+        return f"stopped; {len(self.written)} of {len(self.heads)} {self.what} were written"
 
     def run(self) -> int:
         self._check_together()
@@ -39,7 +43,10 @@ class HeadsCommand:
             for index, head in enumerate(ready):
                 self._try(head, partial(self._reface, head, index / len(ready), (index + 1) / len(ready)))
             if self.failed:
-                raise InputError(f"{len(self.failed)} of {len(self.heads)} heads were not refaced, as is told above.")
+                missing = f"{len(self.failed)} of {len(self.heads)} {self.what}"
+                raise InputError(
+                    f"{missing} were not {'refaced' if self.what == 'heads' else 'made'}, as is told above."
+                )
         if self.progress == "json":
             reports = [str(head.report_path) for head in self.written]
             write_json_line(sys.stdout, {"done": True, "reports": reports, "warnings": self.warnings})
@@ -58,7 +65,13 @@ class HeadsCommand:
         check_names([*owners], [path for head in self.heads for path in head.inputs])
 
     def _try(self, head: ImageCommand, work: Callable[[], None]) -> bool:
-        """Whether the work on the head went well; if not, that is told, and the next head has its turn."""
+        """Whether the work on the head went well; if not, that is told, and the next head has its turn.
+
+        Further faces of a head that failed would fail alike.
+        """
+        if any(other.input == head.input for other in self.failed):
+            self.failed.append(head)
+            return False
         try:
             work()
         except (CancelledError, BrokenPipeError):

@@ -40,7 +40,7 @@ def build_report(
     the run, as they may be published.
     """
     counts = {key: plain(value) for key, value in result.counts.items()}
-    drawn = {} if result.mode == "deface" else {"seed": int(result.seed)}
+    drawn = {} if result.mode == "deface" else {"seed": int(result.seed), "draws": int(result.draws)}
     return {
         **_beginning(output, output_sha256),
         "mode": result.mode,

@@ -19,6 +19,12 @@ def image_stem(path: Path) -> str:
     return path.name[: len(path.name) - len(image_extension(path) or path.suffix)]
 
 
+def numbered(path: Path, number: int) -> Path:
+    """The name of one of several files: `a-2.nii.gz` of `a.nii.gz`."""
+    stem = image_stem(path)
+    return path.with_name(f"{stem}-{number}{path.name[len(stem) :]}")
+
+
 def report_beside(output: Path) -> Path:
     """Where `reface` puts the report of `output` by default: `a_reface.json` for `a.nii.gz`.
 

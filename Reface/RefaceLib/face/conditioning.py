@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.face.plausibility import Plausibility, measure
+from RefaceLib.face.plausibility import Law, Plausibility, measure
 from RefaceLib.face.rasters import to_raster, warp
 from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import (
     BOUND,
     FIELD_SPACING,
-    OBSERVATION_SD,
     SPACING,
     Atlas,
     Random,
@@ -53,6 +52,14 @@ class Conditioning:
     draws: int = 1
     plausible: bool = True
 
+    @classmethod
+    def of(
+        cls, atlas: Atlas, code: np.ndarray, field: np.ndarray, draws: int = 1, *, plausible: bool = True
+    ) -> Conditioning:
+        """The face of a ``code`` whose displacements are ``field``."""
+        picture, shape = atlas.warp(field)
+        return cls(code, shape, picture, field, draws, plausible)
+
 
 @dataclass(frozen=True, eq=False)
 class VisibleHead:
@@ -60,7 +67,7 @@ class VisibleHead:
 
     ``distance`` (mm to the skin), ``mask`` and ``view`` (bool) are at 2 mm, ``small`` and ``sure`` the distance and
     where it is valid on the raster of SPACING, ``near`` where it is valid at 2 mm; all of them may extend behind the
-    box. ``seen`` (bool), in the box alone and on the raster of SPACING, is the skin that enters the posterior.
+    box. ``mean`` (K,) and ``root`` (K, K) are of the posterior of its code, see ShapeModel.posterior.
     """
 
     distance: np.ndarray
@@ -69,7 +76,8 @@ class VisibleHead:
     small: np.ndarray
     sure: np.ndarray
     near: np.ndarray
-    seen: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
 
     @classmethod
     def of(cls, model: ShapeModel, distance: np.ndarray, mask: np.ndarray, view: np.ndarray) -> VisibleHead:
@@ -80,7 +88,12 @@ class VisibleHead:
         # The raster of 4 mm hardly resolves the last millimetres before the mask: a residual there would be a step.
         near, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
         box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
-        return cls(distance, mask, view, small, sure, near, (sure & (away < RING))[box])
+        return cls(distance, mask, view, small, sure, near, *model.posterior(small[box], (sure & (away < RING))[box]))
+
+    @property
+    def likeliest(self) -> np.ndarray:
+        """The most probable code (K,)."""
+        return np.clip(self.mean, -BOUND, BOUND).astype(np.float32)
 
     @cached_property
     def inside(self) -> np.ndarray:
@@ -88,76 +101,68 @@ class VisibleHead:
         return self.in_box(ndimage.distance_transform_edt(self.mask, sampling=2.0))
 
     def in_box(self, field: np.ndarray) -> np.ndarray:
-        """What of a ``field`` is in the box."""
-        return field[:, field.shape[1] - self.seen.shape[1] * field.shape[0] // self.seen.shape[0] :]
+        """What of a ``field``, on either raster, is in the box."""
+        spacing = 2.0 if field.shape == self.mask.shape else SPACING
+        return field[:, -canonical.box(spacing).shape[1] :]
 
 
 def condition(
     model: ShapeModel, atlas: Atlas, rng: Random, distance: np.ndarray, mask: np.ndarray,
     view: np.ndarray, *, own: bool,
 ) -> Conditioning:  # fmt: skip
-    """The face to paint on a head of signed ``distance`` (mm to the skin, on the raster of 2 mm).
+    """The face to paint on a head of signed ``distance`` (mm to the skin, on the raster of 2 mm), for training.
 
     ``mask`` and ``view`` (in the field of view) are bool at 2 mm. All three may extend behind the box. With ``own``
     the code is the head's own, for training by reconstruction. Otherwise it is drawn given the skin outside ``mask``.
     """
     head = VisibleHead.of(model, distance, mask, view)
-    if own:
-        seen = to_raster(head.in_box(view).astype(np.float32), 2.0, SPACING) > 0.99
-        code = model.project(head.in_box(head.small), seen)
-        return _fitted(atlas, head, code, atlas.field(code))
-    return draw_face(model, atlas, head, rng)
+    if not own:
+        return Conditioning.of(atlas, *draw_face(model, atlas, head, rng))
+    seen = to_raster(head.in_box(view).astype(np.float32), 2.0, SPACING) > 0.99
+    code = model.project(head.in_box(head.small), seen)
+    return Conditioning.of(atlas, code, _fitted(atlas, head, atlas.field(code)))
 
 
-def draw_face(model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random, stretch: float = 1.0) -> Conditioning:
-    """A random face for a head; ``stretch`` as of ShapeModel.draw."""
-    small = head.in_box(head.small)
-    code = model.draw(rng, small, head.seen, atlas.is_smooth, stretch)
-    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside, stretch))
-    return _fitted(atlas, head, code, _set_in(atlas.field(_likeliest(model, head)), field))
-
-
-def draw_plausible(model: ShapeModel, atlas: Atlas, seed: int, head: VisibleHead) -> Conditioning:
-    """The face of a ``seed`` for a head: the first of its draws that a true face may look like.
+def draw_plausible(model: ShapeModel, atlas: Atlas, law: Law, seed: int, head: VisibleHead) -> Conditioning:
+    """The face of a ``seed`` for a head: the first of its draws that a true face may look like by the ``law``.
 
     Where none of ATTEMPTS does, it is the most plausible of them. The first draw is stretched in full, the next ones
     less and less.
     """
-    likeliest = _measured(model, atlas, head, _likeliest_face(model, atlas, head))
-    best, rank = None, None
+    visible = [head.in_box(part) for part in (head.distance, head.mask, head.view)]
+
+    def measured(field: np.ndarray) -> Plausibility:
+        return measure(model, field, warp(atlas.solid, field), *visible)
+
+    likeliest = measured(_fitted(atlas, head, atlas.field(head.likeliest)))
+    best, rank = None, (True, np.inf)
     for attempt in range(ATTEMPTS):
         stretch = max(0.0, _AGAIN - _LESS * (attempt - 1)) if attempt else 1.0
-        found = draw_face(model, atlas, head, SeededDraws(seed, attempt), stretch)
-        plausibility = _measured(model, atlas, head, found)
-        if plausibility.passes(likeliest, attempt):
-            return replace(found, draws=attempt + 1)
-        if rank is None or plausibility.rank < rank:
-            best, rank = found, plausibility.rank
+        drawn = draw_face(model, atlas, head, SeededDraws(seed, attempt), stretch)
+        found = measured(drawn[1])
+        if law.passes(found, likeliest, attempt):
+            return Conditioning.of(atlas, *drawn, attempt + 1)
+        if law.rank(found) < rank or best is None:
+            best, rank = drawn, law.rank(found)
     assert best is not None
-    return replace(best, draws=ATTEMPTS, plausible=False)
+    return Conditioning.of(atlas, *best, ATTEMPTS, plausible=False)
 
 
-def _measured(model: ShapeModel, atlas: Atlas, head: VisibleHead, face: Conditioning) -> Plausibility:
-    visible = map(head.in_box, (head.distance, head.mask, head.view))
-    return measure(model, face.field, warp(atlas.solid, face.field), *visible)
+def draw_face(
+    model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random, stretch: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Code (K,) and displacements (3, 96, 88, 88; mm) of a random face; ``stretch`` as of ShapeModel.draw."""
+    code = model.draw(rng, head.mean, head.root, atlas.is_smooth, stretch)
+    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside, stretch))
+    return code, _fitted(atlas, head, _set_in(atlas.field(head.likeliest), field))
 
 
-def _likeliest_face(model: ShapeModel, atlas: Atlas, head: VisibleHead) -> Conditioning:
-    """The most probable face for a head, for which no number is drawn."""
-    code = _likeliest(model, head)
-    return _fitted(atlas, head, code, atlas.field(code))
-
-
-def _likeliest(model: ShapeModel, head: VisibleHead) -> np.ndarray:
-    return model.project(head.in_box(head.small), head.seen, OBSERVATION_SD)
-
-
-def _fitted(atlas: Atlas, head: VisibleHead, code: np.ndarray, field: np.ndarray) -> Conditioning:
-    """The face of displacements ``field`` (3, 96, 88, 88; mm), fitted to the visible skin on both rasters."""
-    fitted = fit_to_visible_skin(atlas, code, field, head.small, head.sure)
-    drawn = warp(atlas.solid, fitted.field)
+def _fitted(atlas: Atlas, head: VisibleHead, field: np.ndarray) -> np.ndarray:
+    """Displacements (3, 96, 88, 88; mm), fitted to the visible skin on both rasters."""
+    field = fit_to_visible_skin(atlas, field, head.small, head.sure)
+    drawn = warp(atlas.solid, field)
     error = _residual_of_the_box(drawn, head.distance, head.near, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
-    return _moved(atlas, code, fitted.field, drawn, error)
+    return move_outwards(field, drawn, error)
 
 
 def _drawn_detail(
@@ -204,16 +209,14 @@ def _within_the_box(
     return code, field
 
 
-def fit_to_visible_skin(
-    atlas: Atlas, code: np.ndarray, field: np.ndarray, distance: np.ndarray, sure: np.ndarray
-) -> Conditioning:
-    """Warp the atlas by ``field`` (3, 96, 88, 88; mm), then move its skin along its normals onto the visible skin.
+def fit_to_visible_skin(atlas: Atlas, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Displacements ``field`` (3, 96, 88, 88; mm) that also move the skin along its normals onto the visible skin.
 
     ``distance`` (mm), valid where ``sure`` (bool), is on the raster of SPACING; both may extend behind the box.
     """
     drawn = warp(atlas.solid, field)
     error = to_raster(_residual_of_the_box(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
-    return _moved(atlas, code, field, drawn, error)
+    return move_outwards(field, drawn, error)
 
 
 def residual(
@@ -242,10 +245,3 @@ def _residual_of_the_box(drawn: np.ndarray, distance: np.ndarray, *visible: Any)
     behind = distance.shape[1] - drawn.shape[1]
     whole = np.pad(drawn, ((0, 0), (behind, 0), (0, 0)), mode="reflect", reflect_type="odd")
     return residual(np.clip(whole, -CLIP, CLIP), distance, *visible)[:, behind:]
-
-
-def _moved(atlas: Atlas, code: np.ndarray, field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> Conditioning:
-    """The atlas warped by ``field``, its skin moved outwards by ``error`` (see ``move_outwards``)."""
-    field = move_outwards(field, drawn, error)
-    picture, shape = atlas.warp(field)
-    return Conditioning(code, shape, picture, field)

@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from RefaceLib.face.plausibility import Law
 from RefaceLib.head.canonical import BRAIN_LANDMARKS, BRAIN_POINTS
 
 _GENERATOR, _PARSERS = ("shape", "detail", "coarse", "fine"), ("localizer", "parser")
 # The constants in the registry, and the weights that each was fitted to.
-FITTED_TO = {"skin_curve": _GENERATOR, "contrast_offsets": _GENERATOR, "defaced_brain_points": _PARSERS}
+FITTED_TO = {
+    "skin_curve": _GENERATOR,
+    "contrast_offsets": _GENERATOR,
+    "defaced_brain_points": _PARSERS,
+    "true_faces": ("shape", "detail"),
+}
+_MEASURES = ("unexplained", "peaks", "unusual", "strain", "horns")  # of Plausibility, in its order
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +33,7 @@ class FittedConstants:
     ``skin_factors`` (D,) at the depths ``skin_depths`` (D,; mm under the drawn skin, increasing) sharpen the painted
     skin. ``offsets`` (Q,; float32, 1 = white matter) are added to the ``percentiles`` (Q,; increasing) of the visible
     tissue. ``defaced_brain_points`` (11, 3; canonical mm, in the order of BRAIN_LANDMARKS) are where the parser sees
-    the landmarks of a brain without a face.
+    the landmarks of a brain without a face. ``law`` says what true faces look like.
     """
 
     skin_depths: np.ndarray
@@ -34,6 +41,7 @@ class FittedConstants:
     percentiles: np.ndarray
     offsets: np.ndarray
     defaced_brain_points: np.ndarray
+    law: Law
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> FittedConstants:
@@ -50,7 +58,14 @@ class FittedConstants:
         points = np.array([section["defaced_brain_points"][name] for name in BRAIN_LANDMARKS], dtype=float)
         if points.shape != BRAIN_POINTS.shape or not np.isfinite(points).all():
             raise ValueError("a landmark has three finite coordinates")
-        return cls(depths, factors, percentiles, offsets.astype(np.float32), points)
+        return cls(depths, factors, percentiles, offsets.astype(np.float32), points, _law(section["true_faces"]))
+
+
+def _law(record: Mapping[str, float]) -> Law:
+    *most, limit, usual = (float(record[name]) for name in (*_MEASURES, "limit", "usual"))
+    if not all(0 < number < np.inf for number in (*most, limit, usual)):
+        raise ValueError("the numbers of true faces are positive and finite")
+    return Law((most[0], most[1], most[2], most[3], most[4]), limit, usual)
 
 
 def _curve(record: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +79,14 @@ def _curve(record: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
 def neutral() -> dict[str, Any]:
     """The section for weights to which nothing was fitted.
 
-    Factors of 1 and offsets of 0 correct nothing, and the landmarks of a defaced brain are those of a whole head.
+    Factors of 1 and offsets of 0 correct nothing, and the landmarks of a defaced brain are those of a whole head. All
+    faces are true whose profile is.
     """
     return {
         "skin_curve": {"0": 1.0},
         "contrast_offsets": {"10": 0.0, "25": 0.0, "50": 0.0, "75": 0.0, "90": 0.0, "97": 0.0},
         "defaced_brain_points": points_record(BRAIN_POINTS),
+        "true_faces": {**dict.fromkeys(_MEASURES, 1.0), "limit": 1e6, "usual": 1.0},
     }
 
 

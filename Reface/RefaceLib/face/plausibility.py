@@ -22,13 +22,11 @@ _SMOOTHING_MM = 2.0  # before curvature is measured
 _MOST_SQUEEZED = 0.05  # stretch factor; smaller ones count as this
 # The profile, canonical mm: half its width, and the heights at which nose, lips (below the nose's tip) and chin are.
 _MIDDLE, _NOSE_Z, _UNDER_NOSE, _LIPS_Z, _CHIN_Z = 6.0, (-75.0, -35.0), 12.0, -100.0, (-125.0, -100.0)
-# What 95 % of true faces do not exceed, and the weight of each in the score (see Plausibility).
-_TRUE = (4.30, 6.69, 13.5, 0.633, 0.103)
-_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)
-# The limit of the score, for a head whose likeliest face has the score _TYPICAL. Skin around the mask that is unusual
-# raises the score of every face of the head: half of that is no fault of the face.
-_LIMIT, _TYPICAL, _HEADS_SHARE = 0.76, 0.6, 0.5
-_PATIENCE = 0.005  # by which the limit rises with each attempt: where most faces fail, a strict one leaves few to choose
+_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)  # of the five numbers in the score
+_HEADS_SHARE = 0.5  # of a likeliest face's score above the usual one: the visible skin's fault, not that of the face
+_PATIENCE = (
+    0.005  # by which the limit rises with each attempt: where most faces fail, a strict one leaves few to choose
+)
 _LEAST_NOSE, _LEAST_LIPS = 5.0, -0.5  # mm that the nose reaches beyond the lips, and the lips beyond the chin
 
 
@@ -51,26 +49,40 @@ class Plausibility:
     profile: tuple[float, float] = (np.nan, np.nan)
 
     @property
-    def score(self) -> float:
-        """The weighted geometric mean of the five numbers, each relative to true faces; less is more plausible."""
-        ratios = np.maximum(np.array(astuple(self)[:5]) / _TRUE, 1e-3)
-        return float(np.exp(np.average(np.log(ratios), weights=_WEIGHTS)))
-
-    @property
     def has_profile(self) -> bool:
         """Whether nose, lips and chin are in the order of true faces, as far as they are in view."""
         nose, lips = self.profile
         return not (nose < _LEAST_NOSE or lips < _LEAST_LIPS)
 
-    def passes(self, likeliest: Plausibility, attempt: int = 0) -> bool:
-        """Whether a true face may look like this, on a head with this ``likeliest`` face, in this ``attempt``."""
-        limit = _LIMIT + _HEADS_SHARE * (likeliest.score - _TYPICAL) + _PATIENCE * attempt
-        return self.has_profile and self.score < limit
 
-    @property
-    def rank(self) -> tuple[bool, float]:
+@dataclass(frozen=True)
+class Law:
+    """What true faces look like to one shape model.
+
+    ``most``: what 95 % of true faces do not exceed, in the order of Plausibility's five numbers. ``limit`` is the
+    largest score that passes on a head whose likeliest face has the score ``usual``.
+    """
+
+    most: tuple[float, float, float, float, float]
+    limit: float
+    usual: float
+
+    def score(self, found: Plausibility) -> float:
+        """The weighted geometric mean of the five numbers, each relative to true faces; less is more plausible."""
+        ratios = np.maximum(np.array(astuple(found)[:5]) / self.most, 1e-3)
+        return float(np.exp(np.average(np.log(ratios), weights=_WEIGHTS)))
+
+    def passes(self, found: Plausibility, likeliest: Plausibility, attempt: int = 0) -> bool:
+        """Whether a true face may look like this, on a head with this ``likeliest`` face, in this ``attempt``.
+
+        Unusual skin around the mask raises the score of every face of the head, so it raises the limit too.
+        """
+        limit = self.limit + _HEADS_SHARE * (self.score(likeliest) - self.usual) + _PATIENCE * attempt
+        return found.has_profile and self.score(found) < limit
+
+    def rank(self, found: Plausibility) -> tuple[bool, float]:
         """Less is more plausible: faces with the profile of true faces come first."""
-        return not self.has_profile, self.score
+        return not found.has_profile, self.score(found)
 
 
 def measure(
@@ -161,8 +173,8 @@ def _inner(where: np.ndarray) -> np.ndarray:
     return inner
 
 
-def _places(spacing: float) -> list[np.ndarray]:
+def _places(spacing: float) -> tuple[np.ndarray, ...]:
     """Canonical coordinates (mm) of the box's voxels, one array an axis, which broadcast."""
     grid = canonical.box(spacing)
     lines = [grid.affine[axis, 3] + spacing * np.arange(n) for axis, n in enumerate(grid.shape)]
-    return np.meshgrid(*lines, indexing="ij", sparse=True)
+    return tuple(np.meshgrid(*lines, indexing="ij", sparse=True))

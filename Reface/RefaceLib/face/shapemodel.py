@@ -78,19 +78,18 @@ class ShapeModel:
 
         The larger ``sd`` (mm per voxel), the less weight the voxels have against the prior.
         """
-        mean, _ = self._posterior(distance, known, sd)
+        mean, _ = self.posterior(distance, known, sd)
         return np.clip(mean, -BOUND, BOUND).astype(np.float32)
 
     def draw(
-        self, rng: Random, distance: np.ndarray, known: np.ndarray,
+        self, rng: Random, mean: np.ndarray, root: np.ndarray,
         natural: Callable[[np.ndarray], bool] = lambda code: True, stretch: float = 1.0,
     ) -> np.ndarray:  # fmt: skip
-        """A random code (K,) of the posterior given the visible skin: ``known`` voxels (bool) of ``distance`` (mm).
+        """A random code (K,) of the ``posterior`` of this ``mean`` and ``root``.
 
         The deviation from the mean is stretched in full with a ``stretch`` of 1 and not at all with 0. It is shortened
         until the code is ``natural``, to no less than a third.
         """
-        mean, root = self._posterior(distance, known, sd=OBSERVATION_SD)
         spread = np.interp(np.arange(self.size), _STRETCHED, _SPREAD)
         spread = np.where(self.symmetric, spread, np.minimum(spread, _ASYMMETRIC))
         deviation = (1 + stretch * (spread - 1)) * (root @ rng.standard_normal(self.size))
@@ -100,9 +99,12 @@ class ShapeModel:
                 break
         return code
 
-    def _posterior(self, distance: np.ndarray, known: np.ndarray, sd: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (K,) and symmetric square root of the covariance (K, K) of the code given the known voxels.
+    def posterior(
+        self, distance: np.ndarray, known: np.ndarray, sd: float = OBSERVATION_SD
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (K,) and symmetric square root of the covariance (K, K) of the code given the visible skin.
 
+        That is the ``known`` voxels (bool) of a signed ``distance`` (mm); ``sd`` as of ``project``.
         Any root gives the right distribution, but only the symmetric one is a smooth function of the data. Where the
         skin constrains little, many directions share one variance, and eigenvectors rotate among them with the last bit
         of a network's output. With eigenvectors, a seed would give a different face on another processor.

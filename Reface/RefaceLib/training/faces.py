@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from RefaceLib.face import rasters, shapemodel, skindistance
-from RefaceLib.face.conditioning import condition, fit_to_visible_skin
+from RefaceLib.face.conditioning import Conditioning, condition, fit_to_visible_skin
 from RefaceLib.face.rasters import warp
 from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.head import canonical
@@ -64,7 +64,8 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
         )
     # A code does not determine all of a face. A generator conditioned on skin that is not there learns to blur it.
     known, small = (rasters.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
-    conditioning = fit_to_visible_skin(atlas, conditioning.code, conditioning.field, small, known > 0.99)
+    field = fit_to_visible_skin(atlas, conditioning.field, small, known > 0.99)
+    conditioning = Conditioning.of(atlas, conditioning.code, field)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]

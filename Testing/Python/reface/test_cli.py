@@ -33,7 +33,12 @@ def test_an_image_gets_another_face_and_a_report_beside_it(folder, pipeline, cap
     assert names(folder) - before == {"out.nii.gz", "out_reface.json"}
     assert pipeline.options == RefaceOptions("recover", 7, False, "auto")
     report = report_of("out")
-    assert report["seed"] == 7 and report["output"] == "out.nii.gz" and report["report_version"] == 2
+    assert (
+        report["seed"] == 7
+        and report["draws"] == 1
+        and report["output"] == "out.nii.gz"
+        and report["report_version"] == 2
+    )
     assert report["brain_voxels_changed"] == 0 and report["voxels_changed_outside_mask"] == 0
     assert {"read", "write", "total", "generate"} <= set(report["seconds"])
     original, refaced = read_volume("t1.nii.gz"), read_volume("out.nii.gz")

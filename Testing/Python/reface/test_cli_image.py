@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commandline import contents, names, raising
+from helpers.commandline import contents, names, one_sentence, raising
 from helpers.reface.commands import *  # noqa: F403
-from helpers.reface.commands import report_of
+from helpers.reface.commands import PROGRAM, report_of
 from RefaceLib.commandline import cli
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.volume.io import read_volume
@@ -252,3 +252,63 @@ def test_verbose_tells_the_seconds_of_stages_and_every_file(folder, capsys):
 def test_tissue_is_told_and_not_air(folder, capsys):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "1"]) == 0
     assert "New face of seed 1 in place of 60 ml of tissue" in capsys.readouterr().out
+
+
+# ---- several faces of a head ----
+
+
+def test_several_faces_have_seeds_that_follow_each_other_and_numbered_names(folder, capsys):
+    before = names(folder)
+    arguments = ["image", "t1.nii.gz", "out.nii.gz", "--seed", "8", "--faces", "3", "--picture", "p.png"]
+    assert cli.main([*arguments, "--mask-out", "m.nii.gz", "--apply-to", "t2.nii.gz", "t2out.nii.gz"]) == 0
+    own = {f"{name}-{n}{ending}" for n in (1, 2, 3) for name, ending in (("out", ".nii.gz"), ("p", ".png"))}
+    own |= {f"out-{n}_reface.json" for n in (1, 2, 3)}
+    assert names(folder) - before == {*own, "m.nii.gz", "t2out.nii.gz", "t2out_reface.json"}
+    reports = [report_of(f"out-{n}") for n in (1, 2, 3)]
+    assert [report["seed"] for report in reports] == [8, 9, 10]
+    assert [len(report["also_written"]) for report in reports] == [3, 1, 1]  # mask and companion with the first
+    assert len({report["output_sha256"] for report in reports}) == 3
+    assert capsys.readouterr().out.count("Wrote ") == 3
+    assert cli.main([*arguments, "--overwrite"]) == 0
+
+
+def test_one_face_has_the_name_that_was_given(folder):
+    before = names(folder)
+    assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--faces", "1"]) == 0
+    assert names(folder) - before == {"out.nii.gz", "out_reface.json"}
+
+
+def test_several_faces_of_many_heads_go_into_a_folder(folder):
+    assert cli.main(["image", "t1.nii.gz", "t2.nii.gz", "--faces", "2", "--out-dir", "new"]) == 0
+    outputs = {f"t{head}_refaced-{face}" for head in (1, 2) for face in (1, 2)}
+    assert names(folder / "new") == {f"{name}{ending}" for name in outputs for ending in (".nii.gz", "_reface.json")}
+    seeds = [json.loads((folder / "new" / f"{name}_reface.json").read_text())["seed"] for name in sorted(outputs)]
+    assert seeds[1] == seeds[0] + 1 and seeds[3] == seeds[2] + 1 and seeds[0] % 4 == seeds[2] % 4 == 0
+
+
+def test_a_head_that_cannot_be_used_is_told_once_for_all_its_faces(folder, capsys):
+    (folder / "bad.nii.gz").write_bytes(b"no image")
+    assert cli.main(["image", "bad.nii.gz", "t1.nii.gz", "--faces", "3", "--out-dir", "new"]) == 2
+    assert {name for name in names(folder / "new") if name.endswith(".gz")} == {
+        f"t1_refaced-{n}.nii.gz" for n in (1, 2, 3)
+    }
+    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("reface: t1.nii.gz: ")]
+    assert told[-1] == "reface: 3 of 6 faces were not made, as is told above."
+    assert told[:-1] == ["reface: bad.nii.gz: read", *told[1:2]] and "bad.nii.gz" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--faces", "0"], "from 1 to 100"),
+        (["--faces", "many"], "from 1 to 100"),
+        (["--faces", "101"], "from 1 to 100"),
+        (["--faces", "2", "--mode", "deface"], "makes no face"),
+        (["--faces", "3", "--seed", "4294967294"], "4294967296"),
+    ],
+)
+def test_faces_that_cannot_be_made_are_refused(folder, pipeline, capsys, options, words):
+    before = names(folder)
+    assert cli.main(["image", "t1.nii.gz", "out.nii.gz", *options]) == 2
+    said = capsys.readouterr().err
+    assert words in said and one_sentence(said, PROGRAM) and names(folder) == before and pipeline.options is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from RefaceLib.face.fitted import FITTED_TO, FittedConstants, neutral, points_record
+from RefaceLib.face.plausibility import Plausibility
 from RefaceLib.face.weights import NAMES, read_registry
 from RefaceLib.head import canonical
 from RefaceLib.head.headparser import brain_frame
@@ -49,6 +50,16 @@ def test_neutral_constants_correct_nothing():
     found = FittedConstants.of(neutral())
     assert (np.interp([-9.0, 0.0, 9.0], found.skin_depths, found.skin_factors) == 1).all() and not found.offsets.any()
     assert np.array_equal(found.defaced_brain_points, canonical.BRAIN_POINTS)
+    slab = Plausibility(unexplained=20.0, peaks=20.0, unusual=60.0, strain=3.0, horns=1.0)
+    assert found.law.passes(slab, slab) and not FittedConstants.of(read_registry()["fitted"]).law.passes(slab, slab)
+
+
+@pytest.mark.parametrize("name", ["unexplained", "horns", "limit", "usual"])
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf"), None])
+def test_a_number_of_true_faces_that_is_not_positive_is_refused(name, wrong, section):
+    section["true_faces"][name] = wrong
+    with pytest.raises(ValueError):
+        FittedConstants.of(section)
 
 
 @pytest.mark.parametrize("name", FITTED_TO)

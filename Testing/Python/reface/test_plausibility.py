@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from helpers.ballhead import ball_depth, ball_distance, ball_model, bump_detail, front_mask, voxel_positions
-from RefaceLib.face import conditioning, plausibility, rasters, shapemodel
+from RefaceLib.face import conditioning, rasters, shapemodel
 from RefaceLib.face.conditioning import VisibleHead
-from RefaceLib.face.plausibility import Plausibility, measure
+from RefaceLib.face.plausibility import Law, Plausibility, measure
 from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.head import canonical
 
+LAW = Law(most=(4.3, 6.69, 13.5, 0.633, 0.103), limit=0.76, usual=0.6)
 TRUE = Plausibility(unexplained=2.0, peaks=3.0, unusual=8.0, strain=0.25, horns=0.07, profile=(15.0, 5.0))
 
 
@@ -88,21 +89,26 @@ def test_what_is_out_of_view_has_no_profile_and_is_no_fault(model, ball):
 
 @pytest.mark.parametrize("name", ["unexplained", "peaks", "unusual", "strain", "horns"])
 def test_each_number_alone_can_make_a_face_implausible(name):
-    assert TRUE.passes(TRUE)
+    assert LAW.passes(TRUE, TRUE)
     worse = replace(TRUE, **{name: 60 * getattr(TRUE, name)})
-    assert worse.score > TRUE.score and not worse.passes(TRUE) and TRUE.rank < worse.rank
+    assert LAW.score(worse) > LAW.score(TRUE) and not LAW.passes(worse, TRUE) and LAW.rank(TRUE) < LAW.rank(worse)
 
 
 @pytest.mark.parametrize("profile", [(1.0, 5.0), (15.0, -4.0)])
 def test_lips_beyond_the_nose_or_a_chin_beyond_the_lips_do_not_pass(profile):
     other = replace(TRUE, profile=profile)
-    assert not other.passes(TRUE) and TRUE.rank < other.rank
+    assert not LAW.passes(other, TRUE) and LAW.rank(TRUE) < LAW.rank(other)
 
 
 def test_skin_about_the_mask_that_is_unusual_is_half_no_fault_of_the_face():
     scored = replace(TRUE, strain=1.9)
     unusual = replace(TRUE, strain=1.0)
-    assert not scored.passes(TRUE) and scored.passes(unusual)
+    assert not LAW.passes(scored, TRUE) and LAW.passes(scored, unusual)
+
+
+def test_the_limit_rises_with_the_attempts():
+    scored = replace(TRUE, strain=1.9)
+    assert [LAW.passes(scored, TRUE, attempt) for attempt in (0, 19)] == [False, True]
 
 
 # ---- the draws of a seed ----
@@ -124,42 +130,38 @@ def atlas():
 
 
 def _passing(monkeypatch, *, after):
-    """Let the draws pass after so many failures; returns the list of the ranks of the draws so far."""
-    made: list[float] = []
+    """Let the draws pass after so many failures, each less bad than those before it."""
+    made = 0
 
-    def rank(self):
-        made.append(self.unusual)
-        return False, -float(len(made))
+    def rank(self, found):
+        nonlocal made
+        made += 1
+        return False, -float(made)
 
-    monkeypatch.setattr(Plausibility, "passes", lambda self, likeliest: len(made) >= after)
-    monkeypatch.setattr(Plausibility, "rank", property(rank))
-    return made
+    monkeypatch.setattr(Law, "passes", lambda self, found, likeliest, attempt: attempt >= after)
+    monkeypatch.setattr(Law, "rank", rank)
 
 
 def test_a_face_that_passes_is_the_first_draw(model, atlas, head, monkeypatch):
     _passing(monkeypatch, after=0)
-    found = conditioning.draw_plausible(model, atlas, 6, head)
-    plain = conditioning.draw_face(model, atlas, head, SeededDraws(6))
+    found = conditioning.draw_plausible(model, atlas, LAW, 6, head)
+    code, field = conditioning.draw_face(model, atlas, head, SeededDraws(6))
     assert found.draws == 1 and found.plausible
-    assert np.array_equal(found.code, plain.code) and np.array_equal(found.field, plain.field)
+    assert np.array_equal(found.code, code) and np.array_equal(found.field, field)
 
 
 def test_a_face_that_fails_is_drawn_again(model, atlas, head, monkeypatch):
     _passing(monkeypatch, after=2)
-    found = conditioning.draw_plausible(model, atlas, 6, head)
+    found = conditioning.draw_plausible(model, atlas, LAW, 6, head)
     assert found.draws == 3 and found.plausible
-    assert not np.array_equal(found.code, conditioning.draw_face(model, atlas, head, SeededDraws(6)).code)
-    again = conditioning.draw_face(model, atlas, head, SeededDraws(6, 2), stretch=0.5)
-    assert np.array_equal(found.code, again.code)
+    assert not np.array_equal(found.code, conditioning.draw_face(model, atlas, head, SeededDraws(6))[0])
+    again, _ = conditioning.draw_face(model, atlas, head, SeededDraws(6, 2), stretch=0.7)
+    assert np.array_equal(found.code, again)
 
 
 def test_the_best_of_all_draws_is_taken_where_none_passes(model, atlas, head, monkeypatch):
     monkeypatch.setattr(conditioning, "ATTEMPTS", 4)
     _passing(monkeypatch, after=99)
-    found = conditioning.draw_plausible(model, atlas, 6, head)
-    last = conditioning.draw_face(model, atlas, head, SeededDraws(6, 3), stretch=0.4)
-    assert found.draws == 4 and not found.plausible and np.array_equal(found.code, last.code)
-
-
-def test_the_limits_are_of_one_number_each():
-    assert len(plausibility._TRUE) == len(plausibility._WEIGHTS) == 5
+    found = conditioning.draw_plausible(model, atlas, LAW, 6, head)
+    last, _ = conditioning.draw_face(model, atlas, head, SeededDraws(6, 3), stretch=0.6)
+    assert found.draws == 4 and not found.plausible and np.array_equal(found.code, last)

@@ -42,7 +42,7 @@ def test_without_anything_known_the_code_is_the_mean_head(model):
 def test_a_drawn_face_fits_what_is_seen_and_is_random_where_nothing_is(model):
     seen = voxel_positions(shapemodel.SPACING)[1] < 40
     target = model.shape(np.array([1.5, 1.5, 0]))
-    codes = np.array([model.draw(np.random.default_rng(n), target, seen) for n in range(200)])
+    codes = np.array([model.draw(np.random.default_rng(n), *model.posterior(target, seen)) for n in range(200)])
     assert codes.dtype == np.float32
     assert abs(codes[:, SEEN].mean() - 1.5) < 0.25 and codes[:, SEEN].std() < 0.6
     assert abs(codes[:, HIDDEN].mean()) < 0.3 and codes[:, HIDDEN].std() > 0.7
@@ -54,11 +54,11 @@ def test_a_seed_is_the_same_face_on_another_processor(model):
     many = ShapeModel(model.mean, modes)
     seen = np.random.default_rng(1).random(model.mean.shape) < 1e-3
     target = many.shape(np.ones(40, np.float32))
-    here = many.draw(np.random.default_rng(2), target, seen)
+    here = many.draw(np.random.default_rng(2), *many.posterior(target, seen))
     noise = 1e-3 * np.random.default_rng(3).standard_normal(target.shape)
-    there = many.draw(np.random.default_rng(2), target + noise, _without_one(seen))
+    there = many.draw(np.random.default_rng(2), *many.posterior(target + noise, _without_one(seen)))
     assert np.abs(there - here).max() < 0.2
-    assert np.abs(many.draw(np.random.default_rng(4), target, seen) - here).max() > 1
+    assert np.abs(many.draw(np.random.default_rng(4), *many.posterior(target, seen)) - here).max() > 1
 
 
 def _without_one(voxels):
@@ -73,21 +73,23 @@ def test_draws_are_stretched_and_bounded(model):
     and the first, the size of head and jaw, hardly."""
     everywhere = np.ones(model.mean.shape, bool)
     many = ShapeModel(model.mean, np.zeros((40, *model.mean.shape), np.float32))
-    codes = np.array([many.draw(np.random.default_rng(n), model.mean, ~everywhere) for n in range(100)])
+    codes = np.array(
+        [many.draw(np.random.default_rng(n), *many.posterior(model.mean, ~everywhere)) for n in range(100)]
+    )
     assert codes[:, :3].std() < 1.3 and 1.8 < codes[:, 20:].std() < 2.4 and np.abs(codes).max() == 3.5
     for n in range(20):
-        assert np.abs(model.draw(np.random.default_rng(n), model.mean + 100, everywhere)).max() <= 3.5
+        assert np.abs(model.draw(np.random.default_rng(n), *model.posterior(model.mean + 100, everywhere))).max() <= 3.5
 
 
 def test_a_draw_is_shortened_until_the_face_is_natural(model):
     nothing = np.zeros(model.mean.shape, bool)
     free, bound = (
-        model.draw(np.random.default_rng(3), model.mean, nothing, natural)
+        model.draw(np.random.default_rng(3), *model.posterior(model.mean, nothing), natural)
         for natural in (lambda code: True, lambda code: np.abs(code).max() < 1.5)
     )
     assert np.abs(free).max() > 2.0 and 1.3 < np.abs(bound).max() < 1.5
     assert np.allclose(bound / np.linalg.norm(bound), free / np.linalg.norm(free), atol=1e-3)
-    never = model.draw(np.random.default_rng(3), model.mean, nothing, lambda code: False)
+    never = model.draw(np.random.default_rng(3), *model.posterior(model.mean, nothing), lambda code: False)
     assert np.allclose(never, free / 3, atol=1e-3)  # and a face it is
 
 
@@ -115,14 +117,14 @@ def test_a_face_that_swells_is_not_smooth():
 
 def test_the_same_seed_draws_the_same_code(model):
     seen = voxel_positions(shapemodel.SPACING)[1] < 40
-    draw = [model.draw(np.random.default_rng(s), model.mean, seen) for s in (3, 3, 4)]
+    draw = [model.draw(np.random.default_rng(s), *model.posterior(model.mean, seen)) for s in (3, 3, 4)]
     assert np.array_equal(draw[0], draw[1]) and not np.allclose(draw[0], draw[2])
 
 
 def test_seeds_that_follow_each_other_draw_faces_apart(model):
     many = ShapeModel(model.mean, np.zeros((40, *model.mean.shape), np.float32))
     nothing = np.zeros(model.mean.shape, bool)
-    codes = np.array([many.draw(SeededDraws(seed), model.mean, nothing) for seed in range(80)])
+    codes = np.array([many.draw(SeededDraws(seed), *many.posterior(model.mean, nothing)) for seed in range(80)])
     alike = np.corrcoef(codes)
     block = np.arange(80) // 4
     same = (block[:, None] == block) & ~np.eye(80, dtype=bool)
@@ -142,7 +144,7 @@ def test_the_depth_under_the_outer_skin_knows_no_sinus():
 def test_faces_are_drawn_about_the_code_that_explains_what_is_seen_with_the_same_say(model):
     seen = voxel_positions(shapemodel.SPACING)[1] < 40
     target = model.shape(np.array([1.5, 1.5, 0]))
-    codes = [model.draw(np.random.default_rng(n), target, seen) for n in range(200)]
+    codes = [model.draw(np.random.default_rng(n), *model.posterior(target, seen)) for n in range(200)]
     assert np.allclose(model.project(target, seen, shapemodel.OBSERVATION_SD), np.mean(codes, axis=0), atol=0.25)
 
 
@@ -175,7 +177,7 @@ def test_components_of_two_like_halves_are_stretched_more_than_lopsided_ones(mod
     many = ShapeModel(model.mean, np.stack([both, against] * 20))
     assert many.symmetric.tolist() == [True, False] * 20
     nothing = np.zeros(model.mean.shape, bool)
-    codes = np.array([many.draw(np.random.default_rng(n), model.mean, nothing) for n in range(100)])
+    codes = np.array([many.draw(np.random.default_rng(n), *many.posterior(model.mean, nothing)) for n in range(100)])
     assert codes[:, 21::2].std() < 1.5 < 2.0 < codes[:, 20::2].std()
 
 

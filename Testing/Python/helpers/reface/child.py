@@ -61,7 +61,7 @@ def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: A
         stored[brain] += 1
     return pipeline.RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks={}, warnings=("A warning.",), seconds={"generate": 1.0},
-        model={"name": "fake", "version": "1", "sha256": "00"}, device="cpu", mode=mode, seed=options.seed,
+        model={"name": "fake", "version": "1", "sha256": "00"}, device="cpu", mode=mode, seed=options.seed, draws=1,
         ears=options.ears, counts=counts, face_removed={"face": 1.0}, parse=None,
     )  # fmt: skip
 

@@ -64,6 +64,7 @@ class FakePipeline(ModuleType):
             device="cpu",
             mode=options.mode,
             seed=options.seed,
+            draws=1,
             ears=options.ears,
             counts=counts,
             face_removed={"nose": 1.0},
