@@ -132,13 +132,16 @@ def parse(arguments: Sequence[str]) -> Command:
     return BenchmarkCommand(**options)
 
 
-def _drawn(seed: int | None) -> int:
-    """The seed, drawn where none was given: one default would give all subjects of a data set much the same face."""
+def _drawn(seed: int | None, faces: int = 1) -> int:
+    """The seed of the first of several `faces`, drawn where none was given.
+
+    One default would give all subjects of a data set much the same face.
+    """
     if seed is not None:
         return seed
     from RefaceLib.face.seeds import new_seed
 
-    return new_seed(MAX_SEED)
+    return new_seed(MAX_SEED - faces + 1)
 
 
 def _image_command(options: dict[str, Any]) -> ImageCommand | HeadsCommand:
@@ -154,7 +157,7 @@ def _image_command(options: dict[str, Any]) -> ImageCommand | HeadsCommand:
     commands = tuple(
         face
         for path, output in pairs
-        for face in _faces(ImageCommand(input=path, output=output, seed=_drawn(seed), **options), faces)
+        for face in _faces(ImageCommand(input=path, output=output, seed=_drawn(seed, faces), **options), faces)
     )
     if len(commands) == 1 and out_dir is None:
         return commands[0]

@@ -12,10 +12,10 @@ BLOCK = 4  # seeds 4 k to 4 k + 3
 class SeededDraws:
     """Standard normal numbers of a ``seed``, with the interface of numpy's Generator.
 
-    The numbers of one seed are independent. Those of two seeds of one block have a correlation of -1/3, the least that
-    is possible among four: antithetic variates (Hammersley and Morton 1956), of four instead of two. Several faces of
-    one head thus differ as much as possible. Seeds of different blocks are independent, and so are the attempts
-    (0, 1, ...) of one seed.
+    The numbers of one seed are independent. Those of two seeds of one block have a correlation of -1/3 in the same
+    ``attempt``, the least that is possible among four: antithetic variates (Hammersley and Morton 1956), of four
+    instead of two. Several faces of one head thus differ as much as possible. Seeds of different blocks are
+    independent, and so are the attempts (0, 1, ...) of one seed.
     """
 
     def __init__(self, seed: int, attempt: int = 0) -> None:
