@@ -28,7 +28,8 @@ from helpers.realhead import (
 )
 from RefaceLib import pipeline
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
-from RefaceLib.face import painter
+from RefaceLib.face import conditioning, painter
+from RefaceLib.face.plausibility import Law
 from RefaceLib.pipeline import RefaceOptions, reface_volume
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume, write_volume
@@ -320,7 +321,15 @@ def test_the_result_tells_what_was_done(refaced):
     assert refaced.counts["mask_voxels"] == refaced.mask.sum()
     assert refaced.counts["mask_ml"] == pytest.approx(refaced.mask.sum() * 8 / 1000, rel=0.01)
     assert refaced.landmarks["left_eye"][0] < refaced.landmarks["right_eye"][0]
-    assert refaced.warnings == ()
+    assert refaced.warnings == () and 1 <= refaced.draws <= conditioning.ATTEMPTS
+
+
+def test_a_face_that_no_draw_makes_plausible_is_told(small_head, defaced, models, monkeypatch):
+    monkeypatch.setattr(conditioning, "ATTEMPTS", 2)
+    monkeypatch.setattr(Law, "passes", lambda self, found, likeliest, attempt: False)
+    result = reface_volume(small_head, CPU, models=models)
+    assert result.draws == 2 and defaced.draws == 0
+    assert len(result.warnings) == 1 and result.warnings[0].startswith("None of 2 faces of this seed")
 
 
 # ---- progress and stopping ----
