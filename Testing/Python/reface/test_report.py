@@ -33,6 +33,7 @@ def make_result(mask=None, brain=None, **changes):
         device="cpu",
         mode="reface",
         seed=np.int64(5),
+        draws=np.int64(2),
         ears=True,
         counts={
             "voxels_changed": np.int64(1200),
@@ -60,7 +61,7 @@ def report():
 
 
 def test_the_report_has_every_promised_key(report):
-    keys = "report_version output mode seed model device voxels_changed voxels_changed_outside_mask brain_voxels"
+    keys = "report_version output mode seed draws model device voxels_changed voxels_changed_outside_mask brain_voxels"
     keys += " brain_voxels_changed mask_ml seconds peak_rss_mb warnings reface_version ears output_sha256"
     keys += " also_written face_removed"
     assert not set(keys.split()) - set(report)
@@ -78,7 +79,7 @@ def test_every_warning_is_told_once(report):
 
 def test_a_defaced_head_has_no_seed():
     report = build_report(make_result(mode="deface"), output="o", output_sha256=None, seconds={})
-    assert "seed" not in report and report["brain_voxels"] == 24
+    assert not {"seed", "draws"} & set(report) and report["brain_voxels"] == 24
 
 
 def test_sentences_lose_the_names_of_inputs_and_keep_the_rest():
@@ -92,7 +93,7 @@ def test_the_report_is_json_with_plain_numbers(report, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert text.startswith('{\n  "report_version": 2') and text.endswith("}\n")
     read = json.loads(text)
-    assert read["seed"] == 5 and read["voxels_changed"] == 1200 and read["mask_ml"] == 83.25
+    assert (read["seed"], read["draws"]) == (5, 2) and read["voxels_changed"] == 1200 and read["mask_ml"] == 83.25
     assert read["brain_voxels_changed"] == 0
     assert "landmarks" not in read  # they would describe the face that was taken away
 
