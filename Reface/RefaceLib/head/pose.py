@@ -121,13 +121,12 @@ def field_of_view(values: np.ndarray, affine: np.ndarray) -> Grid:
     window = []
     for axis in range(3):
         planes = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        start, stop = 0, len(planes)
         full = np.flatnonzero(planes.min(axis=1) != planes.max(axis=1))
-        first, last = full[[0, -1]] if full.size else (0, len(planes) - 1)
-        areas = [
-            (planes[i] != planes[end, 0]).sum() * sizes.prod() / sizes[axis] / 100
-            for i, end in ((first, 0), (last, -1))
-        ]
-        window.append((first if areas[0] > _MOST_CUT_CM2 else 0, last + 1 if areas[1] > _MOST_CUT_CM2 else len(planes)))
+        if full.size:
+            plane_cm2 = (planes[full[[0, -1]]] != planes[[0, -1], :1]).sum(axis=1) * sizes.prod() / sizes[axis] / 100
+            start, stop = np.where(plane_cm2 > _MOST_CUT_CM2, full[[0, -1]] + [0, 1], (start, stop))
+        window.append((start, stop))
     low, high = np.transpose(window)
     part = np.array(affine, dtype=float)
     part[:3, 3] = geometry.apply_affine(affine, low.astype(float))
