@@ -12,6 +12,7 @@ _PADDED = 0.6  # of all voxels
 _NOISY = 0.15  # of bright tissue
 _LEAST_TISSUE_ML = 700.0  # of what is brighter than _DIM; a newborn's head has more
 _DIM = 0.2  # of bright tissue
+_CUT_CM2 = 60.0  # of tissue at an end of the field of view other than the neck's
 
 CUT = (
     "The field of view cuts through the brain, so that the place of the face is not certain: give a volume of the "
@@ -22,7 +23,7 @@ CUT = (
 def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     """What keeps a head in ``values`` (I, J, K; IJK -> RAS mm by ``affine``) from being found; None where nothing does.
 
-    Part of a sentence: the field of view, padding, noise, or too little tissue.
+    Part of a sentence: the field of view, padding, noise, too little tissue, or a head that is cut.
     """
     extent = geometry.voxel_sizes(affine) * values.shape
     some = values[::2, ::2, ::2]
@@ -37,4 +38,12 @@ def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     tissue_ml = float((values - air.level > _DIM * bright).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
     if tissue_ml < _LEAST_TISSUE_ML:
         return f"it holds {tissue_ml:.0f} ml of tissue, less than a head; check the size of the voxels in its header"
+    if sorted(_cut_cm2(values - air.level > _DIM * bright, geometry.voxel_sizes(affine)))[-2] > _CUT_CM2:
+        return "its field of view cuts through the head, and not at the neck alone; give a volume of the whole head"
     return None
+
+
+def _cut_cm2(tissue: np.ndarray, sizes: np.ndarray) -> list[float]:
+    """How many cm2 of ``tissue`` (I, J, K; bool; ``sizes`` of voxels in mm) lie at each of the six ends of a volume."""
+    areas = sizes.prod() / sizes / 100
+    return [float(tissue.take(end, axis).sum() * areas[axis]) for axis in range(3) for end in (0, -1)]
