@@ -461,19 +461,20 @@ def test_an_export_takes_what_was_not_trained_from_the_shipped_weights(tmp_path,
     assert made["coarse"]["figures"] == {"l1_in_mask": 0.5}
     for entry in made.values():
         assert sha256_of(tmp_path / "Models" / entry["file"]) == entry["sha256"]
-    # The parser is the shipped one, and so are its landmarks; what was fitted to the generator holds no more.
-    assert own["fitted"] == {**neutral(), "defaced_brain_points": ours["fitted"]["defaced_brain_points"]}
+    # Parser and shape are the shipped ones, and so is what was fitted to them; the rest holds no more.
+    kept = {name: ours["fitted"][name] for name in ("defaced_brain_points", "true_faces")}
+    assert own["fitted"] == {**neutral(), **kept}
 
 
 @pytest.mark.parametrize(
     ("changed", "kept"),
     [
-        ((), {"skin_curve", "contrast_offsets", "defaced_brain_points"}),
-        (("localizer",), {"skin_curve", "contrast_offsets"}),
-        (("parser",), {"skin_curve", "contrast_offsets"}),
+        ((), {"skin_curve", "contrast_offsets", "defaced_brain_points", "true_faces"}),
+        (("localizer",), {"skin_curve", "contrast_offsets", "true_faces"}),
+        (("parser",), {"skin_curve", "contrast_offsets", "true_faces"}),
         (("shape",), {"defaced_brain_points"}),
-        (("fine",), {"defaced_brain_points"}),
-        (("parser", "coarse"), set()),
+        (("fine",), {"defaced_brain_points", "true_faces"}),
+        (("parser", "coarse"), {"true_faces"}),
     ],
 )
 def test_constants_of_the_shipped_weights_are_kept_only_for_the_files_they_were_fitted_to(changed, kept, capsys):
