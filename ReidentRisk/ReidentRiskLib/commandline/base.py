@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from RefaceLib.common.console import tell_done, tell_warnings
 from RefaceLib.common.progress import Progress
+from ReidentRiskLib.commandline.consent import ask_for_consent
 from ReidentRiskLib.judge.calibration import read_calibrations
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ class FaceCommand(RunCommand):
         return self.json or self.out / f"{self.name}.json"
 
     def check_options(self) -> None:
+        """Everything that can be wrong with the options, and consent, before any work."""
         from ReidentRiskLib.attack.views import view_set
 
         view_set(self.views)
+        ask_for_consent(self.model, self.accept_licence, self.progress)
         if self.calibration:
             read_calibrations(self.calibration)
 

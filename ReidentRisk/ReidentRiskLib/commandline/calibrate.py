@@ -11,6 +11,7 @@ from RefaceLib.common.console import reporter
 from RefaceLib.common.files import OutputSet, made_folder, write_json
 from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import RunCommand
+from ReidentRiskLib.commandline.consent import ask_for_consent
 from ReidentRiskLib.commandline.outputs import check_targets
 from ReidentRiskLib.judge.calibration import CALIBRATION_FILE, calibration_file_content
 
@@ -39,6 +40,8 @@ class CalibrateCommand(RunCommand):
         from ReidentRiskLib.runs.calibrate import EMBEDDINGS, calibrate
         from ReidentRiskLib.runs.embedscans import CalibrateOptions
 
+        for name in self.model or (None,):
+            ask_for_consent(name, self.accept_licence, self.progress)
         options = CalibrateOptions(
             models=self.model or (default_model(self.accept_licence),),
             views=self.views,
