@@ -78,6 +78,16 @@ class Identification:
         """Rank-1 rate of guessing."""
         return 1.0 / len(self.subjects)
 
+    def ranks_in_words(self) -> list[str]:
+        """A line a probe: "name: rank 3 of 21"."""
+        count = len(self.subjects)
+        return [
+            f"{name}: rank {rank} of {count}"
+            if np.isfinite(mated)
+            else f"{name}: no face found, so rank {rank} of {count}"
+            for (_, name), rank, mated in zip(self.probes, self.ranks, self.mated, strict=True)
+        ]
+
     def best(self, probe: int) -> str | None:
         """The subject that is most similar to a probe, None where there is no score."""
         row = self.scores[probe]
@@ -158,7 +168,7 @@ def _identification(
 def identification_record(result: Identification) -> dict[str, Any]:
     """An identification ready for JSON, rounded; the intervals are of 95 %.
 
-    Of fewer than FEWEST_SUBJECTS what rests on all scores is None, and `not_told` says why.
+    Of fewer than FEWEST_SUBJECTS what rests on all scores is None, `not_told` says why, and `ranks` are listed.
     """
     return {
         "probes": len(result.probes),
@@ -171,6 +181,7 @@ def identification_record(result: Identification) -> dict[str, Any]:
         "nonmated_mean": _mean(result.nonmated),
         "nonmated_pairs": int(result.nonmated.size),
         "not_told": result.not_told,
+        "ranks": result.ranks_in_words() if result.not_told else None,
         **(dict.fromkeys(_OF_MANY) if result.not_told else _of_many(result)),
     }
 
