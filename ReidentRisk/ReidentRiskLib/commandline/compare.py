@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
-from RefaceLib.common.imagenames import names_without_folders
+from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import part
 from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
@@ -84,7 +84,7 @@ class CompareCommand(FaceCommand):
         progress(0.0, "load")
         tools = self.load_tools(part(progress, 0.0, 0.1))
         return compare(
-            (self.reference.name, self.reference),
+            (file_name(self.reference), self.reference),
             list(zip(names_without_folders(self.probes), self.probes, strict=True)),
             tools,
             self.views,
@@ -134,7 +134,7 @@ class CompareCommand(FaceCommand):
         """The report without the name of the original, and without the folders of the probes."""
         report["reference"]["name"] = "reference"
         names = dict(zip(self.probes, (probe["name"] for probe in report["probes"]), strict=True))
-        originals = dict.fromkeys([self.reference, Path(self.reference.name)], "the reference")
+        originals = dict.fromkeys([self.reference, Path(file_name(self.reference))], "the reference")
         report["warnings"] = [with_names(sentence, {**names, **originals}) for sentence in report["warnings"]]
         return report
 

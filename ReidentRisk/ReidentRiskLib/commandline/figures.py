@@ -115,7 +115,7 @@ def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kin
             if pictures is not None and (row == 0 or not single):
                 axes.imshow(pictures[0 if single else view])
         x = (left + (column + 0.5) * _PANEL) / width
-        _text(figure, x, 1 - 0.5 * top / height, short(each.title, 26), weight="bold")
+        _text(figure, x, 1 - 0.5 * top / height, _in_two_lines(each.title, 26), weight="bold")
         _text(figure, x, 0.6 * bottom / height, each.text)
     for row, view in enumerate(rows):
         y = (bottom + (len(rows) - 0.5 - row) * _PANEL) / height
@@ -334,6 +334,15 @@ def short(name: str, length: int) -> str:
     while _width(end) > length - 1 - _width(start):
         end = end[1:]
     return f"{start}…{end}"
+
+
+def _in_two_lines(name: str, length: int) -> str:
+    """As `short`, in up to two lines of `length` letters."""
+    name = short(name, 2 * length - 1)
+    first = name
+    while _width(first) > length:
+        first = first[:-1]
+    return "\n".join(filter(None, (first, name[len(first) :])))
 
 
 def _width(text: str) -> int:

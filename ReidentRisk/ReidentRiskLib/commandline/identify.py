@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
-from RefaceLib.common.imagenames import names_without_folders
+from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import part
 from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
@@ -124,7 +124,7 @@ class IdentifyCommand(FaceCommand):
                 save_gallery(written.stage(self.save_gallery), found.heads, found.about["model"]["sha256"])
                 report["gallery"]["saved"] = self.save_gallery.name
                 report["warnings"].append(f"{self.save_gallery.name}: {GALLERY_WARNING}")
-            paths = {entry.path: entry.path.name for entry in (*gallery, *probes)}
+            paths = {entry.path: file_name(entry.path) for entry in (*gallery, *probes)}
             report["warnings"] = [with_names(sentence, paths) for sentence in report["warnings"]]
             report["files"] = written.files()
             report["seconds"] = {"total": round(time.perf_counter() - start, 2)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.common.imagenames import names_without_folders
+from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.attack.views import PHOTO
@@ -117,7 +117,7 @@ class _SourceEmbedder:
         if path is None:
             return None
         if path not in self._originals:
-            self._originals[path] = find_head(path.name, path, self._tools)
+            self._originals[path] = find_head(file_name(path), path, self._tools)
         return self._originals[path]
 
     def _embed(self, name: str, entry: Entry, original: LocatedHead | None) -> Face:

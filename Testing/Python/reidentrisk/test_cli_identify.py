@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
-from helpers.commandline import names, one_sentence
+import pytest
+
+from helpers.commandline import names, one_sentence, run_python
 from helpers.reidentrisk.commands import IDENTIFIED, PROGRAM, VIEWS, put, report, table
 from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.commandline import cli
@@ -131,3 +134,18 @@ def test_what_is_no_output_of_ours_is_never_overwritten(reident_folder, capsys):
     assert (reident_folder / "g.npz").read_bytes() == b"mine"
     (reident_folder / "g.npz").unlink()
     assert cli.main([*common, "--save-gallery", "g.npz"]) == cli.main([*common, "--save-gallery", "g.npz"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no locale of ASCII")
+def test_a_table_names_files_in_any_locale(reident_folder):
+    names = [b"\xe5\xbc\xa0.nii.gz", b"\xe6\x9d\x8e.nii.gz"]
+    for old, new in zip((b"one.nii.gz", b"two.nii.gz"), names, strict=True):
+        os.rename(old, new)
+    lines = ["subject\tpath", *(f"{name.decode()[0]}\t{name.decode()}" for name in names)]
+    (reident_folder / "heads.tsv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["identify", "--gallery", "heads.tsv", "--probes", "heads.tsv", "--out", "out"]
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_python("-m", "helpers.reidentrisk.child", *arguments, environment=ascii_alone)
+    assert done.returncode == 0, done.stderr
+    rows = table("out/identify.csv")
+    assert [(row["subject"], row["probe"]) for row in rows[:2]] == [(each.decode()[0], each.decode()) for each in names]
