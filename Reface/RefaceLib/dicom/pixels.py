@@ -1,0 +1,103 @@
+"""The stored numbers of DICOM files, decoded where they are compressed, and put back uncompressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from RefaceLib.common.errors import InputError
+from RefaceLib.dicom.frames import Frame, reading
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_OUTDATED = (  # by other pixels, or by pixels that are not compressed any more
+    "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+)  # fmt: skip
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def read_numbers(frames: Sequence[Frame]) -> np.ndarray:
+    """The stored numbers of ``frames`` as (columns, rows, frames), in the smallest type that holds those of all."""
+    import pydicom
+
+    decoded: dict[Path, np.ndarray] = {}
+    planes = []
+    for frame in frames:
+        if frame.path not in decoded:
+            with reading(frame.path):
+                dataset = pydicom.dcmread(frame.path)
+            if len(decoded) == 1:  # a classic series: keep one file
+                decoded.clear()
+            decoded[frame.path] = stored_numbers(frame.path, dataset)
+        planes.append(decoded[frame.path][frame.index])
+    stacked = np.empty((*frames[0].size, len(frames)), np.result_type(*planes), order="F")
+    for index, plane in enumerate(planes):
+        stacked[:, :, index] = plane.T
+    return stacked
+
+
+def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
+    """The stored numbers (frames, rows, columns) of a dataset from ``path``, without any rescaling.
+
+    Raises InputError where there are none, they are no whole grey values, or they cannot be decoded.
+    """
+    if "PixelData" not in dataset:
+        kind = "floating-point pixels" if any(name in dataset for name in PIXELS[1:]) else "no pixels"
+        raise InputError(f"{path} has {kind}: give a series with whole numbers.")
+    missing = _missing_decoder(dataset)
+    if missing:
+        raise InputError(f"{path} is compressed ({missing}): install pylibjpeg[all] and pyjpegls with pip to read it.")
+    with reading(path):
+        numbers = dataset.pixel_array
+        return numbers.reshape(-1, int(dataset.Rows), int(dataset.Columns))
+
+
+def _missing_decoder(dataset: Dataset) -> str:
+    """The name of the compression where no package that is installed reads it, else ''."""
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax.is_deflated:
+        return ""
+    try:
+        return "" if get_decoder(syntax).is_available else syntax.name
+    except NotImplementedError:
+        return syntax.name
+
+
+def put_numbers(dataset: Dataset, numbers: np.ndarray) -> None:
+    """Put stored numbers (frames, rows, columns) into a dataset as uncompressed pixel data.
+
+    That the source was compressed with losses stays said.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _lossy() and not dataset.get("LossyImageCompression"):
+        dataset.LossyImageCompression = "01"
+    dtype = numbers.dtype.newbyteorder("<")
+    data = np.ascontiguousarray(numbers, dtype).tobytes()
+    dataset.PixelData = data + b"\0" * (len(data) % 2)
+    dataset["PixelData"].VR = "OW" if dtype.itemsize > 1 else "OB"
+    for name in _OUTDATED:
+        if name in dataset:
+            del dataset[name]
+
+
+def _lossy() -> tuple[str, ...]:
+    from pydicom import uid
+
+    return (
+        uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K,
+    )  # fmt: skip
+
+
+def number_range(dataset: Dataset) -> tuple[int, int]:
+    """The least and the largest number that the bits of a dataset hold."""
+    bits = int(dataset.BitsStored)
+    if int(dataset.PixelRepresentation):
+        return -(1 << bits - 1), (1 << bits - 1) - 1
+    return 0, (1 << bits) - 1

@@ -1,0 +1,192 @@
+"""Takes the face out of all series of a study: one volume may get a new face, the others are defaced beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from RefaceLib import companion, pipeline
+from RefaceLib.common.errors import HeadNotFoundError, InputError, PromiseError
+from RefaceLib.common.progress import Progress, part
+from RefaceLib.dicom.anonymise import Anonymiser
+from RefaceLib.dicom.series import Series, Stack, refuse
+from RefaceLib.dicom.writer import Edit, write_series
+from RefaceLib.face import promise
+from RefaceLib.face.deface import deface
+from RefaceLib.face.weights import Models
+from RefaceLib.volume.geometry import voxel_sizes
+from RefaceLib.volume.io import Volume
+
+_DONE = {"reface": "refaced", "deface": "defaced", "recover": "recovered"}
+_PHASE = ("PHASE", "\\P\\", "'P'", "IMAGINARY", "REAL")
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesDone:
+    """A series that was written: its ``files``, and for each volume in it what was counted (see promise)."""
+
+    series: Series
+    files: list[Path]
+    mode: str
+    volumes: list[dict[str, Any]]
+    warnings: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class StudyDone:
+    """What became of a study. ``dropped`` and ``failed``: series and the sentence why they were not written.
+
+    ``first`` is the series with the ``volume`` and the ``result`` that the others were defaced by.
+    """
+
+    first: Series
+    volume: Volume
+    result: pipeline.RefaceResult
+    written: list[SeriesDone] = field(default_factory=list)
+    dropped: list[tuple[Series, str]] = field(default_factory=list)
+    failed: list[tuple[Series, str]] = field(default_factory=list)
+
+
+def reface_study(
+    series: Sequence[Series],
+    options: pipeline.RefaceOptions,
+    models: Models,
+    anonymiser: Anonymiser,
+    folder: Path,
+    progress: Progress,
+) -> StudyDone:
+    """Reface the best volume of ``series``, deface all others, and write each into a folder of its own in ``folder``.
+
+    What is no volume (localizers, secondary captures, mosaics, reports) is dropped. A series that cannot be defaced is
+    not written. Raises RefaceError where no series shows a head.
+    """
+    dropped, volumes = _sort_out(series)
+    if not volumes:
+        raise InputError(f"No series can be refaced: {dropped[0][1]}" if len(dropped) == 1 else _none_left(dropped))
+    first, stacks, volume, result, failed = _reface_best(volumes, options, models, part(progress, 0.02, 0.5))
+    done = StudyDone(first, volume, result, dropped=dropped, failed=failed)
+    rest = [(one, its) for one, its in volumes if one is not first and one not in [each for each, _ in failed]]
+    ahead = [(first, stacks), *rest]
+    for index, (one, its) in enumerate(ahead):
+        share = part(progress, 0.5 + 0.5 * index / len(ahead), 0.5 + 0.5 * (index + 1) / len(ahead))
+        try:
+            edits, volumes_done, warnings = _deface_series(its, one is first, done, models, share)
+        except (InputError, PromiseError) as error:
+            if one is first:
+                raise
+            done.failed.append((one, str(error)))
+            continue
+        mode = result.mode if one is first else "deface"
+        written = write_series(
+            one, edits, folder / f"SE{len(done.written) + 1:04d}", anonymiser, _DONE[mode], _ticker(one, share)
+        )
+        done.written.append(SeriesDone(one, written, mode, volumes_done, warnings))
+    return done
+
+
+# ---- which series ----
+
+
+def _sort_out(series: Sequence[Series]) -> tuple[list[tuple[Series, str]], list[tuple[Series, list[Stack]]]]:
+    """(series that are no volumes, why), (series, its volumes)."""
+    dropped, volumes = [], []
+    for one in series:
+        try:
+            refuse(one)
+            volumes.append((one, one.stacks()))
+        except InputError as error:
+            dropped.append((one, str(error)))
+    return dropped, volumes
+
+
+def _none_left(dropped: Sequence[tuple[Series, str]]) -> str:
+    return f"None of the {len(dropped)} series can be refaced; the first reason is: {dropped[0][1]}"
+
+
+def is_phase(stack: Stack) -> bool:
+    return any(word in stack.frames[0].kinds for word in _PHASE)
+
+
+def main_stack(stacks: Sequence[Stack]) -> Stack:
+    """The volume of a series in which the head is looked for: the first one that is no phase."""
+    return next((stack for stack in stacks if not is_phase(stack)), stacks[0])
+
+
+def _quality(volumes: tuple[Series, list[Stack]]) -> tuple[Any, ...]:
+    """Sorts the volume first in which a face is best seen: anatomical MR in 3D with the smallest voxels."""
+    series, stacks = volumes
+    stack = main_stack(stacks)
+    many = len([one for one in stacks if not is_phase(one)]) > 2  # functional, diffusion
+    flat = str(series.first.get("MRAcquisitionType", "")) != "3D"
+    return (is_phase(stack), many, series.modality != "MR", flat, round(float(voxel_sizes(stack.affine).max()), 1))
+
+
+def _reface_best(
+    volumes: Sequence[tuple[Series, list[Stack]]],
+    options: pipeline.RefaceOptions,
+    models: Models,
+    progress: Progress,
+) -> tuple[Series, list[Stack], Volume, pipeline.RefaceResult, list[tuple[Series, str]]]:
+    """The first volume, by its quality, in which a head is found."""
+    failed: list[tuple[Series, str]] = []
+    for series, stacks in sorted(volumes, key=_quality):
+        try:
+            volume = main_stack(stacks).read()
+            result = pipeline.reface_volume(volume, options, models=models, progress=progress)
+        except (InputError, PromiseError) as error:
+            failed.append((series, f"{series.name}: {error}"))
+            if len(volumes) == 1:
+                raise type(error)(failed[-1][1]) from error
+            continue
+        return series, stacks, volume, result, failed
+    raise HeadNotFoundError(f"No series shows a head that can be refaced; the first reason is: {failed[0][1]}")
+
+
+# ---- the volumes of one series ----
+
+
+def _deface_series(
+    stacks: Sequence[Stack], is_first: bool, done: StudyDone, models: Models, progress: Progress
+) -> tuple[list[Edit], list[dict[str, Any]], tuple[str, ...]]:
+    """Edits of all volumes of a series, what was counted, and warnings.
+
+    Volumes of one series on one grid share the mask of the first: the other echoes, the phase, later points in time.
+    """
+    main = main_stack(stacks)
+    edits, counts, warnings = [], [], []
+    known: list[tuple[Stack, np.ndarray, np.ndarray]] = []
+    for index, stack in enumerate([main, *(one for one in stacks if one is not main)]):
+        progress(0.5 * index / len(stacks), "deface")
+        shared = next((one for one in known if one[0].same_grid(stack)), None)
+        if is_first and stack is main:
+            result = done.result
+            stored, mask, brain, counted = result.stored, result.mask, result.brain, result.counts
+            warnings += result.warnings
+        elif shared:
+            volume, (_, mask, brain) = stack.read(), shared
+            stored = deface(volume, volume.values(), mask).stored
+            counted = {**promise.count_changes(volume.stored, stored, mask, brain)}
+            promise.verify(counted)
+        else:
+            beside = companion.deface_companion(stack.read(), done.volume, done.result, models)
+            stored, mask, brain, counted = beside.stored, beside.mask, beside.brain, beside.counts
+            warnings += beside.warnings
+        known.append((stack, mask, brain))
+        edits.append(Edit(stack, stored, mask))
+        counts.append(dict(counted))
+    return edits, counts, tuple(dict.fromkeys(warnings))
+
+
+def _ticker(series: Series, progress: Progress) -> Callable[[], None]:
+    total, count = len(series.files), 0
+
+    def tick() -> None:
+        nonlocal count
+        count += 1
+        progress(0.5 + 0.5 * count / total, "write")
+
+    return tick
