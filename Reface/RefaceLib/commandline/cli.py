@@ -27,9 +27,9 @@ or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a
 over. Files that are no output of reface are never overwritten.
 """
 _DICOM = """\
-Gives the head in a DICOM series another face, and writes copies of its files into the new folder OUT. Voxels outside the
-face keep their stored numbers; headers lose what names a person (DICOM PS3.15, Basic Profile). With --study the best
-volume of all series gets a face and the others are defaced; localizers and secondary captures are left out.
+Gives the head in a DICOM series another face, and writes copies of its files into the new folder OUT. Voxels outside
+the face keep their stored numbers; headers lose what names a person (DICOM PS3.15, Basic Profile). With --study the
+best volume of all series gets a face and the others are defaced; localizers and secondary captures are left out.
 """
 _MODES_HELP = (
     "reface: replace the face; deface: remove it; recover: give a face to a head that was defaced; auto (default): "

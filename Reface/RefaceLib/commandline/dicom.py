@@ -83,7 +83,7 @@ class DicomCommand:
         if len(series) > 1 and not self.study:
             names = ", ".join(one.number for one in series[:9])
             raise InputError(
-                f"{self.input} holds {len(series)} series (numbers {names}): give the folder of one, or --study for all."
+                f"{self.input} holds {len(series)} series (numbers {names}): give the folder of one, or --study."
             )
         return series
 

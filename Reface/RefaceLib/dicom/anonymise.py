@@ -1,8 +1,8 @@
 """Takes the person out of DICOM headers: the Basic Profile of PS3.15, annex E, with options.
 
-What becomes of each attribute is the table E.1-1 in the edition of 2026c, as the package dicom-anonymizer (KitwareMedical)
-holds it, and so are the dummy values. Its own walk over a dataset stays at the top level, so that a name in a nested
-sequence would survive; here every dataset is visited. What the table does not know is treated by its type.
+What becomes of each attribute is the table E.1-1 in the edition of 2026c, as the package dicom-anonymizer of
+KitwareMedical holds it, and so are the dummy values. Its own walk over a dataset stays at the top level, so that a name
+in a nested sequence would survive; here every dataset is visited. What the table does not know is treated by its type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SHORTEST_WORD, _SHORTEST_ID = 3, 4  # a shorter name or number is in every head
 _DEVICE = (
     "DeviceSerialNumber", "DeviceUID", "DeviceID", "DeviceLabel", "DeviceDescription", "StationName", "GantryID",
     "DetectorID", "PlateID", "CassetteID", "GeneratorID", "PerformedStationName", "PerformedStationAETitle",
-    "ScheduledStationName", "ScheduledStationAETitle", "UDISequence", "UniqueDeviceIdentifier", "ManufacturerDeviceClassUID",
+    "ScheduledStationName", "ScheduledStationAETitle", "UDISequence", "UniqueDeviceIdentifier",
 )  # fmt: skip
 # Modules MR Pulse Sequence and Bulk Motion Synchronization: in an enhanced MR image only where it is ORIGINAL or MIXED.
 _ORIGINAL_ONLY = (
@@ -58,9 +58,9 @@ _TEMPORAL = {"remove": "REMOVED", "shift": "MODIFIED", "keep": "UNMODIFIED"}
 class Anonymiser:
     """Anonymises the datasets of one study: all get the same new UIDs, and dates shifted by the same days.
 
-    ``dates``: one of options.DICOM_DATES. ``keep_device``: serial number and station of the scanner stay. ``subject`` is the new name
-    and ID of the patient. ``private`` counts the private elements that were removed by their creator, ``cleaned`` the
-    texts that held a name or ID of the person, by their keyword.
+    ``dates``: one of options.DICOM_DATES. ``keep_device``: serial number and station of the scanner stay. ``subject``
+    is the new name and ID of the patient. ``private`` counts the private elements that were removed by their creator,
+    ``cleaned`` the texts that held a name or ID of the person, by their keyword.
     """
 
     dates: str = "remove"
@@ -104,18 +104,17 @@ class Anonymiser:
         for tag in list(dataset.keys()):
             element = dataset[tag]
             if tag.is_private:
-                self._drop_private(dataset, element)
+                self._count_private(dataset, element)
             elif not self._act(dataset, element) and element.VR == "SQ":
                 for item in element.value:
                     self._visit(item)
+        for tag in [tag for tag in dataset.keys() if tag.is_private]:
+            del dataset[tag]
 
-    def _drop_private(self, dataset: Dataset, element: DataElement) -> None:
+    def _count_private(self, dataset: Dataset, element: DataElement) -> None:
         if not element.tag.is_private_creator:
             creator = dataset.get(element.tag.group << 16 | element.tag.element >> 8)
             self.private[str(creator.value) if creator is not None else "unknown"] += 1
-        else:
-            return  # it tells whose the others are; the creators go together at the end
-        del dataset[element.tag]
 
     def _act(self, dataset: Dataset, element: DataElement) -> bool:
         """Do with an element what the table or its type asks for; whether it is done with."""
@@ -178,8 +177,6 @@ class Anonymiser:
 
     def _mark(self, dataset: Dataset) -> None:
         """Say in the header that the person was taken out, by what profile, and by whom."""
-        for tag in [tag for tag in dataset.keys() if tag.is_private]:
-            del dataset[tag]
         dataset.PatientName = dataset.PatientID = self.subject
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = f"Reface {RefaceLib.__version__}: PS3.15 Basic Profile, face replaced"

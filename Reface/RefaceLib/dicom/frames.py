@@ -7,6 +7,7 @@ rescaled values or do not tell which file and frame a voxel came from, and the v
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,15 +65,16 @@ class Frame:
         return np.cross(self.orientation[0], self.orientation[1])
 
     @property
-    def kinds(self) -> str:
-        """All that the file says of the kind of image, in capitals."""
-        return " ".join(self.tells.get(key, "") for key in ("ImageType", "FrameType", "ComplexImageComponent")).upper()
+    def kinds(self) -> set[str]:
+        """The words by which the file says what kind of image it is, in capitals."""
+        told = (self.tells.get(key, "") for key in ("ImageType", "FrameType", "ComplexImageComponent"))
+        return set(re.findall(r"\w+", " ".join(told).upper()))
 
 
 def read_header(path: Path) -> Dataset | None:
-    """What is needed of the header of a DICOM file, without its pixels; None for any other file, and for an index of files (DICOMDIR).
+    """What is needed of the header of a DICOM file, without its pixels; None for any other file.
 
-    Raises InputError where the file cannot be read, or its header is damaged.
+    None also for an index of files (DICOMDIR). Raises InputError where the file cannot be read.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError

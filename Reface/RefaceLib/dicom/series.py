@@ -44,7 +44,7 @@ _LOCALIZER_NAMES = (
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """The slices of one volume of the series ``name`` (as errors call it), in order, and its ``affine`` (IJK to RAS)."""
+    """The slices of a volume in order, and its ``affine`` (IJK to RAS); ``name`` is what errors call its series."""
 
     name: str
     frames: tuple[Frame, ...]
@@ -231,7 +231,7 @@ def _split(name: str, frames: Sequence[Frame], tells: Sequence[str]) -> list[lis
         groups: dict[str, list[Frame]] = {}
         for frame in frames:
             groups.setdefault(frame.tells.get(tell, ""), []).append(frame)
-        if len(groups) > 1:
+        if len(groups) > 1 and min(len(group) for group in groups.values()) > 1:
             return [part for group in groups.values() for part in _split(name, group, tells[index + 1 :])]
     raise InputError(
         f"{name} has {_counted(twice, 'slice')} at the place of another one, and nothing tells them apart: remove the "
@@ -250,8 +250,8 @@ def _affine(name: str, frames: Sequence[Frame]) -> np.ndarray:
     tilt = math.degrees(math.atan2(float(np.linalg.norm(shift - (shift @ normal) * normal)), float(shift @ normal)))
     if tilt > _TILT_DEGREES:
         raise InputError(
-            f"{name} was scanned with a tilted gantry (its slices are sheared by {tilt:.1f} degrees): resample it to an "
-            "upright grid first."
+            f"{name} was scanned with a tilted gantry (its slices are sheared by {tilt:.1f} degrees): resample it "
+            "to an upright grid first."
         )
     step = float(np.median(steps))
     gaps = np.flatnonzero(steps > 1.5 * step)

@@ -22,7 +22,7 @@ from RefaceLib.volume.geometry import voxel_sizes
 from RefaceLib.volume.io import Volume
 
 _DONE = {"reface": "refaced", "deface": "defaced", "recover": "recovered"}
-_PHASE = ("PHASE", "\\P\\", "'P'", "IMAGINARY", "REAL")
+_PHASE = {"PHASE", "P", "IMAGINARY", "I", "REAL", "R"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def _none_left(dropped: Sequence[tuple[Series, str]]) -> str:
 
 
 def is_phase(stack: Stack) -> bool:
-    return any(word in stack.frames[0].kinds for word in _PHASE)
+    return not _PHASE.isdisjoint(stack.frames[0].kinds)
 
 
 def main_stack(stacks: Sequence[Stack]) -> Stack:
@@ -157,7 +157,9 @@ def _deface_series(
     Volumes of one series on one grid share the mask of the first: the other echoes, the phase, later points in time.
     """
     main = main_stack(stacks)
-    edits, counts, warnings = [], [], []
+    edits: list[Edit] = []
+    counts: list[dict[str, Any]] = []
+    warnings: list[str] = []
     known: list[tuple[Stack, np.ndarray, np.ndarray]] = []
     for index, stack in enumerate([main, *(one for one in stacks if one is not main)]):
         progress(0.5 * index / len(stacks), "deface")
