@@ -81,7 +81,7 @@ class Anonymiser:
         self.learn(dataset)
         before = _old_uids(dataset)
         self._visit(dataset)
-        self._mark(dataset)
+        self.mark(dataset)
         left = before & _old_uids(dataset)
         if left:
             raise PromiseError(
@@ -175,7 +175,7 @@ class Anonymiser:
 
     # ---- what was done ----
 
-    def _mark(self, dataset: Dataset) -> None:
+    def mark(self, dataset: Dataset) -> None:
         """Say in the header that the person was taken out, by what profile, and by whom."""
         dataset.PatientName = dataset.PatientID = self.subject
         dataset.PatientIdentityRemoved = "YES"

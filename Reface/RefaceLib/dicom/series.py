@@ -167,11 +167,11 @@ def refuse(series: Series) -> None:
             "export it as enhanced or single-slice DICOM, or convert it with dcm2niix."
         )
     if kind == LOCALIZER:
-        raise InputError(f"{series.name} is a localizer (single slices in several directions), not a volume.")
+        raise InputError(f"{series.name} is a localizer, not a volume: give the series of a 3D scan.")
     if kind == CAPTURE:
-        raise InputError(f"{series.name} is a secondary capture or a picture (a screen, a colour map), not a volume.")
+        raise InputError(f"{series.name} is a secondary capture or a colour picture: give the series of a 3D scan.")
     if kind == OTHER:
-        raise InputError(f"{series.name} holds no image.")
+        raise InputError(f"{series.name} holds no image: give the series of a 3D scan.")
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from RefaceLib.common.errors import HeadNotFoundError, InputError, PromiseError
 from RefaceLib.common.progress import Progress, part
 from RefaceLib.dicom.anonymise import Anonymiser
 from RefaceLib.dicom.series import Series, Stack, refuse
-from RefaceLib.dicom.writer import Edit, write_series
+from RefaceLib.dicom.writer import Edit, write_files
 from RefaceLib.face import promise
 from RefaceLib.face.deface import deface
 from RefaceLib.face.weights import Models
@@ -81,9 +81,9 @@ def reface_study(
             done.failed.append((one, str(error)))
             continue
         mode = result.mode if one is first else "deface"
-        written = write_series(
-            one, edits, folder / f"SE{len(done.written) + 1:04d}", anonymiser, _DONE[mode], _ticker(one, share)
-        )
+        target = folder / f"SE{len(done.written) + 1:04d}"
+        target.mkdir()
+        written = write_files(one, edits, target, anonymiser, _DONE[mode], _ticker(one, share))
         done.written.append(SeriesDone(one, written, mode, volumes_done, warnings))
     return done
 

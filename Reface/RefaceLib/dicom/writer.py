@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.common.errors import PromiseError
+from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.dicom.anonymise import Anonymiser
 from RefaceLib.dicom.frames import Frame, reading
 from RefaceLib.dicom.pixels import number_range, put_numbers, stored_numbers
-from RefaceLib.dicom.series import Series, Stack
+from RefaceLib.dicom.series import Series, Stack, find_series
+from RefaceLib.volume.io import Volume
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+_SAME_VOXEL = 0.05  # voxels that two grids may lie apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +31,15 @@ class Edit:
     mask: np.ndarray
 
 
-def write_series(
+def write_files(
     series: Series, edits: list[Edit], folder: Path, anonymiser: Anonymiser, description: str, tick: Callable[[], None]
 ) -> list[Path]:
-    """Write all files of ``series`` into ``folder``, which is made; the files, whose names say nothing.
+    """Write all files of ``series`` into ``folder``; the files, whose names say nothing.
 
     Outside the masks every stored number stays. ``description`` becomes that of the series. ``tick`` is called after
     every file. Raises PromiseError where an image has no edit, since its face would stay, and InputError where a file
     cannot be read any more.
     """
-    folder.mkdir()
     planes = _planes(edits)
     written = []
     for index, path in enumerate(series.paths):
@@ -46,6 +48,45 @@ def write_series(
         written.append(target)
         tick()
     return written
+
+
+def write_into_copies(volume: Volume, paths: Sequence[Path], folder: Path, description: str) -> bool:
+    """Write the values of ``volume`` into copies of ``paths``, the files of the one volume that it was made from.
+
+    False, and nothing is written, where the files hold anything but one volume on the grid of ``volume``; its axes may
+    be in another order. Where a value is that of the file, the stored number stays as it is. Raises InputError.
+    """
+    if not paths:
+        return False
+    series = find_series(paths)
+    try:
+        stacks = [stack for one in series for stack in one.stacks()]
+    except InputError:  # Slicer reads more than we write back: tilted, uneven
+        return False
+    values = on_grid(volume, stacks[0]) if len(stacks) == 1 else None
+    if values is None:
+        return False
+    original = stacks[0].read()
+    stored = original.codec.to_stored(values)
+    edit = Edit(stacks[0], stored, stored != original.stored)
+    write_files(series[0], [edit], folder, Anonymiser(), description, lambda: None)
+    return True
+
+
+def on_grid(volume: Volume, stack: Stack) -> np.ndarray | None:
+    """The values of ``volume`` in the order of the voxels of ``stack``, None where it has another grid."""
+    to_stack = np.linalg.inv(stack.affine) @ volume.affine
+    turn = np.rint(to_stack[:3, :3])
+    if not np.allclose(to_stack[:3, :3], turn, atol=1e-3) or not np.array_equal(turn @ turn.T, np.eye(3)):
+        return None
+    order = abs(turn).argmax(axis=1)
+    flipped = tuple(axis for axis in range(3) if turn[axis, order[axis]] < 0)
+    values = np.flip(volume.values().transpose(order), flipped)
+    first = np.zeros(3)  # of the volume's voxels, which is the stack's first
+    for axis in flipped:
+        first[order[axis]] = volume.stored.shape[order[axis]] - 1
+    near = abs(to_stack[:3, :3] @ first + to_stack[:3, 3]).max() < _SAME_VOXEL
+    return values if near and values.shape == stack.shape else None
 
 
 def _planes(edits: list[Edit]) -> dict[Path, dict[int, tuple[Frame, np.ndarray, np.ndarray]]]:
