@@ -50,7 +50,10 @@ class DicomCommand:
             done, report = self._reface(progress)
         self._tell(done, report)
         if done.failed:
-            raise InputError(f"{len(done.failed)} series were not written, as is told above; {self.output} lacks them.")
+            were, them = ("was", "it") if len(done.failed) == 1 else ("were", "them")
+            raise InputError(
+                f"{len(done.failed)} series {were} not written, as is told above; {self.output} lacks {them}."
+            )
         if self.progress == "json":
             tell_done(self.report_path, self._warnings(done))
         return 0

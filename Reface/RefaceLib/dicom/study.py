@@ -78,7 +78,7 @@ def reface_study(
         except (InputError, PromiseError) as error:
             if one is first:
                 raise
-            done.failed.append((one, str(error)))
+            done.failed.append((one, f"{one.name}: {error}"))
             continue
         mode = result.mode if one is first else "deface"
         target = folder / f"SE{len(done.written) + 1:04d}"
