@@ -36,7 +36,7 @@ _DEVICE = (
     "DetectorID", "PlateID", "CassetteID", "GeneratorID", "PerformedStationName", "PerformedStationAETitle",
     "ScheduledStationName", "ScheduledStationAETitle", "UDISequence", "UniqueDeviceIdentifier",
 )  # fmt: skip
-# Modules MR Pulse Sequence and Bulk Motion Synchronization: in an enhanced MR image only where it is ORIGINAL or MIXED.
+# Modules MR Pulse Sequence and Bulk Motion Synchronization: an enhanced MR image has them if it is ORIGINAL or MIXED.
 _ORIGINAL_ONLY = (
     "PulseSequenceName", "MRAcquisitionType", "EchoPulseSequence", "MultipleSpinEcho", "MultiPlanarExcitation",
     "PhaseContrast", "VelocityEncodingAcquisitionSequence", "TimeOfFlightContrast", "ArterialSpinLabelingContrast",
@@ -190,9 +190,8 @@ class Anonymiser:
         frame_types = _frame_types(dataset)
         for item in frame_types:
             item.FrameType = _derived(item.get("FrameType"))
-        for name in _ORIGINAL_ONLY if frame_types and dataset.get("Modality") == "MR" else ():
-            if name in dataset:
-                del dataset[name]
+        if frame_types and dataset.get("Modality") == "MR":
+            _move_original_only(dataset)
         dataset.ContributingEquipmentSequence = [
             *dataset.get("ContributingEquipmentSequence", []), _equipment(),
         ]  # fmt: skip
@@ -222,6 +221,25 @@ def _derived(types: Iterable[str] | str | None) -> list[str]:
     """The image type of an image whose pixels were changed."""
     values = [types] if isinstance(types, str) else list(types or [])
     return ["DERIVED", *(values[1:] or ["PRIMARY"])]
+
+
+def _move_original_only(dataset: Dataset) -> None:
+    """Move what an image that is DERIVED may not say of its acquisition to where attributes without a place go.
+
+    This functional group is meant for images that were converted from classic ones; readers find the attributes there.
+    """
+    from pydicom import Dataset
+
+    kept = Dataset()
+    for name in _ORIGINAL_ONLY:
+        if name in dataset:
+            kept.add(dataset[name])
+            del dataset[name]
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    if len(kept) and shared:
+        items = shared[0].get("UnassignedSharedConvertedAttributesSequence") or [Dataset()]
+        items[0].update(kept)
+        shared[0].UnassignedSharedConvertedAttributesSequence = items
 
 
 def _frame_types(dataset: Dataset) -> list[Dataset]:
