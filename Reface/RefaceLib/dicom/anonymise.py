@@ -44,13 +44,6 @@ _ORIGINAL_ONLY = (
     "OversamplingPhase", "GeometryOfKSpaceTraversal", "RectilinearPhaseEncodeReordering", "SegmentedKSpaceTraversal",
     "CoverageOfKSpace", "NumberOfKSpaceTrajectories", "BulkMotionCompensationTechnique",
 )  # fmt: skip
-_CODES = {  # of context group 7050
-    "113100": "Basic Application Confidentiality Profile",
-    "113101": "Clean Recognizable Visual Features Option",
-    "113106": "Retain Longitudinal Temporal Information Full Dates Option",
-    "113107": "Retain Longitudinal Temporal Information Modified Dates Option",
-    "113109": "Retain Device Identity Option",
-}
 _TEMPORAL = {"remove": "REMOVED", "shift": "MODIFIED", "keep": "UNMODIFIED"}
 
 
@@ -175,14 +168,22 @@ class Anonymiser:
 
     # ---- what was done ----
 
+    def _profile(self) -> list[str]:
+        """The profile and its options, by the names of the codes in context group 7050."""
+        dates = {"keep": "FullDates", "shift": "ModifiedDates"}.get(self.dates)
+        return [
+            "BasicApplicationConfidentialityProfile",
+            "CleanRecognizableVisualFeaturesOption",
+            *([f"RetainLongitudinalTemporalInformation{dates}Option"] if dates else []),
+            *(["RetainDeviceIdentityOption"] if self.keep_device else []),
+        ]
+
     def mark(self, dataset: Dataset) -> None:
         """Say in the header that the person was taken out, by what profile, and by whom."""
         dataset.PatientName = dataset.PatientID = self.subject
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = f"Reface {RefaceLib.__version__}: PS3.15 Basic Profile, face replaced"
-        codes = ["113100", "113101", *{"shift": ["113107"], "keep": ["113106"]}.get(self.dates, [])]
-        codes += ["113109"] if self.keep_device else []
-        dataset.DeidentificationMethodCodeSequence = [_code(code, _CODES[code]) for code in codes]
+        dataset.DeidentificationMethodCodeSequence = [_code(name) for name in self._profile()]
         dataset.LongitudinalTemporalInformationModified = _TEMPORAL[self.dates]
         dataset.BurnedInAnnotation = "NO"
         dataset.RecognizableVisualFeatures = "NO"
@@ -197,11 +198,13 @@ class Anonymiser:
         ]  # fmt: skip
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def _code(name: str) -> Dataset:
+    """The code of the DICOM terminology with that name, as an item of a sequence."""
     from pydicom import Dataset
+    from pydicom.sr.codedict import codes
 
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    code, item = getattr(codes.DCM, name), Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
     return item
 
 
@@ -209,7 +212,7 @@ def _equipment() -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_code("109104", "De-identifying Equipment")]
+    item.PurposeOfReferenceCodeSequence = [_code("DeIdentifyingEquipment")]
     item.Manufacturer = "The Reface developers"
     item.ManufacturerModelName = "Reface"
     item.SoftwareVersions = RefaceLib.__version__

@@ -76,16 +76,44 @@ def read_header(path: Path) -> Dataset | None:
 
     None also for an index of files (DICOMDIR). Raises InputError where the file cannot be read.
     """
+    from pydicom.uid import MediaStorageDirectoryStorage
+
+    header = _read(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+    if header is None or header.get("SOPClassUID", MediaStorageDirectoryStorage) == MediaStorageDirectoryStorage:
+        return None
+    return header
+
+
+def read_dataset(path: Path) -> Dataset:
+    """All of a DICOM file; InputError where it cannot be read any more."""
+    dataset = _read(path)
+    if dataset is None:
+        raise InputError(f"{path} is no DICOM file any more: copy it again.")
+    return dataset
+
+
+def _read(path: Path, **options: Any) -> Dataset | None:
+    """A DICOM file, with or without the preamble by which it is known; None for any other file."""
     import pydicom
     from pydicom.errors import InvalidDicomError
-    from pydicom.uid import MediaStorageDirectoryStorage
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     with reading(path):
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+            dataset = pydicom.dcmread(path, **options)
         except InvalidDicomError:
+            dataset = None
+    if dataset is None:
+        try:
+            dataset = pydicom.dcmread(path, force=True, **options)
+        except Exception:  # whatever else it is
             return None
-    return None if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage else header
+        if "SOPClassUID" not in dataset or "SOPInstanceUID" not in dataset:
+            return None
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
 
 
 @contextlib.contextmanager

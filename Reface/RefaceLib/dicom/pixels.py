@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.dicom.frames import Frame, reading
+from RefaceLib.dicom.frames import Frame, read_dataset, reading
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -23,22 +24,16 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 def read_numbers(frames: Sequence[Frame]) -> np.ndarray:
     """The stored numbers of ``frames`` as (columns, rows, frames), in the smallest type that holds those of all."""
-    import pydicom
-
-    decoded: dict[Path, np.ndarray] = {}
-    planes = []
-    for frame in frames:
-        if frame.path not in decoded:
-            with reading(frame.path):
-                dataset = pydicom.dcmread(frame.path)
-            if len(decoded) == 1:  # a classic series: keep one file
-                decoded.clear()
-            decoded[frame.path] = stored_numbers(frame.path, dataset)
-        planes.append(decoded[frame.path][frame.index])
+    planes = [_decoded(frame.path, frame.path.stat().st_mtime_ns)[frame.index] for frame in frames]
     stacked = np.empty((*frames[0].size, len(frames)), np.result_type(*planes), order="F")
     for index, plane in enumerate(planes):
         stacked[:, :, index] = plane.T
     return stacked
+
+
+@lru_cache(maxsize=1)  # the many volumes of a multi-frame file need it decoded but once
+def _decoded(path: Path, modified: int) -> np.ndarray:
+    return stored_numbers(path, read_dataset(path))
 
 
 def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
@@ -51,7 +46,7 @@ def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
         raise InputError(f"{path} has {kind}: give a series with whole numbers.")
     missing = _missing_decoder(dataset)
     if missing:
-        raise InputError(f"{path} is compressed ({missing}): install pylibjpeg[all] and pyjpegls with pip to read it.")
+        raise InputError(f"{path} is compressed ({missing}): install python-gdcm, pylibjpeg and pyjpegls with pip.")
     with reading(path):
         numbers = dataset.pixel_array
         return numbers.reshape(-1, int(dataset.Rows), int(dataset.Columns))

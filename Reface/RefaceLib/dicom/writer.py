@@ -11,7 +11,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.dicom.anonymise import Anonymiser
-from RefaceLib.dicom.frames import Frame, reading
+from RefaceLib.dicom.frames import Frame, read_dataset, reading
 from RefaceLib.dicom.pixels import number_range, put_numbers, stored_numbers
 from RefaceLib.dicom.series import Series, Stack, find_series
 from RefaceLib.volume.io import Volume
@@ -109,10 +109,7 @@ def _write_file(
     anonymiser: Anonymiser,
     description: str,
 ) -> None:
-    import pydicom
-
-    with reading(path):
-        dataset = pydicom.dcmread(path)
+    dataset = read_dataset(path)
     numbers = stored_numbers(path, dataset)
     if set(planes) != set(range(len(numbers))):
         raise PromiseError(f"{path} was thrown away: {len(numbers) - len(planes)} of its images would keep their face.")

@@ -49,7 +49,7 @@ def test_nothing_of_the_person_is_left_in_any_byte(tmp_path, enhanced):
 def test_the_header_says_what_was_done(tmp_path, enhanced):
     for dataset in written(tmp_path, enhanced=enhanced)[0]:
         assert dataset.PatientIdentityRemoved == "YES" and "PS3.15" in dataset.DeidentificationMethod
-        assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == ["113100", "113101"]
+        assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == ["113100", "113102"]
         assert dataset.RecognizableVisualFeatures == dataset.BurnedInAnnotation == "NO"
         assert dataset.ImageType[0] == "DERIVED" and dataset.SeriesDescription == "refaced"
         assert dataset.LongitudinalTemporalInformationModified == "REMOVED"

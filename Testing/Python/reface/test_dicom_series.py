@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
+import SimpleITK as sitk
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
 
 from helpers.dicomfiles import UID, write_classic, write_enhanced
 from helpers.imagefiles import assert_one_sentence
@@ -102,11 +103,37 @@ def test_compressed_files_are_read(tmp_path, syntax):
     assert np.array_equal(only(tmp_path).stacks()[0].read().stored, head.stored)
 
 
+def test_jpeg_lossless_is_read(tmp_path):
+    """What scanners compress with most; ITK writes it."""
+    write_classic(tmp_path, HEAD)
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        image = sitk.GetImageFromArray(dataset.pixel_array[None].astype(np.uint16))
+        sitk.WriteImage(image, str(tmp_path.parent / "j.dcm"), useCompression=True, compressor="JPEG")
+        compressed = pydicom.dcmread(tmp_path.parent / "j.dcm")
+        dataset.file_meta.TransferSyntaxUID = compressed.file_meta.TransferSyntaxUID
+        dataset.PixelData = compressed.PixelData
+        dataset["PixelData"].is_undefined_length = True
+        assert dataset.file_meta.TransferSyntaxUID == JPEGLosslessSV1
+        dataset.save_as(path)
+    assert np.array_equal(only(tmp_path).stacks()[0].read().stored, HEAD.stored)
+
+
 def test_other_files_are_passed_over(tmp_path):
     write_classic(tmp_path, HEAD)
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "empty.dcm").write_bytes(b"")
     assert len(only(tmp_path).files) == SHAPE[2]
+
+
+def test_files_without_a_preamble_are_read(tmp_path):
+    write_classic(tmp_path, HEAD)
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.file_meta, dataset.preamble
+        dataset.save_as(path, implicit_vr=True, little_endian=True)
+        assert path.read_bytes()[128:132] != b"DICM"
+    assert np.array_equal(only(tmp_path).stacks()[0].read().stored, HEAD.stored)
 
 
 # ---- refusals ----
