@@ -6,14 +6,26 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.head import refusal
 from RefaceLib.head.faceparts import Part, share_left
 from RefaceLib.head.headparser import HeadParse
-from RefaceLib.head.pose import is_turned, turned_by
+from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
 from RefaceLib.volume import geometry
 
 # Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
 _WHOLE, _DEFACED = 0.6, 0.25
 _MOST_MISSING = 0.1  # the largest share of a head without values
+# The field of view may cut the brain over so much; above _HIGH_MM (canonical) it is far from the face.
+_MOST_CUT_CM2, _HIGH_MM = 70.0, 45.0
+
+
+def inspect_view(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> None:
+    """Raise HeadNotFoundError where so much of the brain is cut off that it does not tell where the face is.
+
+    ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume: where it ends.
+    """
+    if cut_cm2(parse, shape, affine, below=_HIGH_MM) > _MOST_CUT_CM2:
+        raise HeadNotFoundError(refusal.CUT)
 
 
 def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, refusal
 from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.facemask import canonical_coordinates
 from RefaceLib.head.headparser import (
     SPACING,
     HeadParse,
@@ -38,6 +40,13 @@ _BETTER = 0.25  # by so much another pose must be trusted more than that of the 
 _ROUGH_MM = 7.0  # landmarks of the localizer that are so far off leave the pose to be refined
 _TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
 _TRIED = 4  # of all poses, by the trust of the localizer alone
+_MOST_CUT_CM2 = (
+    60.0  # where the field of view cuts more of the brain, its header is not doubted: half a brain looks turned
+)
+_BESIDE_MM, _TISSUE = 10.0, 0.15  # of the brain; of bright tissue
+_CUT_MM = 20.0  # from the end of the field of view the parser may miss brain
+_LARGER_MM = 5.0  # than the mean brain: nearly all are within
+_DOUBTFUL = 0.3  # likelihood of brain that is only there because brains are: protected, but not called brain
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +77,7 @@ def parse_head(
         attempt = _locate(np.eye(4), image, grid, localizer, device)
         found = _parse(attempt, parser, device)
         if found[0] >= _TRUSTED:
-            return found[1]
+            return _with_cut_brain(found[1], values.shape, affine)
     except HeadNotFoundError as error:
         refused = error
     others = sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
@@ -77,14 +86,49 @@ def parse_head(
             other = _parse(trial, parser, device)
         except HeadNotFoundError:
             continue
-        if other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1])):
+        better = other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1]))
+        if better and cut_cm2(other[1], values.shape, affine) < _MOST_CUT_CM2:
             found = other
+        elif better:
+            refused = HeadNotFoundError(refusal.CUT)
     if found is None:
         cause = refusal.cause(values, affine, air or measure_air(values))
         if cause is not None:
             raise HeadNotFoundError(f"No head was found in the volume: {cause}.") from refused
         raise refused or HeadNotFoundError("No head was found in the volume: give a head MRI.")
-    return found[1]
+    return _with_cut_brain(found[1], values.shape, affine)
+
+
+def cut_cm2(parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray, below: float = np.inf) -> float:
+    """Over how many cm2 a volume ``shape``/``affine`` (IJK -> RAS mm) ends in the brain, or in tissue beside it.
+
+    Counted is what lies ``below`` a canonical height in mm.
+    """
+    beside = geometry.dilate_mm(parse.brain, _BESIDE_MM, parse.grid.affine)
+    _, _, height = _places(parse)
+    ends = beside & (parse.picture > _TISSUE) & (height < below)
+    to_end = _to_end(parse, shape, affine)
+    layer = ends & (to_end > 0) & (to_end <= 2 * SPACING)
+    return float(layer.sum() * abs(np.linalg.det(parse.grid.affine[:3, :3])) / (2 * SPACING) / 100)
+
+
+def _with_cut_brain(parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> HeadParse:
+    """The parse with brain in doubt where the field of view ends and a mean brain goes on."""
+    brain = geometry.dilate_mm(canonical.in_brain(*_places(parse)), _LARGER_MM, parse.grid.affine)
+    missed = brain & (_to_end(parse, shape, affine) < _CUT_MM)
+    likelihood = np.where(missed, np.maximum(parse.likelihood, _DOUBTFUL), parse.likelihood)
+    return replace(parse, likelihood=likelihood.astype(np.float32))
+
+
+def _places(parse: HeadParse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Canonical x, y, z (mm) of the voxels of the parse's grid, by its brain."""
+    return canonical_coordinates(parse.grid, brain_frame(parse.points, parse.certainty))
+
+
+def _to_end(parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """How far (mm) each voxel of the parse's grid is from where the field of view ends; 0 beyond it."""
+    view = np.pad(geometry.in_view(shape, affine, parse.grid), 1)  # the grid may end first
+    return ndimage.distance_transform_edt(view, sampling=SPACING)[1:-1, 1:-1, 1:-1]
 
 
 def is_turned(parse: HeadParse) -> bool:

@@ -13,6 +13,11 @@ _NOISY = 0.15  # of bright tissue
 _LEAST_TISSUE_ML = 700.0  # of what is brighter than _DIM; a newborn's head has more
 _DIM = 0.2  # of bright tissue
 
+CUT = (
+    "The field of view cuts through the brain, so that the place of the face is not certain: give a volume of the "
+    "whole head, and this one as its companion."
+)
+
 
 def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     """What keeps a head in ``values`` (I, J, K; IJK -> RAS mm by ``affine``) from being found; None where nothing does.
