@@ -1,6 +1,5 @@
 """The Slicer module Reface: wiring only. The work is in RefaceLib, see its folder window."""
 
-import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -273,8 +272,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._save(_("Save the report"), export.save_report, ".json", ["JSON (*.json)"])
 
     def onDicomButton(self):
-        write = functools.partial(export.save_dicom, source=self._inputOfResult())
-        self._save(_("Choose an empty folder for the DICOM series"), write)
+        self._save(_("Choose an empty folder for the DICOM series"), export.save_dicom)
 
     def _save(self, title, write, ending=None, filters=()):
         """Ask for a file (or a folder, where there is no ending), and let `write` write the result there."""

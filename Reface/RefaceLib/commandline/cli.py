@@ -6,6 +6,7 @@ The exit code is 0 when every promise held; common/shell.py tells the others. An
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def _seed(text: str) -> int:
     if not 0 <= seed <= MAX_SEED:
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {MAX_SEED}, not {text!r}")
     return seed
+
+
+def _subject(text: str) -> str:
+    if not re.fullmatch(r"[\w ^.+-]{1,64}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"an ID has up to 64 letters, digits and - . + ^ _, not {text!r}")
+    return text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -108,7 +115,7 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep-device", action="store_true", help="keep serial number and station name of the scanner")
     parser.add_argument(
-        "--subject", default="ANONYMOUS", metavar="ID", help="the new patient ID and name (%(default)s)"
+        "--subject", type=_subject, default="ANONYMOUS", metavar="ID", help="the new patient ID and name (%(default)s)"
     )
     _add_work(parser)
     _add_common(parser)

@@ -11,7 +11,7 @@ import datetime
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -67,15 +67,17 @@ class Anonymiser:
 
     def learn(self, header: Dataset) -> None:
         """Remember the names and IDs of persons in a header, to find them in the texts of this and others."""
-        self._words |= _identifying(header)
+        self._words |= _identifying(header, dates=self.dates != "keep")
 
     def apply(self, dataset: Dataset) -> None:
         """Anonymise ``dataset`` in place; PromiseError where a UID, date or name of it would be left."""
+        _drop_unreadable(dataset)
         self.learn(dataset)
-        before = _old_uids(dataset)
+        kept = _DEVICE if self.keep_device else ()
+        before = _old_uids(dataset, kept)
         self._visit(dataset)
         self.mark(dataset)
-        left = before & _old_uids(dataset)
+        left = before & _old_uids(dataset, kept)
         if left:
             raise PromiseError(
                 f"The header was thrown away: {len(left)} UIDs of the input would stay; please report this."
@@ -163,7 +165,7 @@ class Anonymiser:
         """Whether a text holds a word of the person's names or IDs."""
         text = " ".join(_each(element, str)) if element.VM > 1 else str(element.value)
         return not self._words.isdisjoint(_words(text)) or any(
-            word in text.lower() for word in self._words if not word.isalnum()
+            word in text.lower() for word in self._words if not word.isalpha()
         )
 
     # ---- what was done ----
@@ -296,17 +298,17 @@ _IDENTIFYING = (
 )  # fmt: skip
 
 
-def _identifying(header: Dataset) -> set[str]:
-    """The words of all names, and the IDs, in a header; in lower case."""
+def _identifying(header: Dataset, dates: bool) -> set[str]:
+    """The words of all names, the IDs, and the ``dates`` in a header; in lower case."""
     found: set[str] = set()
     for element in header.iterall():
         if element.tag.is_private or element.is_empty:
             continue
-        values = _each(element, str) if element.VR in _TEXT else ""
+        values = _each(element, str) if element.VR in (*_TEXT, "DA") else ""
         text = values if isinstance(values, str) else " ".join(values)
         if element.VR == "PN":
             found |= {word for word in _words(text) if len(word) >= _SHORTEST_WORD and not word.isdigit()}
-        elif element.keyword in _IDENTIFYING and len(text) >= _SHORTEST_ID:
+        elif len(text) >= _SHORTEST_ID and (element.keyword in _IDENTIFYING or (dates and element.VR == "DA")):
             found.add(text.lower())
     return found - {ANONYMOUS.lower()}
 
@@ -315,11 +317,23 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.lower().replace("_", " ")))
 
 
-def _old_uids(dataset: Dataset) -> set[str]:
-    """The UIDs in a dataset that DICOM does not define."""
+def _drop_unreadable(dataset: Dataset) -> None:
+    """Remove elements whose value is none of its type: what cannot be read cannot be anonymised."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+        except Exception:  # whatever pydicom meets in it
+            del dataset[tag]
+            continue
+        for item in element.value if element.VR == "SQ" else ():
+            _drop_unreadable(item)
+
+
+def _old_uids(dataset: Dataset, kept: Collection[str]) -> set[str]:
+    """The UIDs in a dataset that DICOM does not define, without those of the attributes ``kept``."""
     found: set[str] = set()
     for element in dataset.iterall():
-        if element.VR == "UI" and not element.tag.is_private:
+        if element.VR == "UI" and not element.tag.is_private and element.keyword not in kept:
             values = element.value if element.VM > 1 else [element.value]
             found |= {str(uid) for uid in values if uid and not str(uid).startswith(_DICOM_ROOT)}
     return found

@@ -137,18 +137,18 @@ def reading(path: Path) -> Iterator[None]:
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
     """The frames of a file; InputError where one of them does not say where it lies."""
-    count = int(header.get("NumberOfFrames") or 1)
-    if _FUNCTIONAL_GROUPS[1] not in header:
-        if count > 1:
-            raise InputError(f"{path} has {count} frames and does not say where each lies: export it as single images.")
-        return [_frame(path, 0, header, _classic(header))]
-    shared, each = (header.get(name) or [] for name in _FUNCTIONAL_GROUPS)
-    if len(each) != count:
-        raise InputError(f"{path} has {count} frames and describes {len(each)} of them: export it again.")
-    common = _classic(header)
-    for item in shared:
-        common |= _flat(item)
     with reading(path):
+        count = int(header.get("NumberOfFrames") or 1)
+        if _FUNCTIONAL_GROUPS[1] not in header:
+            if count > 1:
+                raise InputError(f"{path} has {count} frames but no place for each: export it as single images.")
+            return [_frame(path, 0, header, _classic(header))]
+        shared, each = (header.get(name) or [] for name in _FUNCTIONAL_GROUPS)
+        if len(each) != count:
+            raise InputError(f"{path} has {count} frames and describes {len(each)} of them: export it again.")
+        common = _classic(header)
+        for item in shared:
+            common |= _flat(item)
         return [_frame(path, index, header, common | _flat(item)) for index, item in enumerate(each)]
 
 
@@ -173,12 +173,11 @@ def _frame(path: Path, index: int, header: Dataset, about: dict[str, Any]) -> Fr
     missing = [name for name in _PLACE if about.get(name) in (None, "")]
     if missing or not header.get("Rows") or not header.get("Columns"):
         raise InputError(f"{path} does not say where its image lies ({', '.join(missing)} missing): export it again.")
-    with reading(path):
-        orientation = np.array([float(number) for number in about["ImageOrientationPatient"]]).reshape(2, 3)
-        position = np.array([float(number) for number in about["ImagePositionPatient"]])
-        row_spacing, column_spacing = (float(number) for number in about["PixelSpacing"])
-        size = int(header.Columns), int(header.Rows)
-        slope, inter = float(about.get("RescaleSlope", 1.0)), float(about.get("RescaleIntercept", 0.0))
+    orientation = np.array([float(number) for number in about["ImageOrientationPatient"]]).reshape(2, 3)
+    position = np.array([float(number) for number in about["ImagePositionPatient"]])
+    row_spacing, column_spacing = (float(number) for number in about["PixelSpacing"])
+    size = int(header.Columns), int(header.Rows)
+    slope, inter = float(about.get("RescaleSlope", 1.0)), float(about.get("RescaleIntercept", 0.0))
     unit = np.allclose(orientation @ orientation.T, np.eye(2), atol=1e-3)  # refuses NaN too
     if not unit or not np.isfinite(position).all() or position.shape != (3,) or not slope:
         raise InputError(f"{path} has an orientation, position or scale that cannot be used: export it again.")

@@ -77,6 +77,7 @@ def _template(volume: Volume, numbers: np.ndarray, description: str) -> Dataset:
     ):  # fmt: skip
         setattr(dataset, name, None)  # must be there, may be empty
     dataset.Manufacturer, dataset.SeriesNumber, dataset.SeriesDescription = "Reface", 1, description
+    dataset.BodyPartExamined = "HEAD"  # it is no paired part, of which the side would have to be told
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"
     sizes = [_decimal(size) for size in voxel_sizes(volume.affine)]

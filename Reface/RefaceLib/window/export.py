@@ -10,7 +10,7 @@ import slicer
 
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import new_folder
-from RefaceLib.window import mrml
+from RefaceLib.window import mrml, results
 
 FILE_FILTERS = ("NIfTI (*.nii.gz)", "NRRD (*.nrrd)")
 
@@ -51,13 +51,11 @@ def save_report(node: slicer.vtkMRMLNode, path: str | Path) -> None:
         raise OutputError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
 
 
-def save_dicom(
-    node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path, source: slicer.vtkMRMLScalarVolumeNode | None = None
-) -> None:
+def save_dicom(node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path) -> None:
     """Write a result as a DICOM series, whose header names nobody, into an empty or a new folder.
 
-    Where the ``source``, the input of the result, came from the DICOM database, the new voxels go into copies of its
-    files, which keep what they say of the acquisition. Otherwise the series and its header are new. The folder is
+    Where the input of the result came from the DICOM database, the new voxels go into copies of its files, which keep
+    what they say of the acquisition. Otherwise the series and its header are new. The folder is
     filled as a whole or not at all. Raises OutputError with one sentence.
     """
     from RefaceLib.dicom.newseries import write_new_series
@@ -65,6 +63,7 @@ def save_dicom(
 
     description = f"{result_report(node)['mode']} by Reface"
     volume = mrml.volume_from_node(node)
+    source = node.GetNodeReference(results.INPUT_ROLE)
     with new_folder(Path(folder), overwrite=False) as made:
         if not write_into_copies(volume, original_files(source), made, description):
             write_new_series(volume, made, description)

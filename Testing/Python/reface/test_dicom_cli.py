@@ -149,6 +149,7 @@ def test_a_study_without_a_head_leaves_nothing(place, pipeline, capsys):
         (["in/t1", "full"], "is not empty"),
         (["in/t1", "full", "--overwrite"], "no report of reface lists as outputs"),
         (["in/t1", "no/out"], "does not exist"),
+        (["in/t1", "out", "--subject", "J\\ane"], "an ID has up to 64 letters"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_sentence_and_changes_nothing(place, arguments, words, capsys):

@@ -94,7 +94,11 @@ def test_dates_are_removed_shifted_or_kept(tmp_path):
 
 
 def test_the_device_is_kept_on_request(tmp_path):
-    (dataset, *_), *_ = written(tmp_path, Anonymiser(keep_device=True, subject="sub-01"))
+    def device(_, dataset):
+        dataset.DeviceUID = f"{UID}.5"
+
+    (dataset, *_), *_ = written(tmp_path, Anonymiser(keep_device=True, subject="sub-01"), change=device)
+    assert dataset.DeviceUID == f"{UID}.5"
     assert (dataset.DeviceSerialNumber, dataset.StationName) == ("SN12345", "STATION1")
     assert "113109" in [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence]
     assert dataset.PatientID == dataset.PatientName == "sub-01"
@@ -130,6 +134,26 @@ def test_a_name_in_a_file_of_the_study_is_found_in_the_texts_of_others(tmp_path)
 
     for dataset in written(tmp_path, anonymiser, change=told)[0]:
         assert "ReceiveCoilName" not in dataset and dataset.TransmitCoilName == "body"
+
+
+def test_a_date_and_an_id_in_the_texts_of_others_are_found(tmp_path):
+    def told(_, dataset):
+        dataset.ReceiveCoilName, dataset.TransmitCoilName = "c20010203", "PID-4711b"
+        dataset.SoftwareVersions = ["5.7", "5.8"]
+
+    for dataset in written(tmp_path, change=told)[0]:
+        assert "ReceiveCoilName" not in dataset and "TransmitCoilName" not in dataset
+        assert dataset.SoftwareVersions == ["5.7", "5.8"]
+
+
+def test_what_cannot_be_read_is_removed(tmp_path):
+    def broken(_, dataset):
+        dataset.EchoTime = "2.98"
+        tag = pydicom.tag.Tag("AcquisitionDuration")
+        dataset._dict[tag] = pydicom.dataelem.RawDataElement(tag, "FD", 4, b"nine", 0, False, True)
+
+    for dataset in written(tmp_path, change=broken)[0]:
+        assert "AcquisitionDuration" not in dataset and dataset.EchoTime == 2.98
 
 
 # ---- pixels ----

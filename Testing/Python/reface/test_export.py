@@ -18,7 +18,7 @@ from RefaceLib.volume.io import Volume, read_volume
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.scenes import volume_node  # noqa: E402
-from RefaceLib.window import export, faceviews, mrml, sampledata  # noqa: E402  (needs slicer)
+from RefaceLib.window import export, faceviews, mrml, results, sampledata  # noqa: E402  (needs slicer)
 
 REPORT = {
     "reface_version": "1", "mode": "reface", "seed": 3, "ears": True, "model": {"name": "m", "version": "1"},
@@ -113,7 +113,8 @@ def test_a_result_of_a_series_goes_into_copies_of_its_files(scene, result, tmp_p
     files = {str(header.SOPInstanceUID): str(path) for path, header in source.files}
     database = types.SimpleNamespace(fileForInstance=files.get)
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
-    export.save_dicom(node, tmp_path / "out", original)
+    node.SetNodeReferenceID(results.INPUT_ROLE, original.GetID())
+    export.save_dicom(node, tmp_path / "out")
     written, after = read_series(tmp_path / "out")
     expected = volume.stored.copy()
     expected[3:9, 2:5] = np.rint((402 + 7) / 2.5)
@@ -137,10 +138,11 @@ def test_files_on_another_grid_or_gone_from_the_database_are_not_used(scene, res
     source, _ = read_series(tmp_path / "in")
     original = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     original.SetAttribute("DICOM.instanceUIDs", " ".join(str(header.SOPInstanceUID) for _, header in source.files))
+    result.SetNodeReferenceID(results.INPUT_ROLE, original.GetID())
     files = {str(header.SOPInstanceUID): str(path) for path, header in source.files}
     for number, found in enumerate((files.get, lambda uid: "")):
         monkeypatch.setattr(slicer, "dicomDatabase", types.SimpleNamespace(fileForInstance=found), raising=False)
-        export.save_dicom(result, tmp_path / str(number), original)
+        export.save_dicom(result, tmp_path / str(number))
         assert np.array_equal(read_series(tmp_path / str(number))[1].stored, mrml.volume_from_node(result).stored)
 
 
