@@ -27,6 +27,7 @@ TELLS = (
     "InversionTimes", "InversionTime", "FlipAngle", "DiffusionBValue",
     "DiffusionGradientOrientation", "TemporalPositionIndex", "TemporalPositionIdentifier", "StackID", "ReceiveCoilName",
     "ConvolutionKernel", "AcquisitionNumber", "NominalCardiacTriggerDelayTime", "TriggerTime", "AcquisitionTime",
+    "SOPInstanceUID",  # of multi-frame files, each a volume
 )  # fmt: skip
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 _VALUES = ("RescaleSlope", "RescaleIntercept")
@@ -34,7 +35,7 @@ _FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroup
 _WANTED = frozenset((*TELLS, *_PLACE, *_VALUES))
 # What is kept in memory of every file of a study; private elements alone may have 100 kB a file.
 _HEADER = (
-    *_WANTED, *_FUNCTIONAL_GROUPS, "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID",
+    *_WANTED, *_FUNCTIONAL_GROUPS, "SpecificCharacterSet", "SOPClassUID", "SeriesInstanceUID",
     "StudyInstanceUID", "FrameOfReferenceUID", "PatientName", "PatientID", "Modality", "SeriesNumber", "InstanceNumber",
     "SeriesDescription", "ProtocolName", "ConversionType", "BurnedInAnnotation", "MRAcquisitionType", "NumberOfFrames",
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",

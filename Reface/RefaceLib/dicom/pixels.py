@@ -19,6 +19,7 @@ _OUTDATED = (  # by other pixels, or by pixels that are not compressed any more
     "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries",
     "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
+_BIT = 0x0102  # of overlays: the bit of the pixels that they use, 0 where they have data of their own
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -44,6 +45,8 @@ def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
     if "PixelData" not in dataset:
         kind = "floating-point pixels" if any(name in dataset for name in PIXELS[1:]) else "no pixels"
         raise InputError(f"{path} has {kind}: give a series with whole numbers.")
+    if any(element.tag.group >> 8 == 0x60 and element.tag.element == _BIT and element.value for element in dataset):
+        raise InputError(f"{path} has graphics in unused bits of its pixels: remove them first.")
     missing = _missing_decoder(dataset)
     if missing:
         raise InputError(f"{path} is compressed ({missing}): install python-gdcm, pylibjpeg and pyjpegls with pip.")

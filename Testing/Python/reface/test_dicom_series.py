@@ -240,6 +240,27 @@ def test_images_of_several_sizes_are_refused(tmp_path):
     assert "images of several sizes" in refusal(tmp_path)
 
 
+def test_multi_frame_files_of_one_series_are_volumes_of_their_own(tmp_path):
+    for number in (1, 2):
+
+        def change(_, dataset, number=number):
+            dataset.SOPInstanceUID = f"{UID}.8.{number}"
+
+        write_enhanced(tmp_path / f"{number}.dcm", [Volume(HEAD.stored // number, HEAD.affine)], ["M"], change=change)
+    found = [stack.read().stored for stack in only(tmp_path).stacks()]
+    assert len(found) == 2 and np.array_equal(found[0], HEAD.stored) and np.array_equal(found[1], HEAD.stored // 2)
+
+
+def test_graphics_in_the_pixels_are_told_of(tmp_path):
+    def graphics(_, dataset):
+        dataset.add_new(0x60000102, "US", 15)
+
+    write_classic(tmp_path, HEAD, change=graphics)
+    with pytest.raises(InputError, match="graphics in unused bits") as error:
+        only(tmp_path).stacks()[0].read()
+    assert_one_sentence(error)
+
+
 def test_damaged_pixels_are_told_of(tmp_path):
     def cut(index, dataset):
         dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 4 * 2 if index == 3 else None]
