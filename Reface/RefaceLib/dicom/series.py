@@ -120,7 +120,10 @@ class Series:
         if "LOCALIZER" in types:
             return True
         names = f"{self.first.get('SeriesDescription', '')} {self.first.get('ProtocolName', '')}".lower()
-        frames = self.frames
+        try:
+            frames = self.frames
+        except InputError:  # which stacks() tells
+            return False
         if len(_by_orientation(frames)) > 1:
             return True
         return len(frames) < _FEW and any(name in names for name in _LOCALIZER_NAMES)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from RefaceLib import companion, pipeline
-from RefaceLib.common.errors import HeadNotFoundError, InputError, PromiseError
+from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.common.progress import Progress, part
 from RefaceLib.dicom.anonymise import Anonymiser
-from RefaceLib.dicom.series import Series, Stack, refuse
+from RefaceLib.dicom.series import VOLUME, Series, Stack
 from RefaceLib.dicom.writer import Edit, write_files
 from RefaceLib.face import promise
 from RefaceLib.face.deface import deface
@@ -64,13 +64,12 @@ def reface_study(
     What is no volume (localizers, secondary captures, mosaics, reports) is dropped. A series that cannot be defaced is
     not written. Raises RefaceError where no series shows a head.
     """
-    dropped, volumes = _sort_out(series)
+    volumes, dropped, failed = _sort_out(series)
     if not volumes:
-        raise InputError(f"No series can be refaced: {dropped[0][1]}" if len(dropped) == 1 else _none_left(dropped))
-    first, stacks, volume, result, failed = _reface_best(volumes, options, models, part(progress, 0.02, 0.5))
+        raise InputError(_first_reason([*failed, *dropped]))
+    first, volume, result = _reface_best(volumes, options, models, part(progress, 0.02, 0.5))
     done = StudyDone(first, volume, result, dropped=dropped, failed=failed)
-    rest = [(one, its) for one, its in volumes if one is not first and one not in [each for each, _ in failed]]
-    ahead = [(first, stacks), *rest]
+    ahead = sorted(volumes, key=lambda each: each[0] is not first)
     for index, (one, its) in enumerate(ahead):
         share = part(progress, 0.5 + 0.5 * index / len(ahead), 0.5 + 0.5 * (index + 1) / len(ahead))
         try:
@@ -91,20 +90,27 @@ def reface_study(
 # ---- which series ----
 
 
-def _sort_out(series: Sequence[Series]) -> tuple[list[tuple[Series, str]], list[tuple[Series, list[Stack]]]]:
-    """(series that are no volumes, why), (series, its volumes)."""
-    dropped, volumes = [], []
+Reason = tuple[Series, str]
+
+
+def _sort_out(series: Sequence[Series]) -> tuple[list[tuple[Series, list[Stack]]], list[Reason], list[Reason]]:
+    """Series with their volumes; those that are none, and volumes that cannot be used, with the reason."""
+    volumes: list[tuple[Series, list[Stack]]] = []
+    dropped: list[Reason] = []
+    failed: list[Reason] = []
     for one in series:
         try:
-            refuse(one)
             volumes.append((one, one.stacks()))
         except InputError as error:
-            dropped.append((one, str(error)))
-    return dropped, volumes
+            (failed if one.kind == VOLUME else dropped).append((one, str(error)))
+    return volumes, dropped, failed
 
 
-def _none_left(dropped: Sequence[tuple[Series, str]]) -> str:
-    return f"None of the {len(dropped)} series can be refaced; the first reason is: {dropped[0][1]}"
+def _first_reason(reasons: Sequence[Reason]) -> str:
+    first = reasons[0][1]
+    return (
+        first if len(reasons) == 1 else f"None of the {len(reasons)} series can be refaced, the first because: {first}"
+    )
 
 
 def is_phase(stack: Stack) -> bool:
@@ -130,20 +136,16 @@ def _reface_best(
     options: pipeline.RefaceOptions,
     models: Models,
     progress: Progress,
-) -> tuple[Series, list[Stack], Volume, pipeline.RefaceResult, list[tuple[Series, str]]]:
-    """The first volume, by its quality, in which a head is found."""
-    failed: list[tuple[Series, str]] = []
+) -> tuple[Series, Volume, pipeline.RefaceResult]:
+    """The first volume, by its quality, in which a head is found; the others may still be defaced beside it."""
+    failed: list[Reason] = []
     for series, stacks in sorted(volumes, key=_quality):
         try:
             volume = main_stack(stacks).read()
-            result = pipeline.reface_volume(volume, options, models=models, progress=progress)
+            return series, volume, pipeline.reface_volume(volume, options, models=models, progress=progress)
         except (InputError, PromiseError) as error:
             failed.append((series, f"{series.name}: {error}"))
-            if len(volumes) == 1:
-                raise type(error)(failed[-1][1]) from error
-            continue
-        return series, stacks, volume, result, failed
-    raise HeadNotFoundError(f"No series shows a head that can be refaced; the first reason is: {failed[0][1]}")
+    raise InputError(_first_reason(failed))
 
 
 # ---- the volumes of one series ----

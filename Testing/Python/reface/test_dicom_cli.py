@@ -121,11 +121,20 @@ def test_a_series_that_cannot_be_defaced_is_not_written_and_told_of(place, monke
 
 
 def test_the_next_volume_is_taken_where_the_best_shows_no_head(place, pipeline):
+    """That one is defaced beside it, which asks less of it."""
     make_study(place / "in")
     calls = iter([raising(HeadNotFoundError("There is no head.")), lambda: None])
     pipeline.step = lambda: next(calls)()
-    assert run("in", "out", "--study", "-q") == 2
-    assert [one["number"] for one in report_of("out")["series"]] == ["2"]
+    assert run("in", "out", "--study", "-q") == 0
+    assert [(one["number"], one["mode"]) for one in report_of("out")["series"]] == [("2", "reface"), ("3", "deface")]
+
+
+def test_a_volume_with_missing_slices_is_a_failure_and_a_localizer_is_none(place, capsys):
+    make_study(place / "in")
+    sorted((place / "in" / "t2").iterdir())[9].unlink()
+    assert run("in", "out", "--study", "--progress", "none") == 2
+    said = capsys.readouterr().err
+    assert "Left out: Series 1" in said and "Not written: Series 2 (MR, 31 files) lacks 1 slice" in said
 
 
 def test_a_study_without_a_head_leaves_nothing(place, pipeline, capsys):
