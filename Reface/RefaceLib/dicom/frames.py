@@ -32,6 +32,7 @@ TELLS = (
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 _VALUES = ("RescaleSlope", "RescaleIntercept")
 _FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_PIXEL_DATA = 0x7FE00010
 _WANTED = frozenset((*TELLS, *_PLACE, *_VALUES))
 # What is kept in memory of every file of a study; private elements alone may have 100 kB a file.
 _HEADER = (
@@ -90,6 +91,9 @@ def read_dataset(path: Path) -> Dataset:
     dataset = _read(path)
     if dataset is None:
         raise InputError(f"{path} is no DICOM file any more: copy it again.")
+    if dataset.original_encoding[1] is False:  # big endian: pydicom would write words other than pixels as they are
+        for tag in [tag for tag in dataset.keys() if tag != _PIXEL_DATA and dataset.get_item(tag).VR == "OW"]:
+            del dataset[tag]
     return dataset
 
 

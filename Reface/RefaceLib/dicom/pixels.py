@@ -45,7 +45,7 @@ def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
     if "PixelData" not in dataset:
         kind = "floating-point pixels" if any(name in dataset for name in PIXELS[1:]) else "no pixels"
         raise InputError(f"{path} has {kind}: give a series with whole numbers.")
-    if any(element.tag.group >> 8 == 0x60 and element.tag.element == _BIT and element.value for element in dataset):
+    if any(tag.group >> 8 == 0x60 and tag.element == _BIT and dataset[tag].value for tag in dataset.keys()):
         raise InputError(f"{path} has graphics in unused bits of its pixels: remove them first.")
     missing = _missing_decoder(dataset)
     if missing:

@@ -21,8 +21,9 @@ from RefaceLib.volume.io import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-VOLUME, LOCALIZER, CAPTURE, MOSAIC, OTHER = "volume", "localizer", "secondary capture", "mosaic", "no image"
+VOLUME, LOCALIZER, CAPTURE, MOSAIC, OTHER = "volume", "localizer", "secondary capture", "mosaic", "no scan"
 
+_SCANS = ("MR", "CT", "PT")
 _SAME_PLACE_MM = 0.01
 _TURNED = 1e-3  # of a direction's unit length: more is another orientation
 _TILT_DEGREES = 0.5
@@ -107,7 +108,7 @@ class Series:
         header = self.first
         types = f"{header.get('ImageType', '')} {header.get('ConversionType', '')}".upper()
         sop_class = UID(header.get("SOPClassUID") or "").name
-        if not header.get("Rows"):
+        if not header.get("Rows") or self.modality not in _SCANS:
             return OTHER
         if "MOSAIC" in types:
             return MOSAIC
@@ -174,7 +175,7 @@ def refuse(series: Series) -> None:
     if kind == CAPTURE:
         raise InputError(f"{series.name} is a secondary capture or a colour picture: give the series of a 3D scan.")
     if kind == OTHER:
-        raise InputError(f"{series.name} holds no image: give the series of a 3D scan.")
+        raise InputError(f"{series.name} holds no MR, CT or PET images: give the series of a 3D scan.")
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -135,4 +135,4 @@ def save(dataset: Dataset, target: Path) -> None:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta = meta
     dataset.preamble = b"\0" * 128
-    dataset.save_as(target, enforce_file_format=True, implicit_vr=False, little_endian=True)
+    pydicom.dcmwrite(target, dataset, enforce_file_format=True)

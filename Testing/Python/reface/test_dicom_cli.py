@@ -96,7 +96,7 @@ def test_the_best_volume_of_a_study_gets_the_face_and_the_rest_is_defaced_or_lef
     assert [(one["number"], one["mode"]) for one in report["series"]] == [("3", "reface"), ("2", "deface")]
     warned = capsys.readouterr().err
     assert "Left out: Series 1 (MR, 32 files) is a localizer" in warned
-    assert "Left out: Series 99 (SR, 1 file) holds no image" in warned
+    assert "Left out: Series 99 (SR, 1 file) holds no MR, CT or PET images" in warned
     heads = [pydicom.dcmread(path) for path in (place / "out").rglob("*.dcm")]
     assert len(heads) == 2 * SHAPE[2] and {head.PatientID for head in heads} == {"sub-7"}
     assert len({head.StudyInstanceUID for head in heads}) == 1

@@ -201,6 +201,29 @@ def test_what_was_compressed_is_written_uncompressed_and_losses_stay_said(tmp_pa
         assert np.array_equal(dataset.pixel_array, HEAD.stored[:, :, index].T)
 
 
+def test_big_endian_becomes_little_endian(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    write_classic(source, HEAD)
+    for path in source.iterdir():
+        dataset = pydicom.dcmread(path)
+        numbers = dataset.pixel_array
+        dataset.PixelData = numbers.astype(">u2").tobytes()
+        dataset.EffectiveEchoTime, dataset.LUTData = 2.5, b"ab"
+        dataset["LUTData"].VR = "OW"
+        dataset.remove_private_tags()
+        list(dataset.iterall())
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    (series,) = find_series([source])
+    target.mkdir()
+    nothing = np.zeros(HEAD.stored.shape, dtype=bool)
+    edits = [Edit(stack, stack.read().stored, nothing) for stack in series.stacks()]
+    for index, path in enumerate(write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)):
+        dataset = pydicom.dcmread(path)
+        assert np.array_equal(dataset.pixel_array, HEAD.stored[:, :, index].T)
+        assert (dataset.EffectiveEchoTime, dataset.Rows, "LUTData" in dataset) == (2.5, 18, False)
+
+
 def test_an_image_without_an_edit_is_never_written(tmp_path):
     write_enhanced(tmp_path / "e.dcm", [HEAD, HEAD], ["M", "P"])
     (series,) = find_series([tmp_path / "e.dcm"])

@@ -213,7 +213,7 @@ def test_a_secondary_capture_and_a_report_are_no_volumes(tmp_path):
     write_classic(tmp_path / "c", HEAD, change=capture)
     assert only(tmp_path / "c").kind == CAPTURE and "secondary capture" in refusal(tmp_path / "c")
     write_classic(tmp_path / "r", HEAD, change=report)
-    assert only(tmp_path / "r").kind == OTHER and "holds no image" in refusal(tmp_path / "r")
+    assert only(tmp_path / "r").kind == OTHER and "holds no MR, CT or PET images" in refusal(tmp_path / "r")
 
 
 def test_a_slice_without_a_place_and_one_alone_are_refused(tmp_path):
