@@ -71,7 +71,6 @@ class Anonymiser:
 
     def apply(self, dataset: Dataset) -> None:
         """Anonymise ``dataset`` in place; PromiseError where a UID, date or name of it would be left."""
-        _drop_unreadable(dataset)
         self.learn(dataset)
         kept = _DEVICE if self.keep_device else ()
         before = _old_uids(dataset, kept)
@@ -315,18 +314,6 @@ def _identifying(header: Dataset, dates: bool) -> set[str]:
 
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.lower().replace("_", " ")))
-
-
-def _drop_unreadable(dataset: Dataset) -> None:
-    """Remove elements whose value is none of its type: what cannot be read cannot be anonymised."""
-    for tag in list(dataset.keys()):
-        try:
-            element = dataset[tag]
-        except Exception:  # whatever pydicom meets in it
-            del dataset[tag]
-            continue
-        for item in element.value if element.VR == "SQ" else ():
-            _drop_unreadable(item)
 
 
 def _old_uids(dataset: Dataset, kept: Collection[str]) -> set[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.errors import InputError
+from RefaceLib.common.errors import InputError, RefaceError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -97,6 +97,18 @@ def read_dataset(path: Path) -> Dataset:
     return dataset
 
 
+def _drop_unreadable(dataset: Dataset) -> None:
+    """Remove elements whose value is none of its type: what cannot be read cannot be anonymised."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+        except Exception:  # whatever pydicom meets in it
+            del dataset[tag]
+            continue
+        for item in element.value if element.VR == "SQ" else ():
+            _drop_unreadable(item)
+
+
 def _read(path: Path, **options: Any) -> Dataset | None:
     """A DICOM file, with or without the preamble by which it is known; None for any other file."""
     import pydicom
@@ -115,6 +127,8 @@ def _read(path: Path, **options: Any) -> Dataset | None:
             return None
         if "SOPClassUID" not in dataset or "SOPInstanceUID" not in dataset:
             return None
+    with reading(path):
+        _drop_unreadable(dataset)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -130,7 +144,7 @@ def reading(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom tells of every value that breaks a rule; the scanner wrote it
             yield
-    except (InputError, InvalidDicomError, MemoryError):
+    except (RefaceError, InvalidDicomError, MemoryError):
         raise
     except OSError as error:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 from RefaceLib.common.errors import OutputError
 from RefaceLib.dicom.anonymise import Anonymiser
 from RefaceLib.dicom.pixels import put_numbers
-from RefaceLib.dicom.writer import save
+from RefaceLib.dicom.writer import encoded
 from RefaceLib.volume.geometry import voxel_sizes
 from RefaceLib.volume.io import Volume
 
@@ -42,7 +42,7 @@ def write_new_series(volume: Volume, folder: Path, description: str) -> list[Pat
         template.ImagePositionPatient = [_decimal(number) for number in position]
         put_numbers(template, numbers[None, :, :, index].transpose(0, 2, 1))
         target = folder / f"IM{index + 1:06d}.dcm"
-        save(template, target)
+        target.write_bytes(encoded(template))
         written.append(target)
     return written
 

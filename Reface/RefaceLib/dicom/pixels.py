@@ -47,10 +47,10 @@ def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
         raise InputError(f"{path} has {kind}: give a series with whole numbers.")
     if any(tag.group >> 8 == 0x60 and tag.element == _BIT and dataset[tag].value for tag in dataset.keys()):
         raise InputError(f"{path} has graphics in unused bits of its pixels: remove them first.")
-    missing = _missing_decoder(dataset)
-    if missing:
-        raise InputError(f"{path} is compressed ({missing}): install python-gdcm, pylibjpeg and pyjpegls with pip.")
     with reading(path):
+        missing = _missing_decoder(dataset)
+        if missing:
+            raise InputError(f"{path} is compressed ({missing}): install python-gdcm, pylibjpeg and pyjpegls with pip.")
         numbers = dataset.pixel_array
         return numbers.reshape(-1, int(dataset.Rows), int(dataset.Columns))
 

@@ -107,7 +107,7 @@ class Series:
 
         header = self.first
         types = f"{header.get('ImageType', '')} {header.get('ConversionType', '')}".upper()
-        sop_class = UID(header.get("SOPClassUID") or "").name
+        sop_class = UID(str(header.get("SOPClassUID") or "")).name
         if not header.get("Rows") or self.modality not in _SCANS:
             return OTHER
         if "MOSAIC" in types:

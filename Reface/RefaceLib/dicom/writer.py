@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,19 +114,20 @@ def _write_file(
     numbers = stored_numbers(path, dataset)
     if set(planes) != set(range(len(numbers))):
         raise PromiseError(f"{path} was thrown away: {len(numbers) - len(planes)} of its images would keep their face.")
-    low, high = number_range(dataset)
-    new = numbers.copy()
-    for index, (_, plane, mask) in planes.items():
-        new[index][mask] = np.clip(plane[mask], low, high).astype(numbers.dtype)
-    put_numbers(dataset, new)
     with reading(path):
+        low, high = number_range(dataset)
+        new = numbers.copy()
+        for index, (_, plane, mask) in planes.items():
+            new[index][mask] = np.clip(plane[mask], low, high).astype(numbers.dtype)
+        put_numbers(dataset, new)
         anonymiser.apply(dataset)
-    dataset.SeriesDescription = description
-    save(dataset, target)
+        dataset.SeriesDescription = description
+        content = encoded(dataset)
+    target.write_bytes(content)
 
 
-def save(dataset: Dataset, target: Path) -> None:
-    """Write a dataset as a new DICOM file, little endian with explicit VRs, around which nothing old is left."""
+def encoded(dataset: Dataset) -> bytes:
+    """A dataset as a new DICOM file, little endian with explicit VRs, around which nothing old is left."""
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -135,4 +137,6 @@ def save(dataset: Dataset, target: Path) -> None:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta = meta
     dataset.preamble = b"\0" * 128
-    pydicom.dcmwrite(target, dataset, enforce_file_format=True)
+    content = BytesIO()
+    pydicom.dcmwrite(content, dataset, enforce_file_format=True)
+    return content.getvalue()

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
 from RefaceLib.dicom.newseries import write_new_series
-from RefaceLib.dicom.writer import save
+from RefaceLib.dicom.writer import encoded
 from RefaceLib.volume.io import Volume
 
 UID = "1.2.999"  # of the invented scanner
@@ -46,7 +46,7 @@ def write_classic(
         if change:
             change(index, dataset)
         path.unlink()
-        save(dataset, folder / f"{prefix}doe_{index + 1:03d}.dcm")
+        (folder / f"{prefix}doe_{index + 1:03d}.dcm").write_bytes(encoded(dataset))
     return folder
 
 
@@ -98,7 +98,7 @@ def write_enhanced(path: Path, volumes: list[Volume], types: list[str], *, chang
     dataset.PixelData = np.array(planes, np.int16 if dataset.PixelRepresentation else np.uint16).tobytes()
     if change:
         change(0, dataset)
-    save(dataset, path)
+    path.write_bytes(encoded(dataset))
     return path
 
 

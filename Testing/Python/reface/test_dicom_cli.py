@@ -210,7 +210,7 @@ def test_a_failure_in_the_middle_leaves_everything_as_it_was(place, pipeline, na
 
 def test_a_failure_while_files_are_written_leaves_nothing(place, monkeypatch, capsys):
     write_classic(place / "in", HEAD)
-    monkeypatch.setattr("RefaceLib.dicom.writer.save", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr(Path, "write_bytes", raising(OSError(28, "No space left on device")))
     assert run("in", "out", "-q") == 2
     assert names(place) == {"in"} and "full" in capsys.readouterr().err
 

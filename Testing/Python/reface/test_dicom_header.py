@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pydicom
@@ -10,7 +11,7 @@ import pytest
 
 from helpers.dicomfiles import LEFT_BEHIND, PERSON, UID, write_classic, write_enhanced
 from helpers.phantom import make_phantom
-from RefaceLib.common.errors import PromiseError
+from RefaceLib.common.errors import PromiseError, RefaceError
 from RefaceLib.dicom.anonymise import Anonymiser
 from RefaceLib.dicom.series import find_series
 from RefaceLib.dicom.writer import Edit, write_files
@@ -233,6 +234,32 @@ def test_an_image_without_an_edit_is_never_written(tmp_path):
     with pytest.raises(PromiseError, match="4 of its images would keep their face"):
         write_files(series, [edit], tmp_path / "out", Anonymiser(), "refaced", lambda: None)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_damaged_bytes_never_end_in_an_error_of_the_program(tmp_path):
+    """Whatever is read is written, or refused in one sentence."""
+    random = np.random.default_rng(7)
+    write_classic(tmp_path / "whole", HEAD)
+    done = {"written": 0, "refused": 0}
+    for number in range(40):
+        folder, target = tmp_path / f"in{number}", tmp_path / f"out{number}"
+        shutil.copytree(tmp_path / "whole", folder)
+        target.mkdir()
+        path = folder / "doe_002.dcm"
+        content = bytearray(path.read_bytes())
+        for place in random.integers(132, len(content) - 600, 3):
+            content[place] = random.integers(256)
+        path.write_bytes(content)
+        try:
+            for series in find_series([folder]):
+                volumes = [(stack, stack.read().stored) for stack in series.stacks()]
+                edits = [Edit(stack, stored, np.zeros(stored.shape, dtype=bool)) for stack, stored in volumes]
+                write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)
+            done["written"] += 1
+        except RefaceError as error:
+            assert "\n" not in str(error) and str(error).endswith(".")
+            done["refused"] += 1
+    assert min(done.values()) > 3, done
 
 
 def test_the_invented_person_is_in_the_inputs(tmp_path):
