@@ -22,6 +22,7 @@ from RefaceLib.volume.geometry import voxel_sizes
 from RefaceLib.volume.io import Volume
 
 _DONE = {"reface": "refaced", "deface": "defaced", "recover": "recovered"}
+_MANY = 2  # volumes in a series; more are points in time or directions of diffusion
 _PHASE = {"PHASE", "P", "IMAGINARY", "I", "REAL", "R"}
 
 
@@ -126,7 +127,7 @@ def _quality(volumes: tuple[Series, list[Stack]]) -> tuple[Any, ...]:
     """Sorts the volume first in which a face is best seen: anatomical MR in 3D with the smallest voxels."""
     series, stacks = volumes
     stack = main_stack(stacks)
-    many = len([one for one in stacks if not is_phase(one)]) > 2  # functional, diffusion
+    many = len([one for one in stacks if not is_phase(one)]) > _MANY
     flat = str(series.first.get("MRAcquisitionType", "")) != "3D"
     return (is_phase(stack), many, series.modality != "MR", flat, round(float(voxel_sizes(stack.affine).max()), 1))
 
@@ -151,38 +152,62 @@ def _reface_best(
 # ---- the volumes of one series ----
 
 
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """The face and the brain (I, J, K; bool) on the grid of ``stack``."""
+
+    stack: Stack
+    face: np.ndarray
+    brain: np.ndarray
+
+
 def _deface_series(
     stacks: Sequence[Stack], is_first: bool, done: StudyDone, models: Models, progress: Progress
 ) -> tuple[list[Edit], list[dict[str, Any]], tuple[str, ...]]:
     """Edits of all volumes of a series, what was counted, and warnings.
 
-    Volumes of one series on one grid share the mask of the first: the other echoes, the phase, later points in time.
+    Volumes of one series on one grid share a mask: the other echoes, the phase, points in time.
     """
     main = main_stack(stacks)
     edits: list[Edit] = []
     counts: list[dict[str, Any]] = []
     warnings: list[str] = []
-    known: list[tuple[Stack, np.ndarray, np.ndarray]] = []
+    masks: list[_Mask] = []
     for index, stack in enumerate([main, *(one for one in stacks if one is not main)]):
         progress(0.5 * index / len(stacks), "deface")
-        shared = next((one for one in known if one[0].same_grid(stack)), None)
         if is_first and stack is main:
             result = done.result
-            stored, mask, brain, counted = result.stored, result.mask, result.brain, result.counts
+            masks.append(_Mask(stack, result.mask, result.brain))
+            edits.append(Edit(stack, result.stored, result.mask))
+            counts.append(dict(result.counts))
             warnings += result.warnings
-        elif shared:
-            volume, (_, mask, brain) = stack.read(), shared
-            stored = deface(volume, volume.values(), mask).stored
-            counted = {**promise.count_changes(volume.stored, stored, mask, brain)}
-            promise.verify(counted)
-        else:
-            beside = companion.deface_companion(stack.read(), done.volume, done.result, models)
-            stored, mask, brain, counted = beside.stored, beside.mask, beside.brain, beside.counts
+            continue
+        found: dict[str, Any] = {}
+        mask = next((mask for mask in masks if mask.stack.same_grid(stack)), None)
+        if mask is None:
+            beside = companion.deface_companion(_mean(stack, stacks), done.volume, done.result, models)
+            mask = _Mask(stack, beside.mask, beside.brain)
+            masks.append(mask)
             warnings += beside.warnings
-        known.append((stack, mask, brain))
-        edits.append(Edit(stack, stored, mask))
-        counts.append(dict(counted))
+            found["face_removed"] = beside.face_removed
+            found["registered_mm"], found["registered_degrees"] = beside.registered_mm, beside.registered_degrees
+        volume = stack.read()
+        stored = deface(volume, volume.values(), mask.face).stored
+        changes = promise.count_changes(volume.stored, stored, mask.face, mask.brain)
+        promise.verify(changes)
+        edits.append(Edit(stack, stored, mask.face))
+        counts.append({**changes, **found})
     return edits, counts, tuple(dict.fromkeys(warnings))
+
+
+def _mean(stack: Stack, stacks: Sequence[Stack]) -> Volume:
+    """The volume of ``stack``; where many of ``stacks`` lie on its grid (points in time, directions), their mean."""
+    alike = [one for one in stacks if one.same_grid(stack) and is_phase(one) == is_phase(stack)]
+    volume = stack.read()
+    if len(alike) <= _MANY:
+        return volume
+    total = sum((one.read().values() for one in alike), np.zeros(stack.shape, dtype=np.float32))
+    return Volume(total / np.float32(len(alike)), volume.affine)
 
 
 def _ticker(series: Series, progress: Progress) -> Callable[[], None]:

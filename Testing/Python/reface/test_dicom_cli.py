@@ -13,7 +13,7 @@ from helpers.commandline import FAILURES, contents, names, one_sentence, raising
 from helpers.dicomfiles import LEFT_BEHIND, write_classic, write_enhanced
 from helpers.phantom import make_phantom
 from helpers.reface.commands import *  # noqa: F403
-from helpers.reface.commands import SHAPE, SPACING
+from helpers.reface.commands import SHAPE, SPACING, zero_in_mask
 from RefaceLib.commandline import cli
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.dicom import study
@@ -222,6 +222,31 @@ def test_programs_are_told_of_the_progress_and_the_report(place, capsys):
     fractions = [record["progress"] for record in records[:-1]]
     assert fractions == sorted(fractions) and fractions[-1] == 1
     assert records[-1]["done"] and records[-1]["report"] == "out_reface.json"
+
+
+def test_many_volumes_of_a_series_share_the_mask_of_their_mean(place, monkeypatch):
+    make_study(place / "in")
+    seen = []
+
+    def companion(other, volume, result, models):
+        seen.append(other.stored)
+        return zero_in_mask(other, volume, result, models)
+
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", companion)
+    heads = [make_phantom(SHAPE, SPACING, "LPS", seed=number) for number in (5, 6, 7)]
+    for number, head in enumerate(heads):
+
+        def time(index, dataset, number=number):
+            dataset.TemporalPositionIdentifier, dataset.MRAcquisitionType = number + 1, "2D"
+            dataset.SOPInstanceUID = f"1.2.999.6.{number}.{index}"
+
+        write_classic(place / "in" / "fmri", head, number=9, change=time, prefix=str(number))
+    assert run("in", "out", "--study", "-q") == 0
+    mean = np.mean([head.stored for head in heads], axis=0)
+    assert len(seen) == 2 and np.allclose(seen[1], mean, rtol=1e-5)
+    (entry,) = [one for one in report_of("out")["series"] if one["number"] == "9"]
+    assert len(entry["volumes"]) == 3 and entry["files"] == 3 * SHAPE[2]
+    assert all(volume["voxels_changed"] > 0 == volume["brain_voxels_changed"] for volume in entry["volumes"])
 
 
 def test_values_with_a_scale_of_each_slice_go_back_exactly(place):
