@@ -1,4 +1,4 @@
-"""The command line: `reface image`, `reface demo`, `reface benchmark`, `reface train`.
+"""The command line: `reface image`, `reface dicom`, `reface demo`, `reface benchmark`, `reface train`.
 
 The exit code is 0 when every promise held; common/shell.py tells the others. An error is one sentence on stderr.
 """
@@ -6,6 +6,7 @@ The exit code is 0 when every promise held; common/shell.py tells the others. An
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any
 
 from RefaceLib import __version__
 from RefaceLib.commandline.commands import BenchmarkCommand, DemoCommand, TrainCommand
+from RefaceLib.commandline.dicom import DicomCommand
 from RefaceLib.commandline.heads import HeadsCommand
 from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE, ImageCommand
 from RefaceLib.commandline.outputs import pair_up
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import numbered
-from RefaceLib.common.options import MAX_SEED, MODES
+from RefaceLib.common.options import DICOM_DATES, MAX_SEED, MODES
 from RefaceLib.common.shell import Parser, add_device, add_running, run_command
 
 _IMAGE = """\
@@ -28,6 +30,11 @@ or in --out-dir. With several --faces the names of outputs end with -1, -2 and s
 output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried over. Files that are no output of reface are
 never overwritten.
 """
+_DICOM = """\
+Gives the head in a DICOM series another face, and writes copies of its files into the new folder OUT. Voxels outside
+the face keep their stored numbers; headers lose what names a person (DICOM PS3.15, Basic Profile). With --study the
+best volume of all series gets a face and the others are defaced; localizers and secondary captures are left out.
+"""
 _MODES_HELP = (
     "reface: replace the face; deface: remove it; recover: give a face to a head that was defaced; auto (default): "
     "reface a head that has its face, recover one that was defaced"
@@ -35,7 +42,7 @@ _MODES_HELP = (
 MOST_FACES = 100
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
-Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand
+Command = ImageCommand | HeadsCommand | DicomCommand | DemoCommand | BenchmarkCommand | TrainCommand
 
 
 def _seed(text: str) -> int:
@@ -54,12 +61,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _subject(text: str) -> str:
+    if not re.fullmatch(r"[\w ^.+-]{1,64}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"an ID has up to 64 letters, digits and - . + ^ _, not {text!r}")
+    return text
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Replace the face in a head MRI; leave every other voxel as it was.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     usage = f"{PROGRAM} image [options] INPUT [OUTPUT | INPUT ...]"
     _add_image(commands.add_parser("image", help="reface volumes", description=_IMAGE, usage=usage))
+
+    _add_dicom(commands.add_parser("dicom", help="reface DICOM series and studies", description=_DICOM))
 
     demo = commands.add_parser("demo", help="reface a real head that is downloaded once")
     demo.add_argument("folder", type=Path, metavar="OUTDIR")
@@ -77,9 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", type=Path, nargs="+", metavar="INPUT", help=".nii, .nii.gz, .nrrd, .mgz or .mgh")
     parser.add_argument("--out-dir", type=Path, metavar="FOLDER", help="where the outputs of all inputs are put")
-    parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
-    parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
-    parser.add_argument("--models", type=Path, metavar="FOLDER", help="other weights, by 'reface train'")
+    _add_work(parser)
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")
     parser.add_argument("--brain-out", type=Path, metavar="FILE", help="write the mask of the brain that was found")
     parser.add_argument(
@@ -101,6 +114,30 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
         "--faces", type=_count, default=1, metavar="N", help="N faces of every head, of the seed and those after it (1)"
     )
     _add_common(parser)
+
+
+def _add_dicom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the folder of a series or study, or a multi-frame file")
+    parser.add_argument("output", type=Path, metavar="OUT", help="a new folder; the report is put beside it")
+    parser.add_argument("--study", action="store_true", help="all series of the study in IN")
+    parser.add_argument(
+        "--dates",
+        choices=DICOM_DATES,
+        default="remove",
+        help="remove (default); shift: all of the study by the same days, drawn anew; keep",
+    )
+    parser.add_argument("--keep-device", action="store_true", help="keep serial number and station name of the scanner")
+    parser.add_argument(
+        "--subject", type=_subject, default="ANONYMOUS", metavar="ID", help="the new patient ID and name (%(default)s)"
+    )
+    _add_work(parser)
+    _add_common(parser)
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
+    parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="other weights, by 'reface train'")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +164,8 @@ def parse(arguments: Sequence[str]) -> Command:
     name = options.pop("command")
     if name == "image":
         return _image_command(options)
+    if name == "dicom":
+        return DicomCommand(**{**options, "seed": _drawn(options["seed"])})
     if name == "demo":
         return DemoCommand(**{**options, "seed": _drawn(options["seed"])})
     return BenchmarkCommand(**options)

@@ -24,9 +24,8 @@ _MOST_SQUEEZED = 0.05  # stretch factor; smaller ones count as this
 _MIDDLE, _NOSE_Z, _UNDER_NOSE, _LIPS_Z, _CHIN_Z = 6.0, (-75.0, -35.0), 12.0, -100.0, (-125.0, -100.0)
 _WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)  # of the five numbers in the score
 _HEADS_SHARE = 0.5  # of a likeliest face's score above the usual one: the visible skin's fault, not that of the face
-_PATIENCE = (
-    0.005  # by which the limit rises with each attempt: where most faces fail, a strict one leaves few to choose
-)
+# By so much the limit rises with each attempt: where most faces fail, a strict one leaves few to choose from.
+_PATIENCE = 0.005
 _LEAST_NOSE, _LEAST_LIPS = 5.0, -0.5  # mm that the nose reaches beyond the lips, and the lips beyond the chin
 
 

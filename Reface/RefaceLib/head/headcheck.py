@@ -8,8 +8,9 @@ from scipy import ndimage
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head import refusal
 from RefaceLib.head.faceparts import Part, share_left
+from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse
-from RefaceLib.head.pose import cut_cm2, field_of_view, is_turned, turned_by
+from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
 from RefaceLib.volume import geometry
 
 # Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).

@@ -18,6 +18,7 @@ from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, refusal
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.facemask import canonical_coordinates
+from RefaceLib.head.fieldofview import field_of_view, is_cut
 from RefaceLib.head.headparser import (
     SPACING,
     HeadParse,
@@ -42,10 +43,9 @@ _BETTER = 0.25  # by so much another pose must be trusted more than that of the 
 _ROUGH_MM, _MOVED_MM, _SETTLED_MM, _REFINED = 7.0, 6.0, 2.5, 4
 _TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
 _TRIED = 4  # of all poses, by the trust of the localizer alone
-# Where the field of view cuts more of the brain, the header is not doubted: half a brain looks like a turned one.
-_MOST_CUT_CM2 = 50.0
 _CUT_MM = 20.0  # from the end of the field of view the parser may miss brain
 _LARGER_MM = 8.0  # than the mean brain: nearly all are within
+_NEAR_MM = 12.0  # of the mean brain: an end of the field of view so near misleads the parser
 _DOUBTFUL = 0.3  # likelihood of brain that is only there because brains are: protected, but not called brain
 
 
@@ -77,23 +77,22 @@ def parse_head(
     try:
         attempt = _locate(np.eye(4), image, grid, localizer, device)
         found = _parse(attempt, parser, device)
-        if found[0] >= _TRUSTED or cut_cm2(found[1], view) > _MOST_CUT_CM2:
+        if found[0] >= _TRUSTED:
             return _with_cut_brain(found[1], view)
     except HeadNotFoundError as error:
         refused = error
-    others = sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
+    air = air or measure_air(values)
+    cut = is_cut(values, affine, air)
+    others = [] if cut else sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
     for trial in others[:_TRIED]:
         try:
             other = _parse(trial, parser, device)
         except HeadNotFoundError:
             continue
-        better = other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1]))
-        if better and cut_cm2(other[1], view) < _MOST_CUT_CM2:
+        if other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1])):
             found = other
-        elif better:
-            refused = HeadNotFoundError(refusal.CUT)
     if found is None:
-        cause = refusal.cause(values, affine, air or measure_air(values))
+        cause = refusal.cause(values, affine, air)
         if cause is not None:
             raise HeadNotFoundError(f"No head was found in the volume: {cause}.") from refused
         raise refused or HeadNotFoundError("No head was found in the volume: give a head MRI.")
@@ -101,7 +100,7 @@ def parse_head(
 
 
 def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
-    """Over how many cm2 the ``view`` (see field_of_view) ends in the brain, or where brains are.
+    """Over how many cm2 the ``view`` (see fieldofview.field_of_view) ends in the brain, or where brains are.
 
     Counted is what lies ``below`` a canonical height in mm.
     """
@@ -112,31 +111,11 @@ def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
     return float(layer.sum() * abs(np.linalg.det(parse.grid.affine[:3, :3])) / (2 * SPACING) / 100)
 
 
-def field_of_view(values: np.ndarray, affine: np.ndarray) -> Grid:
-    """The part of a volume (I, J, K; IJK -> RAS mm) that was scanned: a cut head may lie in a larger, blank volume.
-
-    Blank planes are left out where the next one cuts through a head, which ends little by little where it is whole.
-    """
-    sizes = geometry.voxel_sizes(affine)
-    window = []
-    for axis in range(3):
-        planes = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-        start, stop = 0, len(planes)
-        full = np.flatnonzero(planes.min(axis=1) != planes.max(axis=1))
-        if full.size:
-            plane_cm2 = (planes[full[[0, -1]]] != planes[[0, -1], :1]).sum(axis=1) * sizes.prod() / sizes[axis] / 100
-            start, stop = np.where(plane_cm2 > _MOST_CUT_CM2, full[[0, -1]] + [0, 1], (start, stop))
-        window.append((start, stop))
-    low, high = np.transpose(window)
-    part = np.array(affine, dtype=float)
-    part[:3, 3] = geometry.apply_affine(affine, low.astype(float))
-    return Grid(tuple(int(n) for n in high - low), part)
-
-
 def _with_cut_brain(parse: HeadParse, view: Grid) -> HeadParse:
     """The parse with brain in doubt beside places where the ``view`` ends and a brain may go on."""
-    brain = geometry.dilate_mm(canonical.in_brain(*_places(parse)), _LARGER_MM, parse.grid.affine)
-    beyond = brain & (_to_end(parse, view) == 0)
+    mean = canonical.in_brain(*_places(parse))
+    brain, near = (geometry.dilate_mm(mean, mm, parse.grid.affine) for mm in (_LARGER_MM, _NEAR_MM))
+    beyond = near & (_to_end(parse, view) == 0)
     if not beyond.any():
         return parse
     missed = brain & (ndimage.distance_transform_edt(~beyond, sampling=SPACING) < _CUT_MM)

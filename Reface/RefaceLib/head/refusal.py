@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from RefaceLib.head.fieldofview import DIM, is_cut
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import Air
 
 _SHORTEST_MM = 80.0  # of a field of view that shows enough of a brain
 _PADDED = 0.6  # of all voxels
 _NOISY = 0.15  # of bright tissue
-_LEAST_TISSUE_ML = 700.0  # of what is brighter than _DIM; a newborn's head has more
-_DIM = 0.2  # of bright tissue
-_CUT_CM2 = 60.0  # of tissue at an end of the field of view other than the neck's
+_LEAST_TISSUE_ML = 700.0  # of what is brighter than DIM; a newborn's head has more
 
 CUT = (
     "The field of view cuts through the brain, so that the place of the face is not certain: give a volume of the "
@@ -35,15 +34,9 @@ def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
         return f"{padded:.0%} of it is padding ({air.padding:g})"
     if air.noise > _NOISY * bright:
         return f"its air is too noisy ({air.noise / max(bright, air.noise):.0%} of bright tissue)"
-    tissue_ml = float((values - air.level > _DIM * bright).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
+    tissue_ml = float((values - air.level > DIM * bright).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
     if tissue_ml < _LEAST_TISSUE_ML:
         return f"it holds {tissue_ml:.0f} ml of tissue, less than a head; check the size of the voxels in its header"
-    if sorted(_cut_cm2(values - air.level > _DIM * bright, geometry.voxel_sizes(affine)))[-2] > _CUT_CM2:
+    if is_cut(values, affine, air):
         return "its field of view cuts through the head, and not at the neck alone; give a volume of the whole head"
     return None
-
-
-def _cut_cm2(tissue: np.ndarray, sizes: np.ndarray) -> list[float]:
-    """How many cm2 of ``tissue`` (I, J, K; bool; ``sizes`` of voxels in mm) lie at each of the six ends of a volume."""
-    areas = sizes.prod() / sizes / 100
-    return [float(tissue.take(end, axis).sum() * areas[axis]) for axis in range(3) for end in (0, -1)]

@@ -7,6 +7,7 @@ import pytest
 
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, headcheck, pose
+from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.volume.geometry import Grid
 
@@ -67,7 +68,7 @@ def test_brain_is_protected_beside_the_end_of_the_field_of_view_and_nowhere_else
 def test_blank_planes_before_a_cut_are_no_part_of_the_field_of_view():
     values = np.zeros((60, 60, 60), np.float32)
     values[20:, 10:50, 10:50] = np.random.default_rng(1).random((40, 40, 40)) + 1.0
-    view = pose.field_of_view(values, np.diag([2.0, 2.0, 2.0, 1.0]))
+    view = field_of_view(values, np.diag([2.0, 2.0, 2.0, 1.0]))
     assert view.shape == (40, 40, 40)
     assert np.array_equal(view.affine[:3, 3], [40.0, 20.0, 20.0])
 
@@ -75,4 +76,4 @@ def test_blank_planes_before_a_cut_are_no_part_of_the_field_of_view():
 def test_blank_planes_before_a_whole_head_are_part_of_it():
     i, j, k = np.indices((60, 60, 60)) - 30
     ball = np.where(i**2 + j**2 + k**2 < 20**2, 100.0 + i, 0.0).astype(np.float32)
-    assert pose.field_of_view(ball, np.diag([2.0, 2.0, 2.0, 1.0])).shape == ball.shape
+    assert field_of_view(ball, np.diag([2.0, 2.0, 2.0, 1.0])).shape == ball.shape
