@@ -1,4 +1,4 @@
-"""The command line: `reface image`, `reface demo`, `reface benchmark`, `reface train`.
+"""The command line: `reface image`, `reface bids`, `reface demo`, `reface benchmark`, `reface train`.
 
 The exit code is 0 when every promise held; common/shell.py tells the others. An error is one sentence on stderr.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib import __version__
+from RefaceLib.commandline.bids import BidsCommand, add_bids
 from RefaceLib.commandline.commands import BenchmarkCommand, DemoCommand, TrainCommand
 from RefaceLib.commandline.heads import HeadsCommand
 from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE, ImageCommand
@@ -31,7 +32,7 @@ _MODES_HELP = (
 )
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
-Command = ImageCommand | HeadsCommand | DemoCommand | BenchmarkCommand | TrainCommand
+Command = ImageCommand | HeadsCommand | BidsCommand | DemoCommand | BenchmarkCommand | TrainCommand
 
 
 def _seed(text: str) -> int:
@@ -50,6 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     usage = f"{PROGRAM} image [options] INPUT [OUTPUT | INPUT ...]"
     _add_image(commands.add_parser("image", help="reface volumes", description=_IMAGE, usage=usage))
+
+    bids = commands.add_parser("bids", help="reface a BIDS data set")
+    add_bids(bids)
+    _add_seed(bids)
 
     demo = commands.add_parser("demo", help="reface a real head that is downloaded once")
     demo.add_argument("folder", type=Path, metavar="OUTDIR")
@@ -90,13 +95,12 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=_seed, metavar="N", help="the same seed gives the same face; up to 4294967295")
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seed",
-        type=_seed,
-        metavar="N",
-        help="the same seed gives the same face; up to 4294967295",
-    )
+    _add_seed(parser)
     add_running(parser)
     told = parser.add_mutually_exclusive_group()
     for flags, value, text in (
@@ -114,6 +118,8 @@ def parse(arguments: Sequence[str]) -> Command:
     name = options.pop("command")
     if name == "image":
         return _image_command(options)
+    if name == "bids":
+        return BidsCommand(**options)
     if name == "demo":
         return DemoCommand(**{**options, "seed": _drawn(options["seed"])})
     return BenchmarkCommand(**options)

@@ -1,0 +1,128 @@
+"""Does tasks that are independent of each other in worker processes (Dask), here or on a cluster.
+
+A worker that crashes, is killed or runs out of memory loses its try at one task; the task is tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.shell import sentence_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Task, Result = TypeVar("Task"), TypeVar("Result")
+TRIES = 3  # of a task whose worker dies
+LEAST_MEMORY = 3 << 30  # bytes for a worker: a head of 256^3 voxels takes 1.4 GB
+KILLED = (
+    f"The process was ended {TRIES} times while it worked on this person, as happens when memory runs out: give each "
+    "worker more (--mem-mb, or fewer with --n-procs) and run again."
+)
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """``count`` processes of this machine (None: as many as cores and memory allow) with ``threads`` threads each, that
+    share ``memory`` bytes (None: all); or the cluster whose scheduler has the address ``scheduler``."""
+
+    count: int | None = None
+    threads: int = 1
+    memory: int | None = None
+    scheduler: str | None = None
+
+
+@contextlib.contextmanager
+def started(workers: Workers) -> Iterator[Client]:
+    """A client of the workers, which end with the block. Raises InputError where a scheduler does not answer."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    for name in ("distributed", "bokeh", "tornado"):  # they tell of every worker that dies; the table tells of tasks
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if workers.scheduler:
+        try:
+            client = Client(workers.scheduler, timeout="30s")
+        except (OSError, ValueError) as error:
+            raise InputError(f"No Dask scheduler answers at {workers.scheduler}: check --scheduler.") from error
+        with client:
+            yield client
+        return
+    count, memory = local_size(workers)
+    settings = {
+        "distributed.scheduler.allowed-failures": TRIES - 1,
+        "distributed.worker.memory.target": False,  # a head cannot be spilt to the disk
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.nanny.pre-spawn-environ": {name: str(workers.threads) for name in _THREADS},
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=memory,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def local_size(workers: Workers) -> tuple[int, int]:
+    """How many processes this machine has for the work, and the bytes of memory of each."""
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    memory = workers.memory or MEMORY_LIMIT
+    count = workers.count or max(1, min(CPU_COUNT // workers.threads, memory // LEAST_MEMORY))
+    return count, memory // count
+
+
+def do_tasks(
+    client: Client, work: Callable[[Task], Result], tasks: Sequence[Task], keys: Sequence[str]
+) -> Iterator[tuple[int, Result | str]]:
+    """Do ``work`` on every one of ``tasks``; yield the number of each that has ended, and its result or a sentence.
+
+    The sentence tells why all its tries were lost. ``keys`` are unique names of the tasks. No more tasks than there
+    are threads are sent at once, so that the death of a worker is counted against the one that it worked on.
+    """
+    from distributed import as_completed
+
+    waiting = iter(range(len(tasks)))
+    numbers: dict[str, int] = {}
+    running = as_completed()
+
+    def send() -> None:
+        index = next(waiting, None)
+        if index is not None:
+            future = client.submit(work, tasks[index], key=f"{keys[index]}", retries=1, pure=False)
+            numbers[future.key] = index
+            running.add(future)
+
+    for _ in range(max(1, sum(client.nthreads().values()))):
+        send()
+    for future in running:
+        index = numbers.pop(future.key)
+        yield index, _outcome(future)
+        future.release()
+        send()
+
+
+def _outcome(future: Any) -> Any:
+    from distributed import KilledWorker
+
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, KilledWorker):
+        return KILLED
+    return sentence_of(error) if isinstance(error, Exception) else str(error)

@@ -1,0 +1,83 @@
+"""A run over a data set: who is in it, the work on all of them, and the tables at its end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from RefaceLib.bids import dataset, engine
+from RefaceLib.bids.index import Filters, index_dataset
+from RefaceLib.bids.job import STATE, Job, Options
+from RefaceLib.bids.person import reface_person
+from RefaceLib.bids.record import Record, lost
+from RefaceLib.common.files import OutputSet, write_json
+from RefaceLib.common.options import MAX_SEED
+from RefaceLib.common.progress import Progress
+
+_SEED = "seed.json"  # in STATE: the seed of the run, so that a later one goes on with it
+Work = Callable[[Job], Record]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a data set: labels of ``participants`` and ``sessions`` (none: all), and ``filters``."""
+
+    participants: Sequence[str] = ()
+    sessions: Sequence[str] = ()
+    filters: Filters | None = None
+
+
+def run_participants(
+    source: Path,
+    out: Path,
+    options: Options,
+    *,
+    seed: int | None = None,
+    selection: Selection = Selection(),
+    workers: engine.Workers = engine.Workers(),
+    force: bool = False,
+    progress: Progress | None = None,
+    work: Work = reface_person,
+) -> list[Record]:
+    """Do the work on the selected persons of the data set ``source``, below ``out``; their records.
+
+    ``seed`` None: that of an earlier run, or a new one. ``force``: also what is done already. ``work`` is what is done
+    to a person. A person whose every try was lost has a record that says so. Raises RefaceError where the data set or
+    the folder cannot be used.
+    """
+    dataset.check_folders(source, out, options.output)
+    dataset.check_description(source)
+    persons = index_dataset(source, selection.participants, selection.sessions, selection.filters)
+    dataset.make_out(out)
+    options = replace(options, seed=_kept_seed(out, seed))
+    jobs = [Job(source, out, person, options, force) for person in persons]
+    records = _do(jobs, workers, progress, work)
+    dataset.write_top(source, out, options)
+    return records
+
+
+def _do(jobs: Sequence[Job], workers: engine.Workers, progress: Progress | None, work: Work) -> list[Record]:
+    records: dict[int, Record] = {}
+    with engine.started(workers) as client:
+        keys = [f"sub-{job.person.label}" for job in jobs]
+        for index, done in engine.do_tasks(client, work, jobs, keys):
+            records[index] = lost(jobs[index], done) if isinstance(done, str) else done
+            if progress:
+                progress(len(records) / len(jobs), f"{len(records)} of {len(jobs)} persons")
+    return [records[index] for index in range(len(jobs))]
+
+
+def _kept_seed(out: Path, seed: int | None) -> int:
+    """The seed of the run: what was asked for, that of an earlier run, or one that is drawn; it is kept."""
+    path = out / STATE / _SEED
+    if seed is None:
+        try:
+            seed = int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+        except (OSError, ValueError, LookupError, TypeError):
+            seed = secrets.randbelow(MAX_SEED + 1)
+    with OutputSet(overwrite=True) as staged:
+        write_json(staged.stage(path), {"seed": seed})
+    return seed
