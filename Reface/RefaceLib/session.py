@@ -6,22 +6,31 @@ volumes, which are read when their turn comes and can be dropped after it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.common.errors import CancelledError, InputError
+from RefaceLib import companion, pipeline
+from RefaceLib.common.errors import CancelledError, InputError, OtherHeadError
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part, raise_if_cancelled
-from RefaceLib.companion import CompanionResult, deface_companion
+from RefaceLib.companion import CompanionResult
 from RefaceLib.face import promise
-from RefaceLib.face.weights import Models
-from RefaceLib.pipeline import RefaceOptions, RefaceResult, reface_volume
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.io import Volume
 
+if TYPE_CHECKING:
+    from RefaceLib.face.weights import Models
+    from RefaceLib.pipeline import RefaceOptions, RefaceResult
+
 _SAME_GRID_MM = 0.01
+ALONE = (
+    "The brain is not clear enough to be compared with that of the first volume, or another person's, so the volume was "
+    "defaced by itself; check that both show one person."
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ def reface_session(
 
     ``faces`` names those that may get a face (T1-weighted ones), the best first. The first of them that can be refaced
     is; it has the mode and the seed of ``options``. Every other volume is defaced: beside that one, or by itself where
-    there is none. Several frames (I, J, K, T) have one mask, that of their mean. An exception of one member is its
+    there is none, or where the brains do not match, of which a warning tells. Several frames (I, J, K, T) have one mask, that of their mean. An exception of one member is its
     outcome, but for CancelledError, which is raised.
     """
     session = _Session(options, models, cancelled)
@@ -108,10 +117,13 @@ def _work(
     if member.masked_as is not None:
         return _masked_as(volume, session.masks.get(member.masked_as))
     if session.first is not None:
-        return deface_beside(volume, *session.first, session.models)
+        with contextlib.suppress(OtherHeadError):
+            return deface_beside(volume, *session.first, session.models)
+        alone = deface_alone(volume, session.options, session.models, session.cancelled)
+        return replace(alone, warnings=(*alone.warnings, ALONE))
     if not may_get_a_face:
         return deface_alone(volume, session.options, session.models, session.cancelled)
-    result = reface_volume(
+    result = pipeline.reface_volume(
         volume, session.options, models=session.models, progress=progress, cancelled=session.cancelled
     )
     session.first = (volume, result)
@@ -123,7 +135,7 @@ def _work(
 
 def deface_beside(other: Volume, volume: Volume, result: RefaceResult, models: Models) -> CompanionResult:
     """``companion.deface_companion``, also for an ``other`` of several frames (I, J, K, T); raises what that raises."""
-    done = deface_companion(mean_frame(other), volume, result, models)
+    done = companion.deface_companion(mean_frame(other), volume, result, models)
     if other.stored.ndim == 3:
         return done
     stored, counts = deface_frames(other, done.mask, done.brain)
@@ -133,9 +145,9 @@ def deface_beside(other: Volume, volume: Volume, result: RefaceResult, models: M
 def deface_alone(
     volume: Volume, options: RefaceOptions, models: Models, cancelled: Cancelled | None = None
 ) -> RefaceResult:
-    """Deface a volume, of several frames too, by what is found in it alone; raises what ``reface_volume`` raises."""
+    """Deface a volume, of several frames too, by what is found in it alone; raises what the pipeline raises."""
     mean, deface = mean_frame(volume), replace(options, mode="deface")
-    done = reface_volume(mean, deface, models=models, cancelled=cancelled)
+    done = pipeline.reface_volume(mean, deface, models=models, cancelled=cancelled)
     if volume.stored.ndim == 3:
         return done
     stored, counts = deface_frames(volume, done.mask, done.brain)

@@ -27,7 +27,7 @@ NEEDS_SHARED = "needs ../shared"
 REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
 REQUIRED_MODULES = (
     "torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib", "SimpleITK",
-    "onnx", "onnxruntime", "sklearn", "PIL",
+    "onnx", "onnxruntime", "sklearn", "PIL", "ancpbids", "distributed",
 )  # fmt: skip
 
 for library, module_folder in (("RefaceLib", "Reface"), ("ReidentRiskLib", "ReidentRisk")):

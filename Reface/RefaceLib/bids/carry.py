@@ -31,7 +31,9 @@ def pointer_sentence(path: Path) -> str:
     where it is here."""
     if path.is_symlink() and not path.exists():
         if "annex/objects" in os.readlink(path):
-            return f"{path} is a link of git-annex whose content is not here: run 'datalad get' or 'git annex get' first."
+            return (
+                f"{path} is a link of git-annex whose content is not here: run 'datalad get' or 'git annex get' first."
+            )
         return f"{path} is a link to a file that does not exist: repair the data set."
     with contextlib.suppress(OSError):
         if path.stat().st_size <= _LARGEST_POINTER:

@@ -33,9 +33,14 @@ These volumes were made by Reface {version}. T1-weighted volumes have an artific
 all others the face was removed. Voxels outside the face masks are those of the original scans, bit for bit. The table
 {table} tells what became of every volume, and what was checked.
 """
-# Names that BIDS has no rules for. Masks are ignored where BIDS has none in that folder.
-_IGNORED = (TABLE, "index.html", "persons", "fmap/*_mask.*", "perf/*_mask.*", "pet/*_mask.*", "func/*_mask.*", "swi", "ct")
-_IGNORED_CT = ("*_ct.*", "*_CT.*")
+# Names that BIDS has no rules for: of ours, of masks in folders where BIDS has none, and of CT.
+_IGNORED = (TABLE, "index.html", "persons")
+_IGNORED_DERIVED = (
+    *(f"**/{folder}/*_mask.*" for folder in ("fmap", "perf", "pet", "func", "swi")),
+    "ct",
+    "*_ct.*",
+    "*_CT.*",
+)
 
 
 def check_folders(source: Path, out: Path, output: str) -> None:
@@ -89,19 +94,27 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
 
 def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: str) -> None:
     """The top of a data set of derivatives in ``folder`` ("" or ending with a slash)."""
-    kept = {key: description[key] for key in ("License", "EthicsApprovals") if key in description}
+    kept = {key: value for key, value in description.items() if key in ("License", "EthicsApprovals")}
     sources = [{"DOI": description["DatasetDOI"]}] if description.get("DatasetDOI") else []
-    found = {"Name": name, "BIDSVersion": _BIDS, "DatasetType": "derivative", **kept, "GeneratedBy": [_GENERATED_BY]}
-    found |= {"SourceDatasets": sources} if sources else {}
+    found: dict[str, Any] = {
+        "Name": name,
+        "BIDSVersion": _BIDS,
+        "DatasetType": "derivative",
+        **kept,
+        "GeneratedBy": [_GENERATED_BY],
+    }
+    if sources:
+        found["SourceDatasets"] = sources
     top.write(_json(found), f"{folder}dataset_description.json")
     top.write(_README.format(name=name, version=__version__, table=TABLE), f"{folder}README.md")
-    top.write("\n".join([*_IGNORED, *_IGNORED_CT]) + "\n", f"{folder}.bidsignore")
+    top.write("\n".join([*_IGNORED, *_IGNORED_DERIVED]) + "\n", f"{folder}.bidsignore")
 
 
 def _write_published(top: Taken, source: Path, description: dict[str, Any], records: Sequence[Record]) -> None:
     """The top of a copy of the data set: its own, but for what names persons who are not in it."""
     made = description.get("GeneratedBy")
     found = {key: value for key, value in description.items() if key != "DatasetDOI"}  # of another data set
+    found.setdefault("DatasetType", "raw")  # or validators take what was generated for derivatives
     found["GeneratedBy"] = [*(made if isinstance(made, list) else []), _GENERATED_BY]
     if description.get("DatasetDOI"):
         found["SourceDatasets"] = [*description.get("SourceDatasets", []), {"DOI": description["DatasetDOI"]}]
@@ -118,7 +131,7 @@ def _write_published(top: Taken, source: Path, description: dict[str, Any], reco
             top.place(source / path, path)
     ignored = source / ".bidsignore"
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
-    top.write("\n".join([*lines, *(line for line in _IGNORED[:3] if line not in lines)]) + "\n", ".bidsignore")
+    top.write("\n".join([*lines, *(line for line in _IGNORED if line not in lines)]) + "\n", ".bidsignore")
 
 
 def _top_files(source: Path) -> list[str]:

@@ -17,7 +17,8 @@ from RefaceLib.common.shell import sentence_of
 if TYPE_CHECKING:
     from distributed import Client
 
-Task, Result = TypeVar("Task"), TypeVar("Result")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 TRIES = 3  # of a task whose worker dies
 LEAST_MEMORY = 3 << 30  # bytes for a worker: a head of 256^3 voxels takes 1.4 GB
 KILLED = (
@@ -98,13 +99,13 @@ def do_tasks(
     from distributed import as_completed
 
     waiting = iter(range(len(tasks)))
-    numbers: dict[str, int] = {}
+    numbers: dict[Any, int] = {}
     running = as_completed()
 
     def send() -> None:
         index = next(waiting, None)
         if index is not None:
-            future = client.submit(work, tasks[index], key=f"{keys[index]}", retries=1, pure=False)
+            future = client.submit(work, tasks[index], key=keys[index], retries=1, pure=False)
             numbers[future.key] = index
             running.add(future)
 

@@ -113,7 +113,8 @@ def _scans(root: Path, paths: Sequence[str]) -> list[Scan]:
     images = [path for path in paths if path.endswith(IMAGES)]
     # Its pickle files could run any code, and other files are of no interest here.
     dataset = load_dataset(str(root), DatasetOptions(ignore_pickle_file=True), paths=images)
-    named = {item.get_relative_path(): item for item in dataset.query(return_type="object")}
+    items: list[Any] = dataset.query(return_type="object")
+    named = {item.get_relative_path(): item for item in items}
     scans = []
     for path in images:
         artifact, parts = named.get(path), PurePosixPath(path).parts
@@ -146,7 +147,9 @@ def _matches(value: str | None, wanted: Any) -> bool:
     if str(wanted) in _ANY:
         return value is not None
     text = str(wanted)
-    return value is not None and (fnmatch(value, text) or (value.isdigit() and text.isdigit() and int(value) == int(text)))
+    return value is not None and (
+        fnmatch(value, text) or (value.isdigit() and text.isdigit() and int(value) == int(text))
+    )
 
 
 def _entity_names() -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from RefaceLib import __version__
 from RefaceLib.bids import suffixes
@@ -143,6 +143,7 @@ class _Work:
 
     def _write(self, scan: Scan, outcome: Outcome) -> None:
         """The volume, its mask and its sidecars among what waits, and its row."""
+        from RefaceLib.face import promise
         from RefaceLib.volume.io import write_mask, write_volume
 
         volume, result = outcome.volume, outcome.result
@@ -157,9 +158,8 @@ class _Work:
         write_volume(self._stage(image), volume, result.stored)
         write_mask(self._stage(mask), result.mask, volume)
         self._write_sidecars(scan, image, mask, status)
-        numbers = {name: result.counts[name] for name in ("voxels_changed", "tissue_ml")}
-        checked = {name: int(result.counts[name]) for name in ("voxels_changed_outside_mask", "brain_voxels_changed")}
-        moved = {name: getattr(result, name, None) for name in ("registered_mm", "registered_degrees")}
+        counts: dict[str, Any] = {name: int(result.counts[name]) for name in promise.COUNTS}
+        moved: dict[str, Any] = {name: getattr(result, name, None) for name in ("registered_mm", "registered_degrees")}
         self.rows[scan.path] = self._row(
             scan,
             status,
@@ -169,8 +169,8 @@ class _Work:
             seed=None if status == DEFACED else self.job.seed,
             seconds=round(outcome.seconds, 2),
             face_removed=dict(result.face_removed),
-            **numbers,
-            **checked,
+            tissue_ml=result.counts["tissue_ml"],
+            **counts,
             **moved,
         )
 
@@ -180,7 +180,7 @@ class _Work:
         fields = inherited(self.job.source, source, everything=derived)
         mode = {REFACED: "reface", RECOVERED: "recover"}.get(status, "deface")
         skull = {"SkullStripped": False} if derived else {}
-        write_json(self._stage(_with_ending(image, ".json")), {**deidentified(fields, mode), **skull})
+        write_json(self._stage(_with_ending(image, ".json")), {**deidentified(fields, mode, __version__), **skull})
         write_json(self._stage(_with_ending(mask, ".json")), {"Type": "Face", "SkullStripped": False})
         if derived:
             for ending in _FRAME_FILES:
@@ -188,7 +188,7 @@ class _Work:
                 if beside.exists():
                     shutil.copyfile(beside, self._stage(_with_ending(image, ending)))
 
-    def _row(self, scan: Scan, status: str, sentence: str = "", **known: object) -> Row:
+    def _row(self, scan: Scan, status: str, sentence: str = "", **known: Any) -> Row:
         session = f"ses-{scan.session}" if scan.session else ""
         row = Row(f"sub-{self.job.person.label}", session, scan.path, scan.suffix, status, sentence)
         return replace(row, **known)
@@ -258,7 +258,7 @@ def _voxel_size(root: Path, scan: Scan) -> tuple[float, str]:
     import numpy as np
 
     try:
-        header = nibabel.load(root / scan.path).header
-        return float(np.prod(header.get_zooms()[:3])), scan.path
+        affine = nibabel.load(root / scan.path).affine  # type: ignore[attr-defined]
+        return abs(float(np.linalg.det(affine[:3, :3]))), scan.path
     except Exception:  # of any kind: reading it will tell
         return float("inf"), scan.path

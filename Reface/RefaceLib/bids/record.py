@@ -126,7 +126,6 @@ def _content(path: Path) -> str:
         return type(error).__name__
 
 
-
 def lost(job: Job, sentence: str) -> Record:
     """The record of a person whose every try was lost, with a row a volume; outputs of before are still known."""
     former = read_record(job.record)

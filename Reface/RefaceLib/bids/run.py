@@ -19,6 +19,7 @@ from RefaceLib.common.progress import Progress
 
 _SEED = "seed.json"  # in STATE: the seed of the run, so that a later one goes on with it
 Work = Callable[[Job], Record]
+_WORKERS = engine.Workers()
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def run_participants(
     *,
     seed: int | None = None,
     selection: Selection = Selection(),
-    workers: engine.Workers = engine.Workers(),
+    workers: engine.Workers = _WORKERS,
     force: bool = False,
     progress: Progress | None = None,
     work: Work = reface_person,

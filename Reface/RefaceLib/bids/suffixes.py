@@ -10,7 +10,7 @@ FACE, DEFACE, AS_MAGNITUDE, ASKED, KEEP, LEAVE_OUT = "face", "deface", "as magni
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: these ``suffixes`` (of files in the ``folder``, "" for any) get this ``action``; ``done`` is said of it."""
+    """One row: these ``suffixes`` (in the ``folder``, "" for any) get this ``action``, of which ``done`` is said."""
 
     action: str
     suffixes: tuple[str, ...]
@@ -45,7 +45,7 @@ MAGNITUDES = {
 
 
 def action_of(suffix: str, folder: str, entities: Mapping[str, object] | None = None) -> str:
-    """The action for a volume, ``folder`` being its data type ("anat"); LEAVE_OUT for a suffix that is not in the table.
+    """The action for a volume in the ``folder`` ("anat"); LEAVE_OUT for a suffix that is not in the table.
 
     What the entity ``part`` marks as no magnitude is masked as the magnitude beside it.
     """

@@ -44,7 +44,7 @@ def add_bids(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=("derivatives", "dataset"),
         default="derivatives",
-        help="derivatives (default): the new volumes and their masks; dataset: a copy of the whole that can be published",
+        help="derivatives (default): new volumes and masks; dataset: a copy of the whole that can be published",
     )
     parser.add_argument("--func", action="store_true", help="deface functional volumes too")
     parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
@@ -54,7 +54,9 @@ def add_bids(parser: argparse.ArgumentParser) -> None:
         "--omp-nthreads", type=_count, default=1, metavar="N", help="threads for each; it may change some bits (1)"
     )
     parser.add_argument("--mem-mb", "--mem_mb", type=_count, metavar="MB", help="memory for all together")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="use the Dask cluster of this scheduler (tcp://HOST:PORT)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="use the Dask cluster of this scheduler (tcp://HOST:PORT)"
+    )
     parser.add_argument("--skip-bids-validation", "--skip_bids_validation", action="store_true")
     parser.add_argument(
         "--bids-filter-file", type=Path, metavar="FILE", help='which volumes: {"t1w": {"acquisition": "mprage"}, ...}'
@@ -183,7 +185,9 @@ def _validate(source: Path) -> None:
 
     program = next((path for name in _VALIDATORS if (path := shutil.which(name))), None)
     if program is None:
-        print(f"{PROGRAM}: warning: bids-validator is not installed, so the data set was not validated.", file=sys.stderr)
+        print(
+            f"{PROGRAM}: warning: bids-validator is not installed, so the data set was not validated.", file=sys.stderr
+        )
         return
     options = ["--ignoreNiftiHeaders", "--ignoreWarnings", "--format", "json"]
     ran = subprocess.run([program, str(source), *options], capture_output=True, text=True, check=False)

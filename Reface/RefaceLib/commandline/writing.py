@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib import session
+from RefaceLib import __version__, session
 from RefaceLib.commandline import picture
 from RefaceLib.commandline.report import (
     build_applied_report,
@@ -102,7 +102,7 @@ class _Head:
         for index, (path, output) in enumerate(command.volumes):
             if pair := sidecar_pair(path, output):
                 mode = "apply-to" if index else result.mode
-                files.write_json(self._stage(pair[1]), deidentified(read_sidecar(pair[0]) or {}, mode))
+                files.write_json(self._stage(pair[1]), deidentified(read_sidecar(pair[0]) or {}, mode, __version__))
         if command.picture:
             self._draw(self._stage(command.picture))
 

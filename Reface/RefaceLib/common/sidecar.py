@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from RefaceLib import __version__
 from RefaceLib.common.imagenames import FORMATS, image_extension, image_stem, sidecar_beside
 
 CODE = {
@@ -83,12 +82,13 @@ def personal_fields(sidecar: Mapping[str, Any]) -> list[str]:
     return [key for key in sidecar if key in PERSONAL]
 
 
-def deidentified(sidecar: Mapping[str, Any], mode: str) -> dict[str, Any]:
+def deidentified(sidecar: Mapping[str, Any], mode: str, version: str) -> dict[str, Any]:
     """The sidecar of the new image: the fields of the old one without the personal ones, and how the face was removed.
 
-    `mode` is that of the report. What other programs said of their de-identification stays.
+    `mode` is that of the report, `version` that of this program. What other programs said of their de-identification
+    stays.
     """
-    method = f"Reface {__version__}: {METHODS.get(mode, NEW_FACE)}"
+    method = f"Reface {version}: {METHODS.get(mode, NEW_FACE)}"
     methods = _as_list(sidecar.get("DeidentificationMethod"))
     codes = _as_list(sidecar.get("DeidentificationMethodCodeSequence"))
     return {

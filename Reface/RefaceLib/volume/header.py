@@ -26,10 +26,9 @@ _VOXEL_SIZES = (0.01, 100.0)  # mm; beyond these a grid of 1 mm voxels would hav
 class Header:
     """What a file says before its data.
 
-    ``shape`` is (I, J, K), or (I, J, K, T) where a file of several frames was asked for; axes of size 1 beyond these are
-    dropped. ``affine`` is (4, 4) float64, IJK to RAS mm; a value is
-    stored * ``slope`` + ``inter``; ``raw`` is every byte before the data; ``data_gzip`` says that the data alone are
-    compressed (NRRD).
+    ``shape`` is (I, J, K), or (I, J, K, T) where frames were asked for; axes of size 1 beyond these are dropped.
+    ``affine`` is (4, 4) float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``; ``raw`` is every byte before
+    the data; ``data_gzip`` says that the data alone are compressed (NRRD).
     """
 
     raw: bytes

@@ -41,10 +41,10 @@ _GZIP_LEVEL = 4  # half the time of the usual 6 to 9, files a few per cent large
 class Volume:
     """One 3D image, or several frames of it; the arrays are not to be changed in place.
 
-    ``stored`` is (I, J, K), the numbers as they are in the file, in its data type and byte order; (I, J, K, T) only where
-    frames were asked for (see read_volume), which session.py understands and the pipeline does not. ``affine`` is (4, 4)
-    float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``. ``source`` holds the file's other bytes, None for
-    a volume that came from no file. ``warnings`` are sentences for the user.
+    ``stored`` is (I, J, K), the numbers as they are in the file, in its data type and byte order; (I, J, K, T) where
+    frames were asked for (see read_volume), which session.py understands and the pipeline does not. ``affine`` is
+    (4, 4) float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``. ``source`` holds the file's other bytes,
+    None for a volume that came from no file. ``warnings`` are sentences for the user.
     """
 
     stored: np.ndarray
@@ -260,7 +260,8 @@ def write_volume(path: str | Path, volume: Volume, stored: np.ndarray, *, overwr
 def write_mask(path: str | Path, mask: np.ndarray, volume: Volume, *, overwrite: bool = False) -> None:
     """Write ``mask`` (I, J, K) as 0 and 1 (uint8) on the grid of ``volume``, in the format of the name's ending.
 
-    Several frames have one mask. The header is new, so that nothing in it names the person. Raises OutputError when it cannot be written.
+    Several frames have one mask. The header is new, so that nothing in it names the person. Raises OutputError when it
+    cannot be written.
     """
     if mask.shape != volume.stored.shape[:3]:
         raise ValueError(f"mask must be {volume.stored.shape[:3]}, not {mask.shape}")

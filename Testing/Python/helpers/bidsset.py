@@ -16,7 +16,11 @@ import numpy as np
 from RefaceLib.pipeline import RefaceOptions, reface_volume
 from RefaceLib.volume.io import Volume, read_volume, write_volume
 
-PERSONAL = {"InstitutionAddress": "Am Südtor 1", "PatientName": "Müller^Änne", "AcquisitionDateTime": "2019-03-04T10:00"}
+PERSONAL = {
+    "InstitutionAddress": "Am Südtor 1",
+    "PatientName": "Müller^Änne",
+    "AcquisitionDateTime": "2019-03-04T10:00",
+}
 MRI = {"Manufacturer": "Philips", "MagneticFieldStrength": 3}
 ASL = {
     "ArterialSpinLabelingType": "PCASL",
@@ -52,7 +56,7 @@ def add(root: Path, path: str, volume: Path | Volume | np.ndarray, sidecar: Mapp
     if isinstance(volume, Path):
         shutil.copyfile(volume, target)
     elif isinstance(volume, Volume):
-        write_volume(target, replace(volume, source=None), volume.stored)
+        write_volume(target, replace(volume, source=None), volume.stored, overwrite=True)
     else:
         nib.save(nib.Nifti1Image(volume, np.diag([2.0, 2.0, 2.0, 1.0])), target)
     if sidecar is not None:
@@ -87,7 +91,7 @@ def cut(path: Path) -> None:
 
 
 def twelve_persons(root: Path, data: Path) -> Path:
-    """Thirteen persons of the real heads in ``data`` (../shared/data): what whole data sets hold, and what is wrong there.
+    """Thirteen persons of the real heads in ``data`` (../shared/data): what data sets hold, and what is wrong there.
 
     Two visits, T1w, T2w, FLAIR, DWI, ASL, echoes, a field map and CT; a file that ends too early (the T1w of sub-09), a
     head whose face was removed (08), a wrong orientation (07), two persons without T1w (06, 10).
