@@ -66,8 +66,8 @@ class _Match:
 def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models: Models) -> CompanionResult:
     """Deface ``other``, which shows the head of ``volume``, whose ``result`` is known.
 
-    Raises HeadNotFoundError where no head is found in it, OtherHeadError where it is another one's, and PromiseError where
-    its face would not be gone. The arguments are never changed.
+    Raises HeadNotFoundError where no head is found in it, OtherHeadError where it is another one's, and PromiseError
+    where its face would not be gone. The arguments are never changed.
     """
     other = in_ordinary_units(other)
     warnings = [*other.warnings, *check_values(other)]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SAME_GRID_MM = 0.01
 ALONE = (
-    "The brain is not clear enough to be compared with that of the first volume, or another person's, so the volume was "
+    "The brain is not clear enough to be compared with that of the first volume, or is another one, so the volume was "
     "defaced by itself; check that both show one person."
 )
 
@@ -80,9 +80,9 @@ def reface_session(
     """Do the work on every member of a session, and yield what became of each; the order is that of the work.
 
     ``faces`` names those that may get a face (T1-weighted ones), the best first. The first of them that can be refaced
-    is; it has the mode and the seed of ``options``. Every other volume is defaced: beside that one, or by itself where
-    there is none, or where the brains do not match, of which a warning tells. Several frames (I, J, K, T) have one mask, that of their mean. An exception of one member is its
-    outcome, but for CancelledError, which is raised.
+    is; it has the mode and the seed of ``options``. Every other volume is defaced beside that one; or by itself where
+    there is none or where, as a warning says, their brains do not match. Several frames (I, J, K, T) have one mask,
+    that of their mean. An exception of one member is its outcome, but for CancelledError, which is raised.
     """
     session = _Session(options, models, cancelled)
     ordered = _in_order(members, faces)

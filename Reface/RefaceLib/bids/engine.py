@@ -6,12 +6,14 @@ A worker that crashes, is killed or runs out of memory loses its try at one task
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from RefaceLib.common.errors import InputError
+from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.shell import sentence_of
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ KILLED = (
     f"The process was ended {TRIES} times while it worked on this person, as happens when memory runs out: give each "
     "worker more (--mem-mb, or fewer with --n-procs) and run again."
 )
+_PATIENCE = 300.0  # seconds without any worker
+_LEAST_SENT = 100
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
@@ -58,6 +62,7 @@ def started(workers: Workers) -> Iterator[Client]:
     count, memory = local_size(workers)
     settings = {
         "distributed.scheduler.allowed-failures": TRIES - 1,
+        "distributed.deploy.lost-worker-timeout": "1d",  # one that starts slowly again is not given up
         "distributed.worker.memory.target": False,  # a head cannot be spilt to the disk
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
@@ -93,29 +98,38 @@ def do_tasks(
 ) -> Iterator[tuple[int, Result | str]]:
     """Do ``work`` on every one of ``tasks``; yield the number of each that has ended, and its result or a sentence.
 
-    The sentence tells why all its tries were lost. ``keys`` are unique names of the tasks. No more tasks than there
-    are threads are sent at once, so that the death of a worker is counted against the one that it worked on.
+    The sentence tells why all its tries were lost. ``keys`` are unique names of the tasks. Raises RefaceError where the
+    workers of this machine have all ended and do not come back.
     """
-    from distributed import as_completed
+    from distributed import wait
 
     waiting = iter(range(len(tasks)))
-    numbers: dict[Any, int] = {}
-    running = as_completed()
+    running: dict[Any, int] = {}
+    seen = time.monotonic()  # when there was a worker
+    while True:
+        for index in itertools.islice(waiting, max(0, _at_once(client) - len(running))):
+            running[client.submit(work, tasks[index], key=keys[index], retries=1, pure=False)] = index
+        if not running:
+            return
+        try:
+            ended = wait(list(running), timeout=_PATIENCE / 10, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            ended = set()
+        for future in ended:
+            yield running.pop(future), _outcome(future)
+        if ended or client.nthreads() or client.cluster is None:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > _PATIENCE:
+            raise RefaceError("All workers have ended and do not start again: run the same command again to go on.")
 
-    def send() -> None:
-        index = next(waiting, None)
-        if index is not None:
-            future = client.submit(work, tasks[index], key=keys[index], retries=1, pure=False)
-            numbers[future.key] = index
-            running.add(future)
 
-    for _ in range(max(1, sum(client.nthreads().values()))):
-        send()
-    for future in running:
-        index = numbers.pop(future.key)
-        yield index, _outcome(future)
-        future.release()
-        send()
+def _at_once(client: Client) -> int:
+    """How many tasks are sent at once: to a cluster many, so that it can grow with them; here one a worker.
+
+    The death of a worker is counted against every task that was sent to it.
+    """
+    threads = sum(client.nthreads().values())
+    return max(1, threads) if client.cluster is not None else max(_LEAST_SENT, 2 * threads)
 
 
 def _outcome(future: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from helpers.phantom import make_phantom
 from RefaceLib.pipeline import RefaceOptions, reface_volume
 from RefaceLib.volume.io import Volume, read_volume, write_volume
 
@@ -75,6 +76,21 @@ def finish(root: Path) -> Path:
         name = "_".join(folder.relative_to(root).parts)
         (folder / f"{name}_scans.tsv").write_text("filename\tacq_time\n" + rows)
     return root
+
+
+def phantoms(root: Path, count: int) -> Path:
+    """Persons 1, 2, ... with a small phantom each."""
+    begin(root)
+    for number in range(1, count + 1):
+        head = make_phantom((16, 20, 18), (12.0, 12.0, 12.0))
+        add(root, f"sub-{number}/anat/sub-{number}_T1w.nii.gz", head)
+    return root
+
+
+def outputs(out: Path) -> dict[str, bytes]:
+    """What `reface bids` has written into ``out``, but the records and the table, which hold seconds."""
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    return {name: content for name, content in files.items() if not name.startswith((".reface", "reface.tsv", "tried"))}
 
 
 def turned(volume: Volume) -> Volume:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -63,6 +62,17 @@ def test_the_mean_takes_what_is_finite_in_any_frame():
 # ---- who gets what ----
 
 
+@dataclass(frozen=True)
+class Done:
+    stored: np.ndarray
+    mask: np.ndarray
+    brain: np.ndarray
+    counts: dict[str, float]
+    face_removed: dict[str, float]
+    mode: str
+    warnings: tuple[str, ...] = ()
+
+
 @pytest.fixture(name="told")
 def told_fixture(monkeypatch) -> list[tuple]:
     """What is done to which volume, with work that takes no time; volumes of one value 13 are refused."""
@@ -76,9 +86,7 @@ def told_fixture(monkeypatch) -> list[tuple]:
         stored = np.where(mask, 0, volume.stored).astype(volume.stored.dtype)
         counts = {**promise.count_changes(volume.stored, stored, mask, ~mask), "tissue_ml": 1.0}
         told.append((int(volume.stored.max()), mode))
-        return SimpleNamespace(
-            stored=stored, mask=mask, brain=~mask, counts=counts, face_removed={"nose": 1.0}, mode=mode
-        )
+        return Done(stored, mask, ~mask, counts, {"nose": 1.0}, mode)
 
     def reface(volume, options, **rest):
         return result(volume, options.mode)
@@ -160,6 +168,5 @@ def test_a_volume_whose_brain_does_not_match_is_defaced_alone(told, monkeypatch)
         raise OtherHeadError("Their brains do not match.")
 
     monkeypatch.setattr(session.companion, "deface_companion", beside)
-    monkeypatch.setattr(session, "replace", lambda done, **new: SimpleNamespace(**{**vars(done), **new}))
     done = run(member("asl", 2), member("a", 1), faces=("a",))
     assert told == [(1, "auto"), (2, "deface")] and done["asl"].result.warnings == (session.ALONE,)

@@ -54,7 +54,7 @@ def faulty_person(job: Job) -> Record:
         os._exit(1)
     if number % 50 == 33:
         raise ValueError("a mistake")
-    if number % 50 == 44 and first:
+    if number % 50 == 14 and first:
         raise OSError("the network disk went away")
     return blank_person(job)
 
