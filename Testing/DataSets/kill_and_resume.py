@@ -92,7 +92,7 @@ def main() -> None:
     print(f"again, with nothing to do: {run(root, whole, options.output):.1f} s", flush=True)
     chance = random.Random(0)
     for number in range(options.kills):
-        seconds = chance.uniform(2.0, max(4.0, 0.35 * took))
+        seconds = chance.uniform(2.0, max(4.0, 0.2 * took))
         kill(root, killed, options.output, seconds)
         done = len(list(killed.glob(".reface/sub-*.json")))
         print(f"kill {number + 1} after {seconds:.1f} s: {done} of 13 persons done", flush=True)

@@ -47,7 +47,7 @@ class Workers:
 def started(workers: Workers) -> Iterator[Client]:
     """A client of the workers, which end with the block. Raises InputError where a scheduler does not answer."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Security
 
     for name in ("distributed", "bokeh", "tornado"):  # they tell of every worker that dies; the table tells of tasks
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -75,7 +75,8 @@ def started(workers: Workers) -> Iterator[Client]:
             threads_per_worker=1,
             memory_limit=memory,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            security=Security.temporary(),  # or anyone on this machine could send it tasks
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,29 @@ def reface_person(job: Job) -> Record:
     """
     from RefaceLib.face.weights import registry_hashes
 
+    with _locked(job):
+        return _reface_locked(job, registry_hashes(job.options.models))
+
+
+@contextlib.contextmanager
+def _locked(job: Job) -> Iterator[None]:
+    """No other process works on the person during the block; a lock goes with the process that holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(job.work.with_suffix(".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError("Another run works on this person: let it end, or stop it, and run again.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _reface_locked(job: Job, weights: Mapping[str, str]) -> Record:
     former = read_record(job.record)
-    found = fingerprint(job, registry_hashes(job.options.models), __version__)
+    found = fingerprint(job, weights, __version__)
     if former and not job.again and former.holds(job.out, found):
         record = former
     else:
@@ -186,7 +208,7 @@ class _Work:
             for ending in _FRAME_FILES:
                 beside = self.job.source / f"{scan.stem}{ending}"
                 if beside.exists():
-                    shutil.copyfile(beside, self._stage(_with_ending(image, ending)))
+                    shutil.copyfile(beside, self._stage(f"{scan.stem}{ending}"))  # BIDS has no `desc` in these names
 
     def _row(self, scan: Scan, status: str, sentence: str = "", **known: Any) -> Row:
         session = f"ses-{scan.session}" if scan.session else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,15 @@ def outputs(out: Path) -> dict[str, bytes]:
     """What `reface bids` has written into ``out``, but the records and the table, which hold seconds."""
     files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     return {name: content for name, content in files.items() if not name.startswith((".reface", "reface.tsv", "tried"))}
+
+
+def validation_errors(folder: Path) -> list[str]:
+    """What the official validator calls an error in a data set."""
+    program = shutil.which("bids-validator-deno")
+    assert program, "pip install bids-validator-deno"
+    ran = subprocess.run([program, folder, "--format", "json"], capture_output=True, text=True)
+    issues = json.loads(ran.stdout)["issues"]["issues"]
+    return [f"{issue['code']} {issue['location']}" for issue in issues if issue["severity"] == "error"]
 
 
 def turned(volume: Volume) -> Volume:

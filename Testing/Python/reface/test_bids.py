@@ -15,7 +15,7 @@ from helpers import bidsset
 from helpers.checkout import REPOSITORY
 from helpers.phantom import make_phantom
 from helpers.reface.bidswork import blank_person
-from RefaceLib.bids import dataset, suffixes
+from RefaceLib.bids import dataset, person, suffixes
 from RefaceLib.bids.carry import scans_table
 from RefaceLib.bids.index import Filters, index_dataset, read_filters
 from RefaceLib.bids.job import Job, Options, seed_of
@@ -40,8 +40,8 @@ def root_fixture(tmp_path) -> Path:
 
 def job_of(root: Path, out: Path, label: str, filters: Filters | None = None, **options) -> Job:
     dataset.make_out(out)
-    person = {person.label: person for person in index_dataset(root, filters=filters)}[label]
-    return Job(root, out, person, Options(**options))
+    persons = {found.label: found for found in index_dataset(root, filters=filters)}
+    return Job(root, out, persons[label], Options(**options))
 
 
 def by_file(record) -> dict[str, str]:
@@ -148,7 +148,7 @@ def test_all_volumes_of_a_person_are_written_or_told(root, tmp_path):
     assert lost.sentence == "The file is truncated (it ends before its last voxel): copy it again."
     assert not list((tmp_path / "out").rglob("*ses-b*T2w*")) and record.complete and not record.again
     assert record == read_record(tmp_path / "out/.reface/sub-01.json")
-    assert not any((tmp_path / "out/.reface/work").iterdir())
+    assert not any(path.is_dir() for path in (tmp_path / "out/.reface/work").iterdir())
 
 
 def test_what_is_done_is_left_alone_until_content_changes(root, tmp_path):
@@ -189,6 +189,13 @@ def test_outputs_of_other_options_go(root, tmp_path):
     assert list(out.rglob("*bold.nii.gz"))
     record = blank_person(job_of(root, out, "02"))
     assert not list(out.rglob("*bold*")) and by_file(record)["sub-02_task-x_bold.nii.gz"] == "left out"
+
+
+def test_two_runs_do_not_work_on_one_person(root, tmp_path):
+    job = job_of(root, tmp_path / "out", "02")
+    with person._locked(job), pytest.raises(OutputError, match="Another run works on this person"):
+        blank_person(job)
+    assert blank_person(job).complete
 
 
 def test_a_run_that_was_killed_between_two_renamings_goes_on(root, tmp_path, monkeypatch):
@@ -238,6 +245,11 @@ def test_a_copy_has_everything_but_what_is_personal(root, tmp_path):
     assert sidecar["EchoTime"] == 0.01 and sidecar["DeidentificationMethodCodeSequence"][0]["CodeValue"] == "113102"
     description = json.loads((out / "dataset_description.json").read_text())
     assert description["GeneratedBy"][-1]["Name"] == "Reface" and description["Authors"]
+
+
+def test_a_copy_is_valid(root, tmp_path):
+    out = published(root, tmp_path / "out")
+    assert bidsset.validation_errors(out) == bidsset.validation_errors(out / "derivatives" / "reface") == []
 
 
 def test_the_scans_themselves_are_never_written_to(root, tmp_path):
@@ -341,4 +353,4 @@ def test_frames_are_written_whole(root, tmp_path):
     image = tmp_path / "out/sub-02/dwi/sub-02_desc-defaced_dwi.nii.gz"
     assert nib.load(image).shape == (*HEAD.stored.shape, 2)
     assert nib.load(tmp_path / "out/sub-02/dwi/sub-02_desc-facedwi_mask.nii.gz").shape == HEAD.stored.shape
-    assert (image.parent / "sub-02_desc-defaced_dwi.bval").read_text() == "0 1000\n"
+    assert (image.parent / "sub-02_dwi.bval").read_text() == "0 1000\n"

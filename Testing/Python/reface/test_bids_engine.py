@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from distributed import LocalCluster
 
 from helpers.bidsset import outputs, phantoms
 from helpers.reface.bidswork import blank_person, faulty_person, hungry_person
@@ -79,11 +80,10 @@ def test_the_seed_of_a_run_is_kept(tmp_path):
     assert json.loads((out / ".reface/seed.json").read_text())["seed"] == seed
 
 
-def test_a_cluster_that_is_there_is_used(tmp_path):
-    with started(Workers(1)) as client:
-        address = client.scheduler.address
-        with started(Workers(scheduler=address)) as other:
-            assert dict(do_tasks(other, abs, [-1, 2, -3], ["a", "b", "c"])) == {0: 1, 1: 2, 2: 3}
+def test_a_cluster_that_is_there_is_used():
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        with started(Workers(scheduler=cluster.scheduler_address)) as client:
+            assert dict(do_tasks(client, abs, [-1, 2, -3], ["a", "b", "c"])) == {0: 1, 1: 2, 2: 3}
 
 
 def test_a_scheduler_that_does_not_answer_is_told(monkeypatch):
