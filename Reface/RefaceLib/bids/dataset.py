@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from RefaceLib.bids.carry import Taken, pointer_sentence, take_json, tsv
 from RefaceLib.bids.job import MASKS, STATE, Options
 from RefaceLib.bids.record import TABLE, Record, read_records, table
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.common.files import write_error
+from RefaceLib.common.files import OutputSet, write_error, write_json
+from RefaceLib.common.options import MAX_SEED
 
 _BIDS = "1.10.0"  # of data sets that are made here
 _CARRIED_FOLDERS = ("phenotype", "stimuli", "code")
+_RUN = "run.json"  # in STATE: what all runs into OUT have in common
 _TOP = "top.json"  # in STATE: the files of the top that were written
-_NAME = {"derivatives": "Volumes with faces replaced or removed", "dataset": "Faces replaced or removed"}
+_NAME = "volumes with faces replaced or removed"
 _GENERATED_BY = {
     "Name": "Reface",
     "Version": __version__,
@@ -32,6 +35,12 @@ _README = """\
 These volumes were made by Reface {version}. T1-weighted volumes have an artificial face in place of the person's; from
 all others the face was removed. Voxels outside the face masks are those of the original scans, bit for bit. The table
 {table} tells what became of every volume, and what was checked.
+"""
+_README_MASKS = """\
+{name}
+
+Masks of the faces that Reface {version} has replaced or removed in this data set: 1 where voxels may have changed. The
+table {table} of the data set tells what became of every volume.
 """
 # Names that BIDS has no rules for: of ours, of masks in folders where BIDS has none, and of CT.
 _IGNORED = (TABLE, "index.html", "persons")
@@ -83,16 +92,16 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     top.write(table(rows), TABLE)
     if options.output == "dataset":
         _write_published(top, source, description, records)
-        _write_derived(top, description, f"{MASKS}/", "Face masks")
+        _write_derived(top, description, f"{MASKS}/", "Face masks", _README_MASKS)
     else:
-        _write_derived(top, description, "", f"{description.get('Name', 'Data set')}: {_NAME['derivatives']}")
+        _write_derived(top, description, "", f"{description.get('Name', 'Data set')}: {_NAME}", _README)
     top.remove_others()
     state = Taken(out, frozenset([f"{STATE}/{_TOP}"]))
     state.write(json.dumps(sorted(top.paths)), f"{STATE}/{_TOP}")
     return records
 
 
-def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: str) -> None:
+def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: str, readme: str) -> None:
     """The top of a data set of derivatives in ``folder`` ("" or ending with a slash)."""
     kept = {key: value for key, value in description.items() if key in ("License", "EthicsApprovals")}
     sources = [{"DOI": description["DatasetDOI"]}] if description.get("DatasetDOI") else []
@@ -106,7 +115,7 @@ def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: s
     if sources:
         found["SourceDatasets"] = sources
     top.write(_json(found), f"{folder}dataset_description.json")
-    top.write(_README.format(name=name, version=__version__, table=TABLE), f"{folder}README.md")
+    top.write(readme.format(name=name, version=__version__, table=TABLE), f"{folder}README.md")
     top.write("\n".join([*_IGNORED, *_IGNORED_DERIVED]) + "\n", f"{folder}.bidsignore")
 
 
@@ -156,6 +165,37 @@ def participants_table(text: str, there: set[str]) -> str:
 
 def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def settle(out: Path, output: str, seed: int | None) -> int:
+    """The seed of the run: the one that is given, that of an earlier run into OUT, or one that is drawn; it is kept.
+
+    So is the kind of ``output``, which cannot change later: OutputError.
+    """
+    former = _settled(out)
+    if former.get("output", output) != output:
+        raise OutputError(f"{out} holds the outputs of --output {former['output']}: give another folder for this run.")
+    if seed is None:
+        seed = former.get("seed", secrets.randbelow(MAX_SEED + 1))
+    with OutputSet(overwrite=True) as staged:
+        write_json(staged.stage(out / STATE / _RUN), {"seed": seed, "output": output})
+    return seed
+
+
+def settled_output(out: Path) -> str:
+    """The kind of output of earlier runs into OUT; InputError where there was none."""
+    try:
+        return str(_settled(out)["output"])
+    except LookupError as error:
+        raise InputError(f"{out} holds no outputs: run the level 'participant' first.") from error
+
+
+def _settled(out: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((out / STATE / _RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def make_out(out: Path) -> None:

@@ -99,7 +99,7 @@ def _person(root: Path, label: str, sessions: Sequence[str], filters: Filters) -
 def _files(root: Path, folder: str) -> list[str]:
     """All files below the folder, broken links too, but hidden ones; in the order of their names."""
     found = []
-    for parent, folders, names in os.walk(root / folder):
+    for parent, folders, names in os.walk(root / folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(parent).relative_to(root)
         found += [(inside / name).as_posix() for name in names if not name.startswith(".")]

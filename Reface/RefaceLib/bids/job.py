@@ -56,6 +56,12 @@ class Job:
         """The folder in which outputs wait until they are complete, on the disk of the others."""
         return self.out / STATE / "work" / f"sub-{self.person.label}"
 
+    def unnamed(self, sentence: str) -> str:
+        """The sentence without the folders of this computer, which are no business of those who get the outputs."""
+        for folder, name in ((self.out, "OUT_DIR"), (self.source, "BIDS_DIR")):
+            sentence = sentence.replace(str(folder), name)
+        return sentence
+
     def image(self, scan: Scan, description: str) -> str:
         """The path in the outputs of the new volume, which was `refaced` or `defaced`."""
         return scan.path if self.options.output == "dataset" else _described(scan.path, description, scan.suffix)

@@ -26,6 +26,7 @@ from RefaceLib.bids.record import (
     Record,
     Row,
     fingerprint,
+    lost,
     read_record,
     write_record,
 )
@@ -44,15 +45,19 @@ _FRAME_FILES = (".bval", ".bvec")  # beside diffusion scans
 
 
 def reface_person(job: Job) -> Record:
-    """Do all that is to be done to a person, or nothing where it is done; what was written is in the record.
+    """Do all that is to be done to a person, or nothing where it is done; what became of it is in the record.
 
-    A volume that cannot be done is a row of its own. Raises OutputError where outputs cannot be written, and then the
-    former ones stay.
+    A volume that cannot be done fails alone. Where outputs cannot be written, all fail, and the former ones stay.
     """
     from RefaceLib.face.weights import registry_hashes
 
     with _locked(job):
-        return _reface_locked(job, registry_hashes(job.options.models))
+        try:
+            return _reface_locked(job, registry_hashes(job.options.models))
+        except RefaceError as error:  # another try would end as this one
+            record = lost(job, str(error))
+            write_record(job.record, record)
+            return record
 
 
 @contextlib.contextmanager
@@ -218,7 +223,7 @@ class _Work:
     def _unnamed(self, sentence: str, scan: Scan) -> str:
         """The sentence without the folder of the data set, which is no one else's business."""
         path = self.job.source / scan.path
-        return sentence.replace(str(path), "The file").replace(str(self.job.source), "the data set")
+        return self.job.unnamed(sentence.replace(str(path), "The file"))
 
     # ---- the outputs ----
 

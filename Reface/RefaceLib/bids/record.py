@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -127,18 +127,18 @@ def _content(path: Path) -> str:
 
 
 def lost(job: Job, sentence: str) -> Record:
-    """The record of a person whose every try was lost, with a row a volume; outputs of before are still known."""
-    former = read_record(job.record)
+    """The record of a person who could not be done, with a row a volume; outputs of before are still known.
+
+    It is not written yet.
+    """
+    former = read_record(job.record) or Record(job.person.label)
     session = {scan.path: f"ses-{scan.session}" if scan.session else "" for scan in job.person.scans}
+    said = job.unnamed(sentence)
     rows = tuple(
-        Row(f"sub-{job.person.label}", session[scan.path], scan.path, scan.suffix, FAILED, sentence)
+        Row(f"sub-{job.person.label}", session[scan.path], scan.path, scan.suffix, FAILED, said)
         for scan in job.person.scans
     )
-    record = Record(job.person.label, again=True, rows=rows)
-    if former:
-        record = replace(record, outputs=former.outputs, carried=former.carried)
-    write_record(job.record, record)
-    return record
+    return Record(job.person.label, again=True, rows=rows, outputs=former.outputs, carried=former.carried)
 
 
 # ---- the table ----

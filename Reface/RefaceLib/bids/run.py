@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from RefaceLib.bids import dataset, engine
 from RefaceLib.bids.index import Filters, index_dataset
-from RefaceLib.bids.job import STATE, Job, Options
+from RefaceLib.bids.job import Job, Options
 from RefaceLib.bids.person import reface_person
-from RefaceLib.bids.record import Record, lost
-from RefaceLib.common.files import OutputSet, write_json
-from RefaceLib.common.options import MAX_SEED
+from RefaceLib.bids.record import Record, lost, write_record
 from RefaceLib.common.progress import Progress
 
-_SEED = "seed.json"  # in STATE: the seed of the run, so that a later one goes on with it
 Work = Callable[[Job], Record]
 _WORKERS = engine.Workers()
 
@@ -53,7 +48,7 @@ def run_participants(
     dataset.check_description(source)
     persons = index_dataset(source, selection.participants, selection.sessions, selection.filters)
     dataset.make_out(out)
-    options = replace(options, seed=_kept_seed(out, seed))
+    options = replace(options, seed=dataset.settle(out, options.output, seed))
     jobs = [Job(source, out, person, options, force) for person in persons]
     records = _do(jobs, workers, progress, work)
     dataset.write_top(source, out, options)
@@ -65,20 +60,10 @@ def _do(jobs: Sequence[Job], workers: engine.Workers, progress: Progress | None,
     with engine.started(workers) as client:
         keys = [f"sub-{job.person.label}" for job in jobs]
         for index, done in engine.do_tasks(client, work, jobs, keys):
-            records[index] = lost(jobs[index], done) if isinstance(done, str) else done
+            if isinstance(done, str):
+                done = lost(jobs[index], done)
+                write_record(jobs[index].record, done)
+            records[index] = done
             if progress:
                 progress(len(records) / len(jobs), f"{len(records)} of {len(jobs)} persons")
     return [records[index] for index in range(len(jobs))]
-
-
-def _kept_seed(out: Path, seed: int | None) -> int:
-    """The seed of the run: what was asked for, that of an earlier run, or one that is drawn; it is kept."""
-    path = out / STATE / _SEED
-    if seed is None:
-        try:
-            seed = int(json.loads(path.read_text(encoding="utf-8"))["seed"])
-        except (OSError, ValueError, LookupError, TypeError):
-            seed = secrets.randbelow(MAX_SEED + 1)
-    with OutputSet(overwrite=True) as staged:
-        write_json(staged.stage(path), {"seed": seed})
-    return seed

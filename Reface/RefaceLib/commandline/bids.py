@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,9 +125,8 @@ class BidsCommand:
             models=self.models.absolute() if self.models else None,
         )
         if self.level == "group":
-            if not out.is_dir():
-                raise InputError(f"{self.out_dir} does not exist: run the level 'participant' first.")
-            dataset.check_folders(source, out, self.output)
+            options = replace(options, output=dataset.settled_output(out))
+            dataset.check_folders(source, out, options.output)
             return dataset.write_top(source, out, options)
         selection = run.Selection(self.participant_label, self.session_label, read_filters(self.bids_filter_file))
         if not self.skip_bids_validation:

@@ -75,9 +75,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path):
 def test_the_seed_of_a_run_is_kept(tmp_path):
     root, out = phantoms(tmp_path / "in", 1), tmp_path / "out"
     run_participants(root, out, Options(), workers=Workers(1), work=blank_person)
-    seed = json.loads((out / ".reface/seed.json").read_text())["seed"]
+    seed = json.loads((out / ".reface/run.json").read_text())["seed"]
     run_participants(root, out, Options(), workers=Workers(1), work=blank_person, selection=Selection(["1"]))
-    assert json.loads((out / ".reface/seed.json").read_text())["seed"] == seed
+    assert json.loads((out / ".reface/run.json").read_text())["seed"] == seed
 
 
 def test_a_cluster_that_is_there_is_used():

@@ -61,7 +61,7 @@ def test_a_data_set_in_one_command(root, tmp_path, capsys):
     start = time.perf_counter()
     assert cli.main([*command, "--device", "cpu"]) == 2
     assert time.perf_counter() - start < 30
-    assert all(path.stat().st_mtime_ns == when for path, when in written.items() if path.name != "seed.json")
+    assert all(path.stat().st_mtime_ns == when for path, when in written.items() if path.name != "run.json")
 
 
 def assert_kept(source: Path, output: Path, mask: Path, row: dict[str, str]) -> None:
