@@ -23,7 +23,7 @@ from RefaceLib.window import slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
 from ReidentRiskLib.attack import models
-from ReidentRiskLib.window import consent, faceviews, job, results
+from ReidentRiskLib.window import faceviews, job, results
 from ReidentRiskLib.window.parameters import Model, Views
 
 
@@ -195,7 +195,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The tick and the licence's text where the model needs consent; the file is looked at once for each model."""
         model = self._parameterNode.model.value if self._parameterNode else Model.SFACE.value
         if self._licence is None or self._licence[0] != model:
-            self._licence = model, consent.is_given(model, slicer.app.userSettings())
+            self._licence = model, models.is_accepted(model)
         needed, given = models.find_model(model).needs_consent, self._licence[1]
         self.ui.licenceCheckBox.setVisible(needed)
         self.ui.licenceCheckBox.setChecked(given)
@@ -206,12 +206,12 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is None or self._updating:
             return
         with slicer.util.tryWithErrorDisplay(_("Your choice could not be stored.")):
-            consent.remember(self._parameterNode.model.value, slicer.app.userSettings(), accepted)
+            (models.accept if accepted else models.remove)(self._parameterNode.model.value)
         self._forgetLicence()
 
     def onRemoveModelsButton(self, _checked=False):
         with slicer.util.tryWithErrorDisplay(_("The networks could not be removed.")):
-            removed = consent.remove_models(slicer.app.userSettings())
+            removed = [name for name in models.MODELS if models.remove(name)]
             names = ", ".join(removed) or _("none was there")
             self.ui.statusLabel.setText(_("Removed networks: {names}.").format(names=names))
         self._forgetLicence()

@@ -115,6 +115,7 @@ def reface_volume(
         values[~finite] = measure_air(values).level
         parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
         headcheck.inspect_head(values.shape, volume.affine, parse)
+        headcheck.inspect_view(values, volume.affine, parse)
         headcheck.inspect_values(finite, volume.affine, parse)
         warnings += headcheck.inspect_pose(parse)
     with run.stage("mask"):

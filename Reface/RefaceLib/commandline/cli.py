@@ -1,4 +1,4 @@
-"""The command line: `reface image`, `reface bids`, `reface demo`, `reface benchmark`, `reface train`.
+"""The command line: `reface image`, `reface bids`, `reface dicom`, `reface demo`, `reface benchmark`, `reface train`.
 
 The exit code is 0 when every promise held; common/shell.py tells the others. An error is one sentence on stderr.
 """
@@ -6,6 +6,7 @@ The exit code is 0 when every promise held; common/shell.py tells the others. An
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 from RefaceLib import __version__
 from RefaceLib.commandline.bids import BidsCommand, add_bids
 from RefaceLib.commandline.commands import BenchmarkCommand, DemoCommand, TrainCommand
+from RefaceLib.commandline.dicom import DicomCommand
 from RefaceLib.commandline.heads import HeadsCommand
 from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE, ImageCommand
 from RefaceLib.commandline.outputs import pair_up
 from RefaceLib.common.errors import InputError
-from RefaceLib.common.options import MAX_SEED, MODES
+from RefaceLib.common.options import DICOM_DATES, MAX_SEED, MODES
 from RefaceLib.common.shell import Parser, add_device, add_running, run_command
 
 _IMAGE = """\
@@ -26,13 +28,18 @@ inputs, each a head of its own, whose outputs are INPUT_refaced (_defaced, _reco
 or in --out-dir. A report is put beside every output (OUTPUT_reface.json), and a BIDS sidecar (INPUT.json) is carried
 over. Files that are no output of reface are never overwritten.
 """
+_DICOM = """\
+Gives the head in a DICOM series another face, and writes copies of its files into the new folder OUT. Voxels outside
+the face keep their stored numbers; headers lose what names a person (DICOM PS3.15, Basic Profile). With --study the
+best volume of all series gets a face and the others are defaced; localizers and secondary captures are left out.
+"""
 _MODES_HELP = (
     "reface: replace the face; deface: remove it; recover: give a face to a head that was defaced; auto (default): "
     "reface a head that has its face, recover one that was defaced"
 )
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
-Command = ImageCommand | HeadsCommand | BidsCommand | DemoCommand | BenchmarkCommand | TrainCommand
+Command = ImageCommand | HeadsCommand | BidsCommand | DicomCommand | DemoCommand | BenchmarkCommand | TrainCommand
 
 
 def _seed(text: str) -> int:
@@ -45,6 +52,12 @@ def _seed(text: str) -> int:
     return seed
 
 
+def _subject(text: str) -> str:
+    if not re.fullmatch(r"[\w ^.+-]{1,64}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"an ID has up to 64 letters, digits and - . + ^ _, not {text!r}")
+    return text
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Replace the face in a head MRI; leave every other voxel as it was.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -55,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     bids = commands.add_parser("bids", help="reface a BIDS data set")
     add_bids(bids)
     _add_seed(bids)
+    _add_dicom(commands.add_parser("dicom", help="reface DICOM series and studies", description=_DICOM))
 
     demo = commands.add_parser("demo", help="reface a real head that is downloaded once")
     demo.add_argument("folder", type=Path, metavar="OUTDIR")
@@ -72,9 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", type=Path, nargs="+", metavar="INPUT", help=".nii, .nii.gz, .nrrd, .mgz or .mgh")
     parser.add_argument("--out-dir", type=Path, metavar="FOLDER", help="where the outputs of all inputs are put")
-    parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
-    parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
-    parser.add_argument("--models", type=Path, metavar="FOLDER", help="other weights, by 'reface train'")
+    _add_work(parser)
     parser.add_argument("--mask-out", type=Path, metavar="FILE", help="write the mask of the replaced voxels")
     parser.add_argument("--brain-out", type=Path, metavar="FILE", help="write the mask of the brain that was found")
     parser.add_argument(
@@ -99,6 +111,30 @@ def _add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, metavar="N", help="the same seed gives the same face; up to 4294967295")
 
 
+def _add_dicom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the folder of a series or study, or a multi-frame file")
+    parser.add_argument("output", type=Path, metavar="OUT", help="a new folder; the report is put beside it")
+    parser.add_argument("--study", action="store_true", help="all series of the study in IN")
+    parser.add_argument(
+        "--dates",
+        choices=DICOM_DATES,
+        default="remove",
+        help="remove (default); shift: all of the study by the same days, drawn anew; keep",
+    )
+    parser.add_argument("--keep-device", action="store_true", help="keep serial number and station name of the scanner")
+    parser.add_argument(
+        "--subject", type=_subject, default="ANONYMOUS", metavar="ID", help="the new patient ID and name (%(default)s)"
+    )
+    _add_work(parser)
+    _add_common(parser)
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", choices=MODES, default="auto", help=_MODES_HELP)
+    parser.add_argument("--no-ears", dest="ears", action="store_false", help="leave the ears")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="other weights, by 'reface train'")
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_seed(parser)
     add_running(parser)
@@ -120,6 +156,8 @@ def parse(arguments: Sequence[str]) -> Command:
         return _image_command(options)
     if name == "bids":
         return BidsCommand(**options)
+    if name == "dicom":
+        return DicomCommand(**{**options, "seed": _drawn(options["seed"])})
     if name == "demo":
         return DemoCommand(**{**options, "seed": _drawn(options["seed"])})
     return BenchmarkCommand(**options)

@@ -49,8 +49,18 @@ def is_ours(path: Path, reports: Iterable[Path | None] = ()) -> bool:
     """Whether the report beside the file, or one of the `reports`, lists the SHA-256 of the file."""
     hashes: set[str] = set()
     for report in (report_beside(path), *reports):
-        hashes |= _listed(report) if report else set()
+        hashes |= listed_hashes(report) if report else set()
     return bool(hashes) and path.is_file() and sha256_of(path) in hashes
+
+
+def check_folder_ours(folder: Path, report: Path) -> None:
+    """Raise OutputError for a folder with a file that the ``report`` does not list as an output of ours."""
+    hashes = listed_hashes(report)
+    for path in folder.rglob("*"):
+        if not path.is_dir() and sha256_of(path) not in hashes:
+            raise OutputError(
+                f"{folder} holds files that no report of reface lists as outputs, so it is kept: choose another name."
+            )
 
 
 def check_ours(path: Path, reports: Iterable[Path | None]) -> None:
@@ -61,7 +71,7 @@ def check_ours(path: Path, reports: Iterable[Path | None]) -> None:
         )
 
 
-def _listed(report: Path) -> set[str]:
+def listed_hashes(report: Path) -> set[str]:
     """The hashes in a report; none where the file is missing or no report of ours."""
     try:
         content = json.loads(report.read_text(encoding="utf-8"))

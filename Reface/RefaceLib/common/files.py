@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -118,6 +119,42 @@ def made_folder(path: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise
+
+
+def check_new_folder(target: Path, overwrite: bool) -> None:
+    """Raise OutputError when ``target`` cannot become a folder: one that is there must be empty, or be overwritten."""
+    if os.path.lexists(target) and not target.is_dir():
+        raise OutputError(f"{target} is a file: give the name of a folder.")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise OutputError(f"The folder {target} is not empty: choose another name or allow overwriting.")
+    check_writable(_hidden_beside(target), extensions=None)
+
+
+@contextlib.contextmanager
+def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A hidden folder beside ``target``, which becomes ``target`` when the block ends well, and else is removed.
+
+    What was at ``target`` stays until then. OutputError as from check_new_folder; an OSError within the block too.
+    """
+    check_new_folder(target, overwrite)
+    temporary, backup = _hidden_beside(target), _hidden_beside(target)
+    try:
+        temporary.mkdir()
+        yield temporary
+        check_new_folder(target, overwrite)  # again: what has appeared meanwhile is kept
+        if target.is_dir():
+            os.replace(target, backup)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if backup.is_dir():
+                os.replace(backup, target)
+            raise
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        for folder in (temporary, backup):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 FORMATS = {".nii.gz": "NIfTI", ".nii": "NIfTI", ".nrrd": "NRRD", ".mgz": "MGH", ".mgh": "MGH"}
@@ -37,3 +39,17 @@ def masks_beside(output: Path) -> tuple[Path, Path]:
 def sidecar_beside(image: Path) -> Path:
     """Where BIDS has the metadata of `image`: `a.json` for `a.nii.gz`."""
     return image.with_name(f"{image_stem(image)}.json")
+
+
+def file_name(path: Path) -> str:
+    """The name of a file without its folder, in UTF-8, whatever the locale of the process is."""
+    return os.fsencode(path.name).decode("utf-8", "surrogateescape")
+
+
+def names_without_folders(paths: Sequence[Path]) -> list[str]:
+    """The names of files without their folders, which may tell who was scanned; equal ones are numbered from 1."""
+    names = [file_name(path) for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
+    ]

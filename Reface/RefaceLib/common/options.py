@@ -3,4 +3,5 @@
 MODES = ("auto", "reface", "deface", "recover")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PROGRESS_MODES = ("auto", "json", "none")
+DICOM_DATES = ("remove", "shift", "keep")  # what becomes of the dates in DICOM headers
 MAX_SEED = 2**32 - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,7 +161,9 @@ class StepRunner(Generic[T]):
 
 
 def with_names(text: str, names: Mapping[Path, str]) -> str:
-    """The text of a child with the names of what a user knows in place of those of temporary files."""
-    for path, name in names.items():
-        text = text.replace(str(path), name)
-    return text
+    """The text with the names that a user or a reader is to see in place of the paths, wherever these stand alone."""
+    if not names:
+        return text
+    known = {str(path): name for path, name in names.items()}
+    found = "|".join(re.escape(path) for path in sorted(known, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.-])(?:{found})(?!\w)", lambda match: known[match[0]], text)

@@ -91,6 +91,43 @@ def in_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return (np.abs(x) > 64.0) & (np.abs(x) < 112.0) & (y > -48.0) & (y <= front) & (z > -72.0) & (z < 8.0)
 
 
+# The mean brain, by height z: where it ends behind and before (y, mm), and half its width. Half of 70 heads have brain
+# there; cut by the field of view, a brain is where this one is.
+_BRAIN_Z = (-70.0, -58.0, -50.0, -42.0, -34.0, -26.0, -18.0, -10.0, 6.0, 22.0, 30.0, 38.0, 46.0, 54.0, 62.0, 68.0)
+_BRAIN_BACK = (
+    -34.0,
+    -54.0,
+    -62.0,
+    -66.0,
+    -74.0,
+    -82.0,
+    -84.0,
+    -84.0,
+    -83.0,
+    -75.0,
+    -71.0,
+    -63.0,
+    -55.0,
+    -43.0,
+    -16.0,
+    -8.0,
+)
+_BRAIN_FRONT = (-14.0, -10.0, -6.0, 18.0, 34.0, 43.0, 60.0, 71.0, 79.0, 76.0, 71.0, 63.0, 55.0, 40.0, 4.0, -8.0)
+_BRAIN_SIDE = (6.0, 39.0, 47.0, 52.0, 56.0, 60.0, 64.0, 64.0, 64.0, 62.0, 59.0, 52.0, 44.0, 35.0, 15.0, 1.0)
+
+
+def in_brain(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether canonical points (mm) are in the mean brain: an ellipse at each height, with room for temporal poles."""
+    back, front, side = (np.interp(z, _BRAIN_Z, ends) for ends in (_BRAIN_BACK, _BRAIN_FRONT, _BRAIN_SIDE))
+    middle, length = (front + back) / 2, np.maximum((front - back) / 2, 1.0)
+    power = np.where((z < -12.0) & (y > middle), 4.0, 2.0)
+    return (
+        (np.abs(x / side) ** power + np.abs((y - middle) / length) ** power < 1.0)
+        & (z > _BRAIN_Z[0])
+        & (z < _BRAIN_Z[-1])
+    )
+
+
 _LOBES = 14.0  # mm below the ears' blocks
 
 

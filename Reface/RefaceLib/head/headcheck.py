@@ -6,14 +6,27 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.head import refusal
 from RefaceLib.head.faceparts import Part, share_left
+from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse
-from RefaceLib.head.pose import is_turned, turned_by
+from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
 from RefaceLib.volume import geometry
 
 # Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
 _WHOLE, _DEFACED = 0.6, 0.25
 _MOST_MISSING = 0.1  # the largest share of a head without values
+# The field of view may cut the brain over so much; above _HIGH_MM (canonical) it is far from the face.
+_MOST_CUT_CM2, _HIGH_MM = 50.0, 45.0
+
+
+def inspect_view(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> None:
+    """Raise HeadNotFoundError where a volume cuts through so much brain that it does not tell where the face is.
+
+    ``values`` (I, J, K) and ``affine`` (IJK -> RAS mm) are those of the volume, ``parse`` is what was found in it.
+    """
+    if cut_cm2(parse, field_of_view(values, affine), below=_HIGH_MM) > _MOST_CUT_CM2:
+        raise HeadNotFoundError(refusal.CUT)
 
 
 def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> None:

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, refusal
 from RefaceLib.head.canonical import FACE_LANDMARKS
+from RefaceLib.head.facemask import canonical_coordinates
+from RefaceLib.head.fieldofview import field_of_view, is_cut
 from RefaceLib.head.headparser import (
     SPACING,
     HeadParse,
@@ -35,9 +38,15 @@ from RefaceLib.volume.geometry import Grid
 # of both networks together. Upright heads: 1.1 (CT) to 1.6 (T1), a baby's CT 0.8; turned ones: at most 0.9.
 _PER_MM, _TRUSTED = 0.03, 1.0
 _BETTER = 0.25  # by so much another pose must be trusted more than that of the header
-_ROUGH_MM = 7.0  # landmarks of the localizer that are so far off leave the pose to be refined
+# Landmarks of the localizer that are so far off, or a pose that the parser moves so far (2 to 5 mm in upright heads),
+# leave the pose to be refined, until it moves no farther than _SETTLED_MM.
+_ROUGH_MM, _MOVED_MM, _SETTLED_MM, _REFINED = 7.0, 6.0, 2.5, 4
 _TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
 _TRIED = 4  # of all poses, by the trust of the localizer alone
+_CUT_MM = 20.0  # from the end of the field of view the parser may miss brain
+_LARGER_MM = 8.0  # than the mean brain: nearly all are within
+_NEAR_MM = 12.0  # of the mean brain: an end of the field of view so near misleads the parser
+_DOUBTFUL = 0.3  # likelihood of brain that is only there because brains are: protected, but not called brain
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +71,19 @@ def parse_head(
     HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
     """
     image, grid = conform(values, affine, air)
+    view = field_of_view(values, affine)
     refused: HeadNotFoundError | None = None
     found: tuple[float, HeadParse] | None = None
     try:
         attempt = _locate(np.eye(4), image, grid, localizer, device)
         found = _parse(attempt, parser, device)
         if found[0] >= _TRUSTED:
-            return found[1]
+            return _with_cut_brain(found[1], view)
     except HeadNotFoundError as error:
         refused = error
-    others = sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
+    air = air or measure_air(values)
+    cut = is_cut(values, affine, air)
+    others = [] if cut else sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
     for trial in others[:_TRIED]:
         try:
             other = _parse(trial, parser, device)
@@ -80,11 +92,46 @@ def parse_head(
         if other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1])):
             found = other
     if found is None:
-        cause = refusal.cause(values, affine, air or measure_air(values))
+        cause = refusal.cause(values, affine, air)
         if cause is not None:
             raise HeadNotFoundError(f"No head was found in the volume: {cause}.") from refused
         raise refused or HeadNotFoundError("No head was found in the volume: give a head MRI.")
-    return found[1]
+    return _with_cut_brain(found[1], view)
+
+
+def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
+    """Over how many cm2 the ``view`` (see fieldofview.field_of_view) ends in the brain, or where brains are.
+
+    Counted is what lies ``below`` a canonical height in mm.
+    """
+    places = _places(parse)
+    brain = (parse.brain | canonical.in_brain(*places)) & (places[2] < below)
+    to_end = _to_end(parse, view)
+    layer = brain & (to_end > 0) & (to_end <= 2 * SPACING)
+    return float(layer.sum() * abs(np.linalg.det(parse.grid.affine[:3, :3])) / (2 * SPACING) / 100)
+
+
+def _with_cut_brain(parse: HeadParse, view: Grid) -> HeadParse:
+    """The parse with brain in doubt beside places where the ``view`` ends and a brain may go on."""
+    mean = canonical.in_brain(*_places(parse))
+    brain, near = (geometry.dilate_mm(mean, mm, parse.grid.affine) for mm in (_LARGER_MM, _NEAR_MM))
+    beyond = near & (_to_end(parse, view) == 0)
+    if not beyond.any():
+        return parse
+    missed = brain & (ndimage.distance_transform_edt(~beyond, sampling=SPACING) < _CUT_MM)
+    likelihood = np.where(missed, np.maximum(parse.likelihood, _DOUBTFUL), parse.likelihood)
+    return replace(parse, likelihood=likelihood.astype(np.float32))
+
+
+def _places(parse: HeadParse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Canonical x, y, z (mm) of the voxels of the parse's grid, by its brain."""
+    return canonical_coordinates(parse.grid, brain_frame(parse.points, parse.certainty))
+
+
+def _to_end(parse: HeadParse, view: Grid) -> np.ndarray:
+    """How far (mm) each voxel of the parse's grid is from where the ``view`` ends; 0 beyond it."""
+    seen = np.pad(geometry.in_view(view.shape, view.affine, parse.grid), 1)  # the grid may end first
+    return ndimage.distance_transform_edt(seen, sampling=SPACING)[1:-1, 1:-1, 1:-1]
 
 
 def is_turned(parse: HeadParse) -> bool:
@@ -113,12 +160,15 @@ def _locate(turn: np.ndarray, image: np.ndarray, grid: Grid, localizer: HeadPars
 
 
 def _parse(attempt: _Attempt, parser: HeadParserNet, device: str) -> tuple[float, HeadParse]:
-    """The trust in a pose and its parse, in the header's world; the pose is refined once where it is rough."""
+    """The trust in a pose and its parse, in the header's world; the pose is refined where it is rough."""
     parse = parse_in_frame(attempt.image, attempt.grid, attempt.frame, parser, device)
     frame = brain_frame(parse.points, parse.certainty)
-    if attempt.off > _ROUGH_MM:
+    rough = attempt.off > _ROUGH_MM or _apart(attempt.frame, frame) > _MOVED_MM
+    for _ in range(_REFINED if rough else 0):
         parse = parse_in_frame(attempt.image, attempt.grid, frame, parser, device)
-        frame = brain_frame(parse.points, parse.certainty)
+        last, frame = frame, brain_frame(parse.points, parse.certainty)
+        if _apart(last, frame) < _SETTLED_MM:
+            break
     trust = attempt.located + _trust(parse.points, parse.certainty, frame)[0]
     back = np.linalg.inv(attempt.turn)
     grid = Grid(parse.grid.shape, back @ parse.grid.affine)
@@ -132,6 +182,12 @@ def _trust(points: np.ndarray, certainty: np.ndarray, frame: np.ndarray) -> tupl
     off = np.linalg.norm(geometry.apply_affine(frame, canonical.BRAIN_POINTS) - points[n:], axis=1).mean()
     off /= np.cbrt(np.linalg.det(frame[:3, :3]))
     return float(np.median(certainty[n:]) - _PER_MM * off), float(off)
+
+
+def _apart(frame: np.ndarray, other: np.ndarray) -> float:
+    """How far (mm of the mean head) two poses put the landmarks of the brain from each other, in the mean."""
+    first, second = (geometry.apply_affine(pose, canonical.BRAIN_POINTS) for pose in (frame, other))
+    return float(np.linalg.norm(first - second, axis=1).mean() / np.cbrt(np.linalg.det(frame[:3, :3])))
 
 
 # ---- other poses ----

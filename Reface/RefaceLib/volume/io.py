@@ -115,9 +115,8 @@ def read_header(stream: BufferedIOBase, format_: str, name: str, frames: bool = 
 
 def _input_format(path: Path) -> str:
     """The format that the name promises; InputError when there is no such file or it is of no use."""
-    dicom = "convert DICOM with dcm2niix or load it in 3D Slicer"
     if path.is_dir():
-        raise InputError(f"{path} is a folder: give one image file, and {dicom} first.")
+        raise InputError(f"{path} is a folder: give one image file; for DICOM, use 'reface dicom' or dcm2niix.")
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the name.")
     extension = image_extension(path)
@@ -126,7 +125,7 @@ def _input_format(path: Path) -> str:
     with open(path, "rb") as file:
         start = file.read(132)
     if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima"):
-        raise InputError(f"{path} is a DICOM file: {dicom} first.")
+        raise InputError(f"{path} is a DICOM file: use 'reface dicom', or convert it with dcm2niix.")
     if path.name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz")):
         raise InputError(f"{path} is half of a pair of .hdr and .img: convert the pair to one .nii.gz file first.")
     if path.suffix.lower() == ".nhdr":

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import slicer
 
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.window import mrml
+from RefaceLib.common.files import new_folder
+from RefaceLib.window import mrml, results
 
 FILE_FILTERS = ("NIfTI (*.nii.gz)", "NRRD (*.nrrd)")
-DEIDENTIFIED = "ANONYMOUS"
 
 
 def result_report(node: slicer.vtkMRMLNode | None) -> dict[str, Any]:
@@ -54,46 +51,29 @@ def save_report(node: slicer.vtkMRMLNode, path: str | Path) -> None:
         raise OutputError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
 
 
-def dicom_tags(node: slicer.vtkMRMLNode) -> dict[str, str]:
-    """The header of a DICOM series of a result, by the names that DICOMExportScalarVolume knows.
+def save_dicom(node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path) -> None:
+    """Write a result as a DICOM series, whose header names nobody, into an empty or a new folder.
 
-    Nothing comes from the input or from the subject hierarchy. Every tag that is not set here is written empty.
+    Where the input of the result came from the DICOM database, the new voxels go into copies of its files, which keep
+    what they say of the acquisition. Otherwise the series and its header are new. The folder is
+    filled as a whole or not at all. Raises OutputError with one sentence.
     """
-    report = result_report(node)
-    tags: dict[str, str] = defaultdict(str)
-    tags |= {
-        "Patient Name": DEIDENTIFIED,
-        "Patient ID": DEIDENTIFIED,
-        "Modality": "MR",
-        "Manufacturer": "Reface",
-        "Model": f"Reface {report['reface_version']}",
-        "Series Description": f"{report['mode']}, seed {report['seed']}" if "seed" in report else report["mode"],
-        "Series Number": "1",
-        "Patient Comments": "De-identified: face replaced in the image, header made anew",
-    }
-    for name in ("Study Instance UID", "Series Instance UID", "Frame of Reference UID"):
-        tags[name] = f"2.25.{uuid.uuid4().int}"
-    return tags
+    from RefaceLib.dicom.newseries import write_new_series
+    from RefaceLib.dicom.writer import write_into_copies
+
+    description = f"{result_report(node)['mode']} by Reface"
+    volume = mrml.volume_from_node(node)
+    source = node.GetNodeReference(results.INPUT_ROLE)
+    with new_folder(Path(folder), overwrite=False) as made:
+        if not write_into_copies(volume, original_files(source), made, description):
+            write_new_series(volume, made, description)
 
 
-def save_dicom(
-    node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path, exporter: Callable[..., Any] | None = None
-) -> None:
-    """Write a result as a DICOM series into an empty folder, by Slicer's own exporter and with dicom_tags().
-
-    :param exporter: used in place of DICOMLib.DICOMExportScalarVolume (for tests)
-    :raises OutputError: with one sentence
-    """
-    folder = Path(folder)
-    if not folder.is_dir() or any(folder.iterdir()):
-        raise OutputError(f"The folder {folder} is not empty: choose an empty one for the DICOM series.")
-    if node.GetImageData().GetScalarTypeAsString() in ("float", "double"):
-        raise OutputError("DICOM holds whole numbers only: save this volume as NIfTI or NRRD.")
-    tags = dicom_tags(node)
-    if exporter is None:
-        import DICOMLib
-
-        exporter = DICOMLib.DICOMExportScalarVolume
-    exporter("", node, tags, str(folder)).export()
-    if not any(folder.iterdir()):
-        raise OutputError("The DICOM series could not be written: see Slicer's error log.")
+def original_files(source: slicer.vtkMRMLScalarVolumeNode | None) -> list[Path]:
+    """The files of the DICOM database that a volume was loaded from; none where it did not come from there."""
+    uids = source.GetAttribute("DICOM.instanceUIDs") if source is not None else None
+    database = slicer.dicomDatabase if hasattr(slicer, "dicomDatabase") else None
+    if not uids or database is None:
+        return []
+    files = [database.fileForInstance(uid) for uid in uids.split()]
+    return [Path(file) for file in files] if all(file and Path(file).is_file() for file in files) else []

@@ -140,17 +140,18 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if not text:
         return ""
     report = json.loads(text)
-    lines = [
-        _("{name}: {mode}, {seconds} s").format(
-            name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
-        ),
-        _("Voxels changed: {count}, of the brain: {brain}, outside the mask: {outside}").format(
-            count=report["voxels_changed"],
-            brain=report["brain_voxels_changed"],
-            outside=report["voxels_changed_outside_mask"],
-        ),
-        _("Face mask: {volume} ml").format(volume=report["mask_ml"]),
-    ]
+    changed = _("Voxels changed: {count}, of the brain: {brain}, outside the mask: {outside}").format(
+        count=report["voxels_changed"],
+        brain=report["brain_voxels_changed"],
+        outside=report["voxels_changed_outside_mask"],
+    )
+    if report["mode"] == "apply-to":  # a companion, of which no times and no seed are reported
+        first = _("{name}: defaced beside {other}").format(name=node.GetName(), other=report["mask_from"])
+        return "\n".join([first, changed, *report["warnings"]])
+    first = _("{name}: {mode}, {seconds} s").format(
+        name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
+    )
+    lines = [first, changed, _("Face mask: {volume} ml").format(volume=report["mask_ml"])]
     if report["mode"] != "deface":
         made = _("Model: {model}, seed {seed}")
         lines.append(made.format(model=_named(report["model"]), seed=report["seed"]))

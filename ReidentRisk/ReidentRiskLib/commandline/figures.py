@@ -6,16 +6,16 @@ Faces and crops show who was scanned; they are as private as the scans. matplotl
 from __future__ import annotations
 
 import contextlib
-import warnings
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 import RefaceLib
-from RefaceLib.common.console import printable
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
@@ -28,11 +28,47 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.judge.identify import Identification
 
-MOST_HEADS = 12  # in one picture; more would be too small to see
+MOST_HEADS = 12  # side by side; more would be too small to see
+MOST_ROWS = 40  # of names
+FEW_LINES = 18  # of ranks, where there are too few for curves
 SHOWN_VIEWS = 5
 _PANEL = 1.9  # inches
 _BLUE, _ORANGE, _GREY = "#3b6ea5", "#d1762b", "#8a8a8a"
 _LINES = ((_BLUE, "-"), (_ORANGE, "--"))  # of the attackers, whose curves may lie on each other
+# Fonts for the scripts that matplotlib's own lacks, where they are installed.
+_OTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Text is drawn as it stands, in all fonts that there are."""
+    import matplotlib
+
+    with matplotlib.rc_context({"font.family": _fonts()[0], "text.parse_math": False}):
+        yield
+
+
+@cache
+def _fonts() -> tuple[list[str], frozenset[int]]:
+    """Names of fonts, in which a character is looked for one after the other, and the characters that they have."""
+    from matplotlib import font_manager
+
+    installed = font_manager.get_font_names()
+    names = ["DejaVu Sans", *(name for name in _OTHER_FONTS if name in installed)]
+    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in names]
+    return names, frozenset(character for font in fonts for character in font.get_charmap())
+
+
+def _drawable(text: str) -> str:
+    """The text with an escape like \\u5934 for every character that no font has, and for bytes that are no UTF-8."""
+    known = _fonts()[1]
+    return "".join(
+        each if each == "\n" or ord(each) in known else each.encode("ascii", "backslashreplace").decode("ascii")
+        for each in text
+    )
 
 
 @dataclass(frozen=True)
@@ -51,20 +87,22 @@ def chosen_views(names: Sequence[str], count: int = SHOWN_VIEWS) -> list[int]:
     return sorted({int(index) for index in np.rint(np.linspace(0, len(names) - 1, count))})
 
 
-def faces(path: str | Path, columns: Sequence[Column], views: Sequence[str]) -> None:
+@_any_script()
+def faces(path: str | Path, columns: Sequence[Column], views: Sequence[str], network: str) -> None:
     """Write a PNG of the renderings: one column a head, one row a view (`views`: the names of all V of them)."""
-    _grid(path, columns, views, "pictures")
+    _grid(path, columns, views, "pictures", network)
 
 
-def crops(path: str | Path, columns: Sequence[Column], views: Sequence[str]) -> None:
+@_any_script()
+def crops(path: str | Path, columns: Sequence[Column], views: Sequence[str], network: str) -> None:
     """Write a PNG of what the network sees: aligned crops, one column a head, one row a view."""
-    _grid(path, columns, views, "crops")
+    _grid(path, columns, views, "crops", network)
 
 
-def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kind: str) -> None:
+def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kind: str, network: str) -> None:
     shown = columns[:MOST_HEADS]
     rows = chosen_views(views)
-    left, top, bottom = 1.1, 0.55, 0.75  # inches of text
+    left, top, bottom = 1.1, 0.55, 0.95  # inches of text
     width, height = left + _PANEL * len(shown), top + _PANEL * len(rows) + bottom
     figure = _figure(width, height, "black")
     for column, each in enumerate(shown):
@@ -77,34 +115,45 @@ def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kin
             if pictures is not None and (row == 0 or not single):
                 axes.imshow(pictures[0 if single else view])
         x = (left + (column + 0.5) * _PANEL) / width
-        _text(figure, x, 1 - 0.5 * top / height, _short(each.title, 26), weight="bold")
-        _text(figure, x, 0.5 * bottom / height, each.text)
+        _text(figure, x, 1 - 0.5 * top / height, _in_two_lines(each.title, 26), weight="bold")
+        _text(figure, x, 0.6 * bottom / height, each.text)
     for row, view in enumerate(rows):
         y = (bottom + (len(rows) - 0.5 - row) * _PANEL) / height
         _text(figure, 0.5 * left / width, y, views[view].replace("_", "\n"))
     if len(columns) > len(shown):
-        _text(figure, 0.5 * left / width, 0.5 * bottom / height, f"{len(columns) - len(shown)} more\nnot shown")
+        _text(figure, 0.5 * left / width, 0.6 * bottom / height, f"{len(columns) - len(shown)} more\nnot shown")
+    _text(figure, 0.5, 0.13 * bottom / height, _judged_by(network))
     _save(figure, path)
 
 
+@_any_script()
 def histogram(
-    path: str | Path, calibrations: Mapping[str, Calibration | None], scores: Mapping[str, Mapping[str, float]]
+    path: str | Path,
+    calibrations: Mapping[str, Calibration | None],
+    scores: Mapping[str, Mapping[str, float]],
+    network: str,
 ) -> None:
-    """Write a PNG of the calibration's two distributions for each attacker, with the scores marked in them.
+    """Write a PNG of the calibration's two distributions for each attacker, and under them a row for every probe.
 
-    `scores` are the mean-embedding cosines by attacker and name of the probe; a NaN is written out, not drawn.
+    `scores` are the mean-embedding cosines by attacker and name of the probe; NaN: no face was found.
     """
-    figure = _figure(8.0, 3.1 * len(calibrations))
-    for row, (attacker, calibration) in enumerate(calibrations.items()):
-        axes = figure.add_subplot(len(calibrations), 1, row + 1)
-        _draw_histogram(axes, attacker, calibration, scores.get(attacker, {}))
-    with _any_script():
-        figure.tight_layout()
-    _save(figure, path)
+    shown = {attacker: list(scores.get(attacker, {}).items())[:MOST_ROWS] for attacker in calibrations}
+    rows = max([1, *map(len, shown.values())])
+    figure = _figure(8.0, (2.6 + 0.21 * rows) * len(calibrations) + 0.4, layout="constrained")
+    grid = figure.add_gridspec(2 * len(calibrations), 1, height_ratios=[1.5, 0.25 + 0.21 * rows] * len(calibrations))
+    for index, (attacker, calibration) in enumerate(calibrations.items()):
+        axes = figure.add_subplot(grid[2 * index])
+        _draw_histogram(axes, attacker, calibration)
+        below = figure.add_subplot(grid[2 * index + 1], sharex=axes)
+        _draw_scores(below, shown[attacker], len(scores.get(attacker, {})) - len(shown[attacker]))
+        for each in (axes, below) if calibration else ():
+            _draw_thresholds(each, calibration)
+        _title(axes, ATTACKER_NAMES[attacker])
+    _finish(figure, path, network)
 
 
-def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, scores: Mapping[str, float]) -> None:
-    """The distributions, each as high as the other, and under the legend the scores with their names."""
+def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None) -> None:
+    """The two distributions, each as high as the other."""
     if calibration is None:
         axes.text(0.5, 0.5, "not calibrated", ha="center", transform=axes.transAxes, color=_GREY)
         axes.set_xlim(-0.2, 1.0)
@@ -115,29 +164,60 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None, 
         ):
             edges, density = part.histogram()
             axes.stairs(density / density.max(), edges, fill=True, alpha=0.45, color=colour, label=label)
-        for share, style in ((RECOGNISABLE_SHARE, "-"), (NOT_RECOGNISABLE_SHARE, ":")):
-            value = calibration.different.value_at_share(share)
-            axes.axvline(value, color=_GREY, linestyle=style, linewidth=1, label=f"1 in {round(1 / share)} strangers")
-    drawn = {name: value for name, value in scores.items() if np.isfinite(value)}
-    for index, (name, value) in enumerate(list(drawn.items())[:MOST_HEADS]):
-        height = 1.1 - 0.15 * (index % 6)
-        axes.plot([value, value], [0, height], color="black", linewidth=1)
-        side = "right" if value > 0.5 else "left"
-        axes.annotate(f" {_short(name, 30)} ", (value, height), ha=side, va="center", fontsize=7, parse_math=False)
-    axes.set_ylim(0, 1.45)
-    axes.set_title(ATTACKER_NAMES[attacker], fontsize=10)
-    missing = len(scores) - len(drawn)
-    note = f"; no face found in {missing} of {len(scores)}" if missing else ""
-    axes.set_xlabel(f"cosine of the mean embeddings{note}", fontsize=8)
     axes.set_yticks([])
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="upper center", ncols=4, columnspacing=1.0, handlelength=1.5)
+    axes.tick_params(labelbottom=False)
 
 
-def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
+def _title(axes: Axes, title: str) -> None:
+    """Title and legend one above the other, over the axes."""
+    if not axes.get_legend_handles_labels()[0]:
+        axes.set_title(title, fontsize=10)
+        return
+    axes.legend(
+        title=title,
+        title_fontsize=10,
+        fontsize=7,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=2,
+        frameon=False,
+    )
+
+
+def _draw_thresholds(axes: Axes, calibration: Calibration | None) -> None:
+    if calibration is None:
+        return
+    for share, style in ((RECOGNISABLE_SHARE, "-"), (NOT_RECOGNISABLE_SHARE, ":")):
+        label = f"1 of {round(1 / share)} pairs of strangers is to the right"
+        value = calibration.different.value_at_share(share)
+        axes.axvline(value, color=_GREY, linestyle=style, linewidth=1, label=label)
+
+
+def _draw_scores(axes: Axes, scores: Sequence[tuple[str, float]], left_out: int) -> None:
+    """A row with name and score for every probe: names of any length and scores that are close stay apart."""
+    for row, (_, value) in enumerate(scores):
+        if np.isfinite(value):
+            axes.plot([value], [row], "o", color="black", markersize=4)
+        else:
+            axes.text(0.01, row, "no face found", transform=axes.get_yaxis_transform(), fontsize=7, va="center")
+    axes.set_ylim(max(len(scores), 1) - 0.5, -0.5)
+    axes.set_yticks(range(len(scores)), [short(name, 36) for name, _ in scores], fontsize=7)
+    axes.grid(axis="y", linewidth=0.5, alpha=0.5)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    more = f"; {left_out} more not shown" if left_out else ""
+    axes.set_xlabel(f"cosine of the mean embeddings{more}", fontsize=8)
+
+
+@_any_script()
+def roc(path: str | Path, results: Mapping[str, Identification], network: str) -> None:
     """Write a PNG of the ROC curves of the attackers, the false accept rate on a logarithmic axis."""
-    figure = _figure(5.2, 4.6)
+    figure = _figure(5.2, 5.0, layout="constrained")
     axes = figure.add_subplot()
+    if reason := _not_told(results):
+        _write_instead(axes, [reason])
+        _finish(figure, path, network)
+        return
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         false, true = result.roc
         low, high = result.auc_interval
@@ -148,43 +228,69 @@ def roc(path: str | Path, results: Mapping[str, Identification]) -> None:
     axes.plot(chance, chance, color=_GREY, linestyle=":", label="chance")
     axes.set_xscale("log")
     axes.set_xlim(least, 1.0)
-    _save_curves(figure, axes, "false accept rate", "true accept rate", path)
+    axes.xaxis.set_major_formatter("{x:g}")  # the logarithmic one writes formulas
+    axes.xaxis.set_minor_formatter("")
+    _label_curves(axes, "false accept rate", "true accept rate")
+    _finish(figure, path, network)
 
 
-def cmc(path: str | Path, results: Mapping[str, Identification], most: int = 50) -> None:
-    """Write a PNG of the cumulative match curves up to rank `most`, with the intervals of rank 1."""
-    figure = _figure(5.2, 4.6)
+@_any_script()
+def cmc(path: str | Path, results: Mapping[str, Identification], network: str, most: int = 50) -> None:
+    """Write a PNG of the cumulative match curves up to rank `most`, with the intervals of rank 1.
+
+    Of too few subjects it lists the rank of every probe.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(5.2, 5.0, layout="constrained")
     axes = figure.add_subplot()
+    if reason := _not_told(results):
+        lines = [reason]
+        for attacker, result in results.items():
+            lines += ["", ATTACKER_NAMES[attacker], *(short(line, 60) for line in result.ranks_in_words()[:FEW_LINES])]
+        _write_instead(axes, lines)
+        _finish(figure, path, network)
+        return
     count = 1
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         count = max(count, len(result.subjects))
         ranks = np.arange(1, min(most, len(result.cmc)) + 1)
         first = result.rank1
         label = f"{ATTACKER_NAMES[attacker]}: rank 1 in {first.hits} of {first.of}"
+        label += f", no face found in {result.failures}" if result.failures else ""
         axes.plot(ranks, result.cmc[: len(ranks)], color=colour, linestyle=line, label=label, drawstyle="steps-post")
         spread = [[first.value - first.low], [first.high - first.value]]
         axes.errorbar([1], [first.value], yerr=np.maximum(spread, 0), color=colour, capsize=3, marker="o", markersize=3)
-        if result.failures:
-            axes.plot([], [], " ", label=f"  no face found in {result.failures} of {len(result.probes)}")
     ranks = np.arange(1, min(most, count) + 1)
     axes.plot(ranks, ranks / count, color=_GREY, linestyle=":", label=f"chance, {count} subjects")
     axes.set_xlim(0.5, len(ranks) + 0.5)
-    _save_curves(figure, axes, "rank", "share of the probes found", path)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _label_curves(axes, "rank", "share of the probes found")
+    _finish(figure, path, network)
 
 
-def _save_curves(figure: Figure, axes: Axes, x: str, y: str, path: str | Path) -> None:
-    """What ROC and match curves have in common: shares on the upright axis, and the legend where no curve goes."""
+def _not_told(results: Mapping[str, Identification]) -> str | None:
+    return next((result.not_told for result in results.values() if result.not_told), None)
+
+
+def _write_instead(axes: Axes, lines: Sequence[str]) -> None:
+    """Lines of text in place of curves."""
+    axes.set_axis_off()
+    axes.text(0.0, 1.0, "\n".join(lines), fontsize=7, va="top", transform=axes.transAxes, wrap=True)
+
+
+def _label_curves(axes: Axes, x: str, y: str) -> None:
+    """What ROC and match curves have in common: shares on the upright axis, and the legend above all curves."""
     axes.set_ylim(0.0, 1.02)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.legend(fontsize=8, loc="lower right")
-    figure.tight_layout()
-    _save(figure, path)
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), frameon=False)
 
 
-def pairs(path: str | Path, results: Mapping[str, Identification]) -> None:
+@_any_script()
+def pairs(path: str | Path, results: Mapping[str, Identification], network: str) -> None:
     """Write a PNG of the histograms of mated and non-mated scores of the attackers."""
-    figure = _figure(6.5, 2.8 * len(results))
+    figure = _figure(6.5, 2.8 * len(results) + 0.3, layout="constrained")
     for row, (attacker, result) in enumerate(results.items()):
         axes = figure.add_subplot(len(results), 1, row + 1)
         every = np.concatenate([result.nonmated.ravel(), result.mated])
@@ -195,45 +301,64 @@ def pairs(path: str | Path, results: Mapping[str, Identification]) -> None:
             name = f"{label}: {scored.size:,} of {scores.size:,} pairs"
             counts = np.histogram(scored, edges)[0]
             axes.stairs(counts / max(counts.max(), 1), edges, fill=True, alpha=0.5, color=colour, label=name)
-        axes.set_title(ATTACKER_NAMES[attacker], fontsize=10)
         axes.set_xlabel("cosine of the mean embeddings", fontsize=8)
         axes.set_yticks([])
-        axes.legend(fontsize=7, loc="upper left")
-    figure.tight_layout()
-    _save(figure, path)
+        _title(axes, ATTACKER_NAMES[attacker])
+    _finish(figure, path, network)
 
 
-def _figure(width: float, height: float, colour: str = "white") -> Figure:
+def _figure(width: float, height: float, colour: str = "white", layout: Literal["constrained"] | None = None) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, facecolor=colour)
+    figure = Figure(figsize=(width, height), dpi=110, facecolor=colour, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
 def _text(figure: Figure, x: float, y: float, text: str, weight: str = "normal") -> None:
-    figure.text(x, y, text, color="white", fontsize=7, ha="center", va="center", weight=weight, parse_math=False)
+    figure.text(x, y, _drawable(text), color="white", fontsize=7, ha="center", va="center", weight=weight)
 
 
-def _short(name: str, length: int) -> str:
-    """The name, its middle left out when it is long: its end tells refaced from defaced."""
-    name = printable(name)
-    if len(name) <= length:
+def short(name: str, length: int) -> str:
+    """The name, ready to be drawn, its middle left out when it is wide: its end tells refaced from defaced.
+
+    `length` counts letters; those of Chinese, Japanese and Korean are two wide.
+    """
+    name = _drawable(name)
+    if _width(name) <= length:
         return name
-    head = (length - 1) // 2
-    return f"{name[:head]}…{name[-(length - 1 - head) :]}"
+    start, end = name, name
+    while _width(start) > (length - 1) // 2:
+        start = start[:-1]
+    while _width(end) > length - 1 - _width(start):
+        end = end[1:]
+    return f"{start}…{end}"
+
+
+def _in_two_lines(name: str, length: int) -> str:
+    """As `short`, in up to two lines of `length` letters."""
+    name = short(name, 2 * length - 1)
+    first = name
+    while _width(first) > length:
+        first = first[:-1]
+    return "\n".join(filter(None, (first, name[len(first) :])))
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def _judged_by(network: str) -> str:
+    return f"network: {short(network, 70)}"
+
+
+def _finish(figure: Figure, path: str | Path, network: str) -> None:
+    """Name the network below everything else, and save."""
+    figure.supxlabel(_judged_by(network), fontsize=7, color=_GREY)
+    _save(figure, path)
 
 
 def _save(figure: Figure, path: str | Path) -> None:
     metadata = {"Software": f"ReidentRisk {RefaceLib.__version__}"}
-    with _any_script():
-        figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)
-
-
-@contextlib.contextmanager
-def _any_script() -> Iterator[None]:
-    """Names in a script that the font lacks are drawn as boxes, without a warning for each."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield
+    figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
+from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import part
+from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
-from ReidentRiskLib.commandline.outputs import check_report, check_targets, write_csv
+from ReidentRiskLib.commandline.outputs import (
+    Written,
+    check_ours,
+    check_reports,
+    check_targets,
+    private_report,
+    write_csv,
+)
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
 from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
@@ -57,14 +66,21 @@ class IdentifyCommand(FaceCommand):
         probes = list_heads(self.probes, self.probe_pattern or self.pattern)
         if saved:
             check_exists(self.gallery)
-        targets = [self.report_path, self.table, *self.pictures.values()]
-        sources = [self.gallery, self.probes, *(entry.path for entry in (*gallery, *probes))]
         with made_folder(self.out), contextlib.closing(reporter(self.progress)) as progress:
-            check_targets([*targets, *([self.save_gallery] if self.save_gallery else [])], sources, self.overwrite)
-            check_report(self.report_path)
-            report = self._write(self._identify(gallery, probes, progress), start, progress)
-        self.tell(report["warnings"], self._lines(report))
+            self._check_outputs(gallery, probes)
+            found = self._identify(gallery, probes, progress)
+            self._check_outputs(gallery, probes)  # again: what has appeared meanwhile is kept, too
+            report = self._write(found, gallery, probes, start, progress)
+        notice = [f"{self.save_gallery}: {GALLERY_WARNING}"] if self.save_gallery else []
+        self.tell([*found.warnings, *notice], self._lines(report))
         return 0
+
+    def _check_outputs(self, gallery: Sequence[Entry], probes: Sequence[Entry]) -> None:
+        targets = [self.table, *self.pictures.values(), *([self.save_gallery] if self.save_gallery else [])]
+        sources = [self.gallery, self.probes, *(entry.path for entry in (*gallery, *probes))]
+        check_targets([*self.reports, *targets], sources, self.overwrite)
+        check_reports(self.reports)
+        check_ours(targets, self.earlier_reports)
 
     def _identify(self, gallery: Sequence[Entry], probes: Sequence[Entry], progress: Reporter) -> LookUp:
         from ReidentRiskLib.runs.gallery import load_gallery
@@ -89,37 +105,57 @@ class IdentifyCommand(FaceCommand):
             progress=part(progress, 0.05, 0.9),
         )
 
-    def _write(self, found: LookUp, start: float, progress: Reporter) -> dict[str, Any]:
+    def _write(
+        self, found: LookUp, gallery: Sequence[Entry], probes: Sequence[Entry], start: float, progress: Reporter
+    ) -> dict[str, Any]:
         from ReidentRiskLib.commandline import figures
         from ReidentRiskLib.runs.gallery import save_gallery
         from ReidentRiskLib.runs.lookup import build_report
+        from ReidentRiskLib.runs.tools import network_name
 
         progress(0.92, "write")
-        report = build_report(found)
-        report["gallery"]["source"], report["probes"]["source"] = str(self.gallery), str(self.probes)
+        report, network = build_report(found), network_name(found.about["model"])
         with OutputSet(self.overwrite) as out:
-            figures.cmc(out.stage(self.pictures["cmc"]), found.results)
-            figures.roc(out.stage(self.pictures["roc"]), found.results)
-            figures.pairs(out.stage(self.pictures["histogram"]), found.results)
-            write_csv(out.stage(self.table), found.columns)
+            written = Written(out)
+            for name, draw in (("cmc", figures.cmc), ("roc", figures.roc), ("histogram", figures.pairs)):
+                draw(written.stage(self.pictures[name]), found.results, network)
+            write_csv(written.stage(self.table), found.columns)
             if self.save_gallery:
-                save_gallery(out.stage(self.save_gallery), found.heads, found.about["model"]["sha256"])
-                report["gallery"]["saved"] = str(self.save_gallery)
-                report["warnings"].append(f"{self.save_gallery}: {GALLERY_WARNING}")
-            report["files"] = [str(path) for path in (self.table, *self.pictures.values())]
+                save_gallery(written.stage(self.save_gallery), found.heads, found.about["model"]["sha256"])
+                report["gallery"]["saved"] = self.save_gallery.name
+                report["warnings"].append(f"{self.save_gallery.name}: {GALLERY_WARNING}")
+            paths = {entry.path: file_name(entry.path) for entry in (*gallery, *probes)}
+            report["warnings"] = [with_names(sentence, paths) for sentence in report["warnings"]]
+            report["files"] = written.files()
             report["seconds"] = {"total": round(time.perf_counter() - start, 2)}
             write_json(out.stage(self.report_path), report)
+            if self.private_report:
+                private = private_report(_inputs(gallery, probes), [self.report_path, *written.staged])
+                write_json(out.stage(self.private_report), private)
             progress(1.0, "write")
         return report
 
     def _lines(self, report: dict[str, Any]) -> Iterator[str]:
+        yield self.network(report)
         for attacker, result in report["attackers"].items():
-            first, auc = result["rank1"], result["auc"]
+            first, auc, title = result["rank1"], result["auc"], ATTACKER_NAMES[attacker]
             low, high = first["interval"]
+            area = f"AUC {auc['value']:.4f}; " if auc else ""
             yield (
-                f"{ATTACKER_NAMES[attacker]}: {first['hits']} of {first['of']} probes identified among "
+                f"{title}: {first['hits']} of {first['of']} probes identified among "
                 f"{result['gallery']} subjects ({first['value']:.1%}, 95 % interval {low:.1%} to {high:.1%}; by chance "
-                f"{result['chance_rank1']:.1%}); AUC {auc['value']:.4f}; no face found in "
-                f"{result['failures_to_acquire']}."
+                f"{result['chance_rank1']:.1%}); {area}no face found in {result['failures_to_acquire']}."
             )
+            if result["not_told"]:
+                yield from (f"  {line}" for line in result["ranks"])
+                yield f"  {result['not_told']}."
         yield self.where()
+
+
+def _inputs(gallery: Sequence[Entry], probes: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What the private report says of the heads; those of a saved gallery are files no more."""
+    return [
+        {"role": role, "subject": entry.subject, "name": name, "path": entry.path}
+        for role, entries in (("gallery", gallery), ("probe", probes))
+        for name, entry in zip(names_without_folders([entry.path for entry in entries]), entries, strict=True)
+    ]

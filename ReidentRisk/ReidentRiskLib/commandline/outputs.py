@@ -1,17 +1,26 @@
-"""The files that the sub-commands write: what is checked of their names before any work, and tables."""
+"""The files that the sub-commands write: checks of their names before any work, tables, and the private report.
+
+A file is an output of ours when a report of ours lists its SHA-256. Nothing else is ever overwritten.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import RefaceLib
 from RefaceLib.common.errors import OutputError
-from RefaceLib.common.files import check_names, check_own_report, check_writable
+from RefaceLib.common.files import OutputSet, check_names, check_own_report, check_writable
+from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.commandline.base import PROGRAM
 
-_VERSION_KEY = "reident_risk_version"  # by which a report of ours is known
+VERSION_KEY = "reident_risk_version"  # by which a report of ours is known
+_PRIVATE = "This file names scans of persons: keep it as safe as the scans."
 
 
 def check_targets(targets: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
@@ -21,11 +30,63 @@ def check_targets(targets: Sequence[Path], inputs: Sequence[Path], overwrite: bo
         check_writable(target, overwrite, None)
 
 
-def check_report(path: Path) -> None:
+def check_reports(paths: Iterable[Path]) -> None:
     """Raise OutputError for a report whose name is not that of a JSON file, or would replace what is no report."""
-    if path.suffix.lower() != ".json":
-        raise OutputError(f"{path} must end with .json: choose another name.")
-    check_own_report(path, _VERSION_KEY, PROGRAM)
+    for path in paths:
+        if path.suffix.lower() != ".json":
+            raise OutputError(f"{path} must end with .json: choose another name.")
+        check_own_report(path, VERSION_KEY, PROGRAM)
+
+
+def check_ours(targets: Iterable[Path], reports: Iterable[Path]) -> None:
+    """Raise OutputError for a file that is there and that none of the `reports` lists."""
+    hashes = set().union(*(_listed(report) for report in reports))
+    for target in targets:
+        if target.exists() and sha256_of(target) not in hashes:
+            raise OutputError(
+                f"{target} exists and no report of {PROGRAM} lists it as an output, so it is kept: choose another name."
+            )
+
+
+def _listed(report: Path) -> set[str]:
+    """The hashes in a report; none where the file is missing or no report of ours."""
+    try:
+        content = json.loads(report.read_text(encoding="utf-8"))
+        return {str(entry["sha256"]) for entry in content["files"]} if VERSION_KEY in content else set()
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+
+
+@dataclass
+class Written:
+    """The outputs of a run on their way to the disk: where each is until it has its name."""
+
+    out: OutputSet
+    staged: dict[Path, Path] = field(default_factory=dict)
+
+    def stage(self, path: Path) -> Path:
+        """Where to write the output `path`."""
+        self.staged[path] = self.out.stage(path)
+        return self.staged[path]
+
+    def files(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of every output, for the report."""
+        return [{"name": path.name, "sha256": sha256_of(staged)} for path, staged in self.staged.items()]
+
+
+def private_report(inputs: Sequence[Mapping[str, Any]], outputs: Iterable[Path]) -> dict[str, Any]:
+    """What only those may have who have the scans: the paths and hashes of inputs, and the paths of outputs.
+
+    `inputs` have the keys `path` and others, which are kept.
+    """
+    return {
+        VERSION_KEY: RefaceLib.__version__,
+        "private": _PRIVATE,
+        "inputs": [
+            {**entry, "path": os.path.abspath(entry["path"]), "sha256": sha256_of(entry["path"])} for entry in inputs
+        ],
+        "outputs": [os.path.abspath(path) for path in outputs],
+    }
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

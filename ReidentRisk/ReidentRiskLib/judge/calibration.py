@@ -18,6 +18,7 @@ from RefaceLib.common.errors import InputError
 
 CALIBRATION_FILE = "calibration.json"
 CALIBRATION_FORMAT = 1
+CALIBRATION_KEY = "entries"  # by which the file is known
 # Per cent steps for most of the scores, and ever finer ones for the highest, on which the verdicts rest: 201 in all.
 LEVELS = np.concatenate([np.arange(91) / 100, 1 - np.logspace(-1, -4.5, 110)[1:], [1.0]])
 _BIN = 0.01  # of a cosine, in histograms

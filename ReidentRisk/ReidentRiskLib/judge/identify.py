@@ -32,6 +32,10 @@ from ReidentRiskLib.judge.statistics import (
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
+FEWEST_SUBJECTS = (
+    10  # looked up; of fewer, no curve and no area is told: the 95 % interval of 9 hits of 9 is 66 to 100 %
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Identification:
@@ -61,9 +65,28 @@ class Identification:
     failures: int
 
     @property
+    def not_told(self) -> str | None:
+        """Why there are too few subjects among the probes for ROC, CMC and what is computed of them; None: enough."""
+        count = len({subject for subject, _ in self.probes})
+        if count >= FEWEST_SUBJECTS:
+            return None
+        subjects = "1 subject was" if count == 1 else f"{count} subjects were"
+        return f"{subjects} looked up: AUC, EER, ROC and CMC take at least {FEWEST_SUBJECTS}"
+
+    @property
     def chance(self) -> float:
         """Rank-1 rate of guessing."""
         return 1.0 / len(self.subjects)
+
+    def ranks_in_words(self) -> list[str]:
+        """A line a probe: "name: rank 3 of 21"."""
+        count = len(self.subjects)
+        return [
+            f"{name}: rank {rank} of {count}"
+            if np.isfinite(mated)
+            else f"{name}: no face found, so rank {rank} of {count}"
+            for (_, name), rank, mated in zip(self.probes, self.ranks, self.mated, strict=True)
+        ]
 
     def best(self, probe: int) -> str | None:
         """The subject that is most similar to a probe, None where there is no score."""
@@ -143,7 +166,10 @@ def _identification(
 
 
 def identification_record(result: Identification) -> dict[str, Any]:
-    """An identification ready for JSON, rounded; the intervals are of 95 %."""
+    """An identification ready for JSON, rounded; the intervals are of 95 %.
+
+    Of fewer than FEWEST_SUBJECTS what rests on all scores is None, `not_told` says why, and `ranks` are listed.
+    """
     return {
         "probes": len(result.probes),
         "gallery": len(result.subjects),
@@ -151,13 +177,24 @@ def identification_record(result: Identification) -> dict[str, Any]:
         "rank1": rate_record(result.rank1),
         "rank5": rate_record(result.rank5),
         "chance_rank1": number(result.chance),
+        "mated_mean": _mean(result.mated),
+        "nonmated_mean": _mean(result.nonmated),
+        "nonmated_pairs": int(result.nonmated.size),
+        "not_told": result.not_told,
+        "ranks": result.ranks_in_words() if result.not_told else None,
+        **(dict.fromkeys(_OF_MANY) if result.not_told else _of_many(result)),
+    }
+
+
+_OF_MANY = ("auc", "eer", "true_accept_rate_at", "d_prime", "cmc", "roc")  # keys of what takes many subjects
+
+
+def _of_many(result: Identification) -> dict[str, Any]:
+    return {
         "auc": {"value": number(result.auc), "interval": [number(bound) for bound in result.auc_interval]},
         "eer": number(result.eer),
         "true_accept_rate_at": {f"{far:g}": rate_record(value) for far, value in result.true_accepts.items()},
         "d_prime": number(result.d_prime),
-        "mated_mean": _mean(result.mated),
-        "nonmated_mean": _mean(result.nonmated),
-        "nonmated_pairs": int(result.nonmated.size),
         "cmc": [number(value) for value in result.cmc],
         "roc": [[number(value) for value in rates] for rates in corners(*result.roc)],
     }

@@ -21,9 +21,9 @@ RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (
 RECOGNISABLE_SHARE = 0.01  # at most this share of strangers' pairs scores as high
 NOT_RECOGNISABLE_SHARE = 0.1  # at least this share does
 THRESHOLDS = {
-    RECOGNISABLE: "at most 1 in 100 pairs of different heads scores as high",
-    UNCERTAIN: "fewer than 1 in 10, but more than 1 in 100 pairs of different heads score as high",
-    NOT_RECOGNISABLE: "at least 1 in 10 pairs of different heads scores as high, or this attacker found no face",
+    RECOGNISABLE: "at most 1 of 100 pairs of strangers is at least this similar",
+    UNCERTAIN: "fewer than 1 of 10, but more than 1 of 100 pairs of strangers are at least this similar",
+    NOT_RECOGNISABLE: "at least 1 of 10 pairs of strangers is at least this similar, or this attacker found no face",
     UNCALIBRATED: "there is no calibration for this model and view set",
 }
 
@@ -74,20 +74,21 @@ def strongest(verdicts: Iterable[str]) -> str:
 
 
 def in_words(share: float, pairs: int) -> str:
-    """A share of strangers as people say it: "as similar as 1 in 40 strangers".
+    """A share of the pairs of strangers as people say it: "1 of 40 pairs of strangers is at least this similar".
 
     Rounding never crosses a threshold of the verdict.
     """
+    one, many = "pairs of strangers is at least this similar", "pairs of strangers are at least this similar"
     if share <= 1.0 / pairs:
-        return f"more similar than all of {pairs:,} pairs of strangers"
+        return f"at most 1 of {pairs:,} {one}"
     if share >= 0.995:
-        return "less similar than nearly all strangers"
-    if share > 0.5:
-        return f"as similar as {round(100 * share)} in 100 strangers"
+        return f"nearly all {many}"
+    if share >= NOT_RECOGNISABLE_SHARE:
+        return f"{round(100 * share)} of 100 {many}"
     one_in = round(1.0 / share)
-    if RECOGNISABLE_SHARE < share < NOT_RECOGNISABLE_SHARE:
+    if share > RECOGNISABLE_SHARE:
         one_in = min(max(one_in, round(1 / NOT_RECOGNISABLE_SHARE) + 1), round(1 / RECOGNISABLE_SHARE) - 1)
-    return f"as similar as 1 in {one_in:,} strangers"
+    return f"1 of {one_in:,} {one}"
 
 
 def _sentence(value: Score, calibration: Calibration | None, strangers: float | None, verdict: str) -> str:

@@ -25,7 +25,7 @@ from ReidentRiskLib.judge.verdict import (
     strongest,
 )
 from ReidentRiskLib.runs.faces import Face, Source, embed_source, warnings_of
-from ReidentRiskLib.runs.tools import Tools, about, calibrations_for
+from ReidentRiskLib.runs.tools import Tools, about, calibrations_for, network_name
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
@@ -164,6 +164,7 @@ def score_columns(comparison: Comparison) -> dict[str, list[Any]]:
     """The scores as a table: columns by title, one row a probe and attacker."""
     rows = [
         {
+            "network": network_name(comparison.about["model"]),
             "probe": result.face.name,
             "attacker": attacker,
             **assessment_record(assessment, per_view=False),

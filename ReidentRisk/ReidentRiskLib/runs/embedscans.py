@@ -119,7 +119,7 @@ def embed_scan(scan: Scan) -> str | None:
     try:
         volume = read_volume(scan.path)
         if scan.number:
-            volume = scan_again(volume, np.random.default_rng([scan.number, *scan.name.encode()]))
+            volume = scan_again(volume, np.random.default_rng([scan.number, *os.fsencode(scan.name)]))
         head = read_head(volume, name=scan.name, models=first.head_models, detector=first.detector)
     except InputError as error:  # one head that cannot be used does not stop the others
         return f"{scan.path.name} was left out: {error}"

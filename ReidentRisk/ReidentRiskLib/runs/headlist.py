@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.common.imagenames import image_extension
+from RefaceLib.common.imagenames import file_name, image_extension, image_stem
 from ReidentRiskLib.attack.photo import is_photo
 
 
@@ -46,7 +47,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _subject_of(path: Path) -> str:
-    name = path.name[: len(path.name) - len(image_extension(path) or path.suffix)]
+    name = file_name(path).removesuffix(path.name[len(image_stem(path)) :])
     return name.split("_")[0] or name
 
 
@@ -67,9 +68,14 @@ def _read_tsv(path: Path) -> list[Entry]:
 def _entry(table: Path, row: dict[str, str | None], line: int) -> Entry:
     if not row["subject"] or not row["path"]:
         raise InputError(f"{table} lacks a subject or a path in line {line}: complete it.")
-    others = {name: table.parent / file for name in ("original", "landmarks") if (file := row.get(name))}
-    entry = Entry(row["subject"], table.parent / row["path"], **others)
+    others = {name: table.parent / _file(file) for name in ("original", "landmarks") if (file := row.get(name))}
+    entry = Entry(row["subject"], table.parent / _file(row["path"]), **others)
     for named in (entry.path, entry.original, entry.landmarks):
         if named is not None and not named.is_file():
             raise InputError(f"{named}, named in line {line} of {table}, does not exist: check the name.")
     return entry
+
+
+def _file(text: str) -> str:
+    """The name of a file as the system has it: a table is UTF-8, and the locale of the process may not be."""
+    return os.fsdecode(text.encode("utf-8"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.attack.views import PHOTO
@@ -19,7 +20,7 @@ from ReidentRiskLib.judge.scores import ATTACKERS, number, score_of
 from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
 from ReidentRiskLib.runs.faces import embed_source, find_head, missing_face, warnings_of
 from ReidentRiskLib.runs.pointlist import read_points
-from ReidentRiskLib.runs.tools import about
+from ReidentRiskLib.runs.tools import about, network_name
 
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
@@ -72,7 +73,7 @@ def look_up(
         (entry.subject, replace(face.embedding, name=face.name)) for entry, face in zip(probes, faces, strict=True)
     ]
     results = {attacker: identify(heads, looked_up, attacker) for attacker in ATTACKERS}
-    rows = _rows(probes, faces, heads, results, calibrations)
+    rows = _rows(network_name(about(tools)["model"]), probes, faces, heads, results, calibrations)
     return LookUp(
         results,
         heads,
@@ -94,10 +95,10 @@ class _SourceEmbedder:
         self._originals: dict[Path, LocatedHead | None] = {}
 
     def enrol(self, entries: Sequence[Entry], progress: Progress) -> list[Face]:
-        faces = []
+        faces, names = [], names_without_folders([entry.path for entry in entries])
         for index, entry in enumerate(entries):
             progress(index / len(entries), f"gallery {index + 1} of {len(entries)}")
-            faces.append(self._embed(entry, None))
+            faces.append(self._embed(names[index], entry, None))
             self._originals[entry.path] = faces[-1].located
         return faces
 
@@ -105,22 +106,22 @@ class _SourceEmbedder:
         self, probes: Sequence[Entry], gallery: Sequence[Entry], own_landmarks: bool, progress: Progress
     ) -> list[Face]:
         first = {entry.subject: entry.path for entry in reversed(gallery)}
-        faces = []
+        faces, names = [], names_without_folders([entry.path for entry in probes])
         for index, entry in enumerate(probes):
             progress(index / len(probes), f"probe {index + 1} of {len(probes)}")
             original = entry.original or first.get(entry.subject)
-            faces.append(self._embed(entry, None if own_landmarks else self._original(original)))
+            faces.append(self._embed(names[index], entry, None if own_landmarks else self._original(original)))
         return faces
 
     def _original(self, path: Path | None) -> LocatedHead | None:
         if path is None:
             return None
         if path not in self._originals:
-            self._originals[path] = find_head(str(path), path, self._tools)
+            self._originals[path] = find_head(file_name(path), path, self._tools)
         return self._originals[path]
 
-    def _embed(self, entry: Entry, original: LocatedHead | None) -> Face:
-        name, points = str(entry.path), read_points(entry.landmarks, FIVE) if entry.landmarks else None
+    def _embed(self, name: str, entry: Entry, original: LocatedHead | None) -> Face:
+        points = read_points(entry.landmarks, FIVE) if entry.landmarks else None
         try:
             return embed_source(
                 name,
@@ -137,6 +138,7 @@ class _SourceEmbedder:
 
 
 def _rows(
+    network: str,
     probes: Sequence[Entry],
     faces: Sequence[Face],
     heads: Sequence[HeadEmbedding],
@@ -154,8 +156,9 @@ def _rows(
             assessment = assess(score, None if photo else calibrations[attacker])
             best = result.best(index)
             row = {
+                "network": network,
                 "subject": entry.subject,
-                "probe": str(entry.path),
+                "probe": face.name,
                 "attacker": attacker,
                 "rank": int(result.ranks[index]),
                 "gallery": len(result.subjects),

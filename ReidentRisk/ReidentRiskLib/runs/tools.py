@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from RefaceLib.face.weights import Models
     from ReidentRiskLib.attack.detector import Detector
     from ReidentRiskLib.attack.embedder import Embedder
+
+REPORT_VERSION = 2  # of the keys and what they mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +59,17 @@ def calibrations_for(tools: Tools, views: str, path: Path | None = None) -> dict
     return {attacker: load_calibration(name, views, attacker, sha256, path) for attacker in ATTACKERS}
 
 
+def network_name(model: Mapping[str, Any]) -> str:
+    """The network of `about`, as terminal, tables and pictures name it; files of the user's may have any name."""
+    return f"{model['name']} (sha256 {model['sha256'][:12]})"
+
+
 def about(tools: Tools) -> dict[str, Any]:
     """What made the numbers: networks and renderer."""
     from ReidentRiskLib.attack.render import renderer_name
 
     return {
+        "report_version": REPORT_VERSION,
         "reident_risk_version": RefaceLib.__version__,
         "model": {
             "name": tools.embedder.name,

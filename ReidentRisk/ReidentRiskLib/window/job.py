@@ -95,7 +95,9 @@ class RiskFiles:
         self._paths = [self._folder / f"volume{index}.nrrd" for index in range(len(request.nodes))]
         self._points = self._write_points()
         self._write_volumes()
-        self.names = {path: f"'{name}'" for path, name in zip(self._paths, self._node_names, strict=True)}
+        quoted = [f"'{name}'" for name in self._node_names]
+        self.names = dict(zip(self._paths, quoted, strict=True))
+        self.names |= dict(zip((Path(path.name) for path in self._paths), quoted, strict=True))
         heads = len(request.nodes)
         share = heads / (2 * heads + len(gallery)) if gallery else 1.0
         self.steps = [Step(MODULE, self._compare_arguments(), share)]
@@ -105,13 +107,12 @@ class RiskFiles:
     def read(self) -> Findings:
         """What the children have left. Raises InputError when it cannot be read."""
         report = self._read_json(self._out(COMPARE) / "compare.json")
+        report["reference"]["name"] = self._node_names[0]
         scores = self._read_table(self._out(COMPARE) / "compare.csv")
         faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self._node_names, strict=True)]
         if len(self.steps) == 1:
             return Findings(report, faces, scores)
         found = self._read_json(self._out(IDENTIFY) / "identify.json")
-        found["gallery"]["source"] = str(self._request.gallery)
-        del found["probes"]["source"]  # a temporary file
         return Findings(report, faces, scores, found, self._read_table(self._out(IDENTIFY) / "identify.csv"))
 
     # ---- what the children get ----
@@ -211,7 +212,7 @@ class RiskFiles:
             return [self._named(each) for each in value]
         if not isinstance(value, str):
             return value
-        whole = dict(zip(map(str, self._paths), self._node_names, strict=True))
+        whole = dict(zip((path.name for path in self._paths), self._node_names, strict=True))
         return whole.get(value) or with_names(value, self.names)
 
 

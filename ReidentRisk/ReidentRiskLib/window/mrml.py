@@ -172,11 +172,16 @@ def add_table(
 
 
 def add_histogram(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, calibration: Calibration, scores: Mapping[str, float | None]
+    scene: slicer.vtkMRMLScene,
+    folder: int,
+    name: str,
+    calibration: Calibration,
+    scores: Mapping[str, float | None],
+    network: str,
 ) -> slicer.vtkMRMLPlotChartNode:
     """Add a chart of the calibration's two distributions, each 1 at its highest, with the `scores` marked in it.
 
-    `scores` are cosines by the name of the probe; NaN or None is left out.
+    `scores` are cosines by the name of the probe; NaN or None is left out. The title names the `network`.
     """
     series = []
     for label, part, colour in zip(
@@ -191,36 +196,7 @@ def add_histogram(
     for label, value in seen.items():
         columns = {"cosine": np.array([value, value]), label: np.array([0.0, 1.0])}
         series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, MARK_COLOUR))
-    return _add_chart(scene, folder, name, series, "cosine of the mean embeddings", "share of the highest")
-
-
-def add_cmc(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, curves: Mapping[str, Sequence[float]]
-) -> slicer.vtkMRMLPlotChartNode:
-    """Add a chart of cumulative match curves, the shares of probes found among the first 1..N by the name of the curve.
-
-    That of guessing is added.
-    """
-    series = []
-    for (label, curve), colour in zip(curves.items(), SERIES_COLOURS, strict=False):
-        columns = {"rank": np.arange(1.0, len(curve) + 1), label: np.asarray(curve)}
-        series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, colour))
-    count = max(len(curve) for curve in curves.values())
-    ranks = np.arange(1.0, count + 1)
-    columns = {"rank": ranks, "chance": ranks / count}
-    series.append(_add_series(scene, folder, f"{name}: chance", columns, "chance", MARK_COLOUR))
-    return _add_chart(scene, folder, name, series, "rank", "share of the probes found")
-
-
-def add_roc(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, curves: Mapping[str, Sequence[Sequence[float]]]
-) -> slicer.vtkMRMLPlotChartNode:
-    """Add a chart of ROC curves, (false, true accept rates) by the name of the curve."""
-    series = []
-    for (label, (false, true)), colour in zip(curves.items(), SERIES_COLOURS, strict=False):
-        columns = {"false accept rate": np.asarray(false), label: np.asarray(true)}
-        series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, colour))
-    return _add_chart(scene, folder, name, series, "false accept rate", "true accept rate")
+    return _add_chart(scene, folder, name, network, series, "cosine of the mean embeddings", "share of the highest")
 
 
 def set_provenance(node: slicer.vtkMRMLNode, report: Mapping[str, Any]) -> None:
@@ -287,12 +263,13 @@ def _add_chart(
     scene: slicer.vtkMRMLScene,
     folder: int,
     name: str,
+    network: str,
     series: Sequence[slicer.vtkMRMLPlotSeriesNode],
     across: str,
     up: str,
 ) -> slicer.vtkMRMLPlotChartNode:
     chart = _add(scene, folder, "vtkMRMLPlotChartNode", name)
-    chart.SetTitle(name)
+    chart.SetTitle(f"{name}, network {network}")
     chart.SetXAxisTitle(across)
     chart.SetYAxisTitle(up)
     for each in series:

@@ -19,6 +19,7 @@ from ReidentRiskLib.judge.calibration import load_calibration
 from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
 from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE, UNCALIBRATED, UNCERTAIN
 from ReidentRiskLib.runs.facefile import FaceRecord
+from ReidentRiskLib.runs.tools import network_name
 from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.job import Findings
 
@@ -34,7 +35,7 @@ RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is
 _RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
 _ROLES = ("Surface", "Landmarks", "Pictures", "Chart")
-_MOST_CHARTS = 4  # a histogram for each attacker, the match curve and the ROC curve
+_MOST_CHARTS = len(ATTACKERS)  # a histogram for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,8 @@ def add_result(
         table.SetAttribute(RESULT, name)
         mrml.set_provenance(table, findings.report)
         if findings.identification:
-            charts += _add_identification(scene, folder, findings.ranks, findings.identification)
+            ranks = mrml.add_table(scene, folder, _("Ranks"), findings.ranks)
+            mrml.set_provenance(ranks, findings.identification)
             table.SetAttribute(IDENTIFICATION, json.dumps(findings.identification))
         for role, members in zip(_ROLES, (*zip(*faces, strict=True), charts), strict=True):
             for index, node in enumerate(members):
@@ -160,21 +162,8 @@ def _add_histograms(
         if calibration is not None:
             scores = {probe["name"]: probe["attackers"][attacker]["mean_embedding"] for probe in report["probes"]}
             name = _("Similarities among strangers ({attacker})").format(attacker=_attackers()[attacker])
-            charts.append(mrml.add_histogram(scene, folder, name, calibration, scores))
+            charts.append(mrml.add_histogram(scene, folder, name, calibration, scores, network_name(model)))
     return charts
-
-
-def _add_identification(
-    scene: slicer.vtkMRMLScene, folder: int, ranks: Mapping[str, list[Any]], identification: Mapping[str, Any]
-) -> list[slicer.vtkMRMLPlotChartNode]:
-    mrml.set_provenance(mrml.add_table(scene, folder, _("Ranks"), ranks), identification)
-    found = identification["attackers"]
-    matches = {_attackers()[attacker]: each["cmc"] for attacker, each in found.items()}
-    rates = {_attackers()[attacker]: each["roc"] for attacker, each in found.items()}
-    return [
-        mrml.add_cmc(scene, folder, _("Cumulative match curve"), matches),
-        mrml.add_roc(scene, folder, _("ROC curve"), rates),
-    ]
 
 
 # ---- in words ----
@@ -195,7 +184,8 @@ def _verdicts() -> dict[str, str]:
 
 def summary(result: RiskResultNodes) -> str:
     """What was found, as HTML: the verdict of every probe on its colour, what each attacker sees, warnings."""
-    lines = []
+    network = network_name(result.report["model"])
+    lines = ["<p>" + html.escape(_("Compared by the network {network}").format(network=network)) + "</p>"]
     for probe in result.report["probes"]:
         colour, verdict = COLOURS[probe["verdict"]], _verdicts()[probe["verdict"]]
         badge = f'<span style="background-color:{colour}; color:black">&nbsp;{verdict}&nbsp;</span>'
@@ -213,16 +203,19 @@ def summary(result: RiskResultNodes) -> str:
 
 def _look_up(report: Mapping[str, Any]) -> str:
     sentence = _("{attacker}: {hits} of {probes} found first among {gallery} persons (by guessing {chance:.1%})")
-    return "<br>".join(
-        sentence.format(
-            attacker=_attackers()[attacker],
-            hits=found["rank1"]["hits"],
-            probes=found["rank1"]["of"],
-            gallery=found["gallery"],
-            chance=found["chance_rank1"],
+    lines = []
+    for attacker, found in report["attackers"].items():
+        lines.append(
+            sentence.format(
+                attacker=_attackers()[attacker],
+                hits=found["rank1"]["hits"],
+                probes=found["rank1"]["of"],
+                gallery=found["gallery"],
+                chance=found["chance_rank1"],
+            )
         )
-        for attacker, found in report["attackers"].items()
-    )
+        lines += [html.escape(rank) for rank in found["ranks"] or ()]
+    return "<br>".join(lines)
 
 
 def _warnings(result: RiskResultNodes) -> list[str]:

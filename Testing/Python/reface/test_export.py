@@ -6,16 +6,19 @@ import json
 import types
 
 import numpy as np
+import pydicom
 import pytest
 
+from helpers.dicomfiles import LEFT_BEHIND, write_classic
 from helpers.phantom import make_phantom
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.volume.io import read_volume
+from RefaceLib.dicom.series import find_series
+from RefaceLib.volume.io import Volume, read_volume
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.scenes import volume_node  # noqa: E402
-from RefaceLib.window import export, faceviews, mrml, sampledata  # noqa: E402  (needs slicer)
+from RefaceLib.window import export, faceviews, mrml, results, sampledata  # noqa: E402  (needs slicer)
 
 REPORT = {
     "reface_version": "1", "mode": "reface", "seed": 3, "ears": True, "model": {"name": "m", "version": "1"},
@@ -72,33 +75,89 @@ def test_only_results_can_be_saved(scene, tmp_path):
         export.save_file(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), tmp_path / "a.nrrd")
 
 
-def test_the_dicom_header_names_nobody(result, tmp_path):
-    asked = []
-
-    def exporter(study, node, tags, folder):
-        asked.append((node, tags))
-        return types.SimpleNamespace(export=lambda: (tmp_path / "IMG0001.dcm").write_bytes(b"x"))
-
-    export.save_dicom(result, tmp_path, exporter)
-    ((node, tags),) = asked
-    assert node is result
-    assert tags["Patient Name"] == tags["Patient ID"] == export.DEIDENTIFIED
-    assert tags["Patient Birth Date"] == tags["Study Date"] == tags["Series Time"] == ""
-    uids = {value for name, value in tags.items() if name.endswith("UID")}
-    assert len(uids) == 3 and all(uid.startswith("2.25.") and len(uid) <= 64 for uid in uids)
-    assert "4711" not in str(tags) and "Jane" not in str(tags) and result.GetName() not in str(tags)
+def read_series(folder):
+    (series,) = find_series([folder])
+    (stack,) = series.stacks()
+    return series, stack.read()
 
 
-def test_dicom_needs_an_empty_folder_and_whole_numbers_and_an_exporter_that_writes(scene, result, tmp_path):
-    nothing = lambda *_: types.SimpleNamespace(export=lambda: False)  # noqa: E731
-    with pytest.raises(OutputError, match="could not be written"):
-        export.save_dicom(result, tmp_path, nothing)
+def test_a_result_from_elsewhere_becomes_a_new_series_that_names_nobody(result, tmp_path):
+    export.save_dicom(result, tmp_path / "out")
+    series, volume = read_series(tmp_path / "out")
+    node = mrml.volume_from_node(result)
+    assert np.array_equal(volume.stored, node.stored) and volume.stored.dtype == np.uint16
+    np.testing.assert_allclose(volume.affine, node.affine, atol=1e-4)
+    header = pydicom.dcmread(series.paths[0])
+    assert header.PatientName == header.PatientID == "ANONYMOUS" and header.PatientIdentityRemoved == "YES"
+    assert header.StudyDate == header.PatientBirthDate == "" and header.SeriesDescription == "reface by Reface"
+    content = b"".join(path.read_bytes() for path in series.paths)
+    assert b"4711" not in content and b"Jane" not in content and result.GetName().encode() not in content
+
+
+def test_a_result_of_a_series_goes_into_copies_of_its_files(scene, result, tmp_path, monkeypatch):
+    """Slicer may have turned the axes round and rescaled the values; the stored numbers come back all the same."""
+
+    def scaled(_, dataset):
+        dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RepetitionTime = "2.5", "-7", "2300"
+
+    head = make_phantom((24, 20, 16), (10.0, 12.0, 14.0), "LPS")
+    write_classic(tmp_path / "in", head, change=scaled)
+    source, volume = read_series(tmp_path / "in")
+    values = volume.values()
+    values[3:9, 2:5] = 402.0
+    turned = Volume(values[::-1, :, ::-1].copy(), volume.affine @ turned_back(values.shape))
+    node = volume_node(scene, turned, "Head refaced")
+    mrml.set_provenance(node, REPORT)
+    original = volume_node(scene, turned, "Head")
+    original.SetAttribute("DICOM.instanceUIDs", " ".join(str(header.SOPInstanceUID) for _, header in source.files))
+    files = {str(header.SOPInstanceUID): str(path) for path, header in source.files}
+    database = types.SimpleNamespace(fileForInstance=files.get)
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    node.SetNodeReferenceID(results.INPUT_ROLE, original.GetID())
+    export.save_dicom(node, tmp_path / "out")
+    written, after = read_series(tmp_path / "out")
+    expected = volume.stored.copy()
+    expected[3:9, 2:5] = np.rint((402 + 7) / 2.5)
+    assert np.array_equal(after.stored, expected)
+    np.testing.assert_allclose(after.affine, volume.affine, atol=1e-6)
+    header = pydicom.dcmread(written.paths[0])
+    assert header.RepetitionTime == 2300 and header.PatientID == "ANONYMOUS"
+    content = b"".join(path.read_bytes() for path in written.paths)
+    assert [words for words in LEFT_BEHIND if words in content] == []
+
+
+def turned_back(shape):
+    """The matrix that takes indices of the array with its first and third axis reversed to those of the array."""
+    matrix = np.diag([-1.0, 1.0, -1.0, 1.0])
+    matrix[[0, 2], 3] = shape[0] - 1, shape[2] - 1
+    return matrix
+
+
+def test_files_on_another_grid_or_gone_from_the_database_are_not_used(scene, result, tmp_path, monkeypatch):
+    write_classic(tmp_path / "in", make_phantom((24, 20, 16), (9.0, 9.0, 9.0), "LPS"))
+    source, _ = read_series(tmp_path / "in")
+    original = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    original.SetAttribute("DICOM.instanceUIDs", " ".join(str(header.SOPInstanceUID) for _, header in source.files))
+    result.SetNodeReferenceID(results.INPUT_ROLE, original.GetID())
+    files = {str(header.SOPInstanceUID): str(path) for path, header in source.files}
+    for number, found in enumerate((files.get, lambda uid: "")):
+        monkeypatch.setattr(slicer, "dicomDatabase", types.SimpleNamespace(fileForInstance=found), raising=False)
+        export.save_dicom(result, tmp_path / str(number))
+        assert np.array_equal(read_series(tmp_path / str(number))[1].stored, mrml.volume_from_node(result).stored)
+
+
+def test_dicom_needs_an_empty_folder_and_whole_numbers(scene, result, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "other").write_bytes(b"")
+    with pytest.raises(OutputError, match="not empty"):
+        export.save_dicom(result, tmp_path / "full")
     slicer.util.updateVolumeFromArray(result, slicer.util.arrayFromVolume(result).astype(np.float32))
     with pytest.raises(OutputError, match="whole numbers"):
-        export.save_dicom(result, tmp_path, nothing)
-    (tmp_path / "other").write_bytes(b"")
-    with pytest.raises(OutputError, match="not empty"):
-        export.save_dicom(result, tmp_path, nothing)
+        export.save_dicom(result, tmp_path / "out")
+    slicer.util.updateVolumeFromArray(result, np.full((16, 20, 24), 70000, dtype=np.int32))
+    with pytest.raises(OutputError, match="16 bits"):
+        export.save_dicom(result, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
 # ---- the views ----

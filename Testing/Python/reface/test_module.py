@@ -141,6 +141,10 @@ def test_other_volumes_of_the_session_are_defaced_alike(reface, app, scene, head
     assert (voxels(defaced)[:, : THIRD - 1] == 0).all()
     assert np.array_equal(voxels(defaced)[:, THIRD + 1 :], before[:, THIRD + 1 :])
     assert defaced.GetAttribute("Reface.Mode") == "apply-to"
+    said = results.result_text(defaced)
+    assert said.startswith(f"T2 defaced: defaced beside {result.volume.GetName()}\n")
+    assert f"Voxels changed: {defaced.GetAttribute('Reface.VoxelsChanged')}, of the brain: 0" in said
+    assert "Face mask" not in said and "seed" not in said  # its report has neither
 
 
 def test_a_volume_that_a_transform_brings_into_register_is_defaced_where_the_face_is(reface, app, scene, head):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,25 @@ def test_the_command_writes_numbers_only(fakes, heads, tmp_path, capsys, monkeyp
     assert cli.main(arguments) == 2
     assert "exists already" in capsys.readouterr().err
     assert cli.main([*arguments, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "checks.json"])
+def test_a_file_of_others_is_never_overwritten(fakes, heads, tmp_path, capsys, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"mine": 1}')
+    assert cli.main(["calibrate", "heads", "out", "--model", "fake", "--overwrite"]) == 2
+    assert name in capsys.readouterr().err and fakes.embedded == []
+    assert (tmp_path / "out" / name).read_text() == '{"mine": 1}'
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names of any bytes")
+def test_a_head_of_any_name_is_scanned_again(fakes, heads, tmp_path):
+    latin = Path(os.fsdecode(os.fsencode(heads) + b"/M\xfcller.nii.gz"))
+    os.rename(heads / "p01_T1w.nii.gz", latin)
+    options = dataclasses.replace(OPTIONS, pattern="M*")
+    (tmp_path / "kept").mkdir()
+    assert embed_scan(Scan(latin, 1, options, tmp_path / "kept")) is None
 
 
 def test_several_processes_are_started_with_a_thread_each(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -12,6 +14,7 @@ import pytest
 
 from helpers.commandline import FAILURES, Terminal, contents, names, one_sentence, raising, run_python
 from helpers.reidentrisk.commands import DRAWN, PROGRAM, RUNS
+from ReidentRiskLib.attack import models
 from ReidentRiskLib.commandline import cli, figures
 
 # ---- names of any bytes ----
@@ -27,7 +30,32 @@ def test_any_name_is_compared_and_reported_in_any_locale(reident_folder, locale)
     done = run_python(*arguments, environment={"PYTHONIOENCODING": locale})
     assert done.returncode == 0, done.stderr
     report = json.loads((reident_folder / "out" / "compare.json").read_text(encoding="utf-8"))
-    assert (report["reference"]["name"], report["probes"][0]["name"]) == (latin, chinese)
+    assert (report["reference"]["name"], report["probes"][0]["name"]) == ("reference", chinese)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names of any bytes")
+@pytest.mark.parametrize("command", ["compare", "identify"])
+@pytest.mark.parametrize(
+    "locale",
+    [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "cp1252"}],
+    ids=["C", "C and nothing more", "cp1252"],
+)
+def test_results_are_written_and_told_in_any_locale(reident_folder, command, locale):
+    names = (b"M\xfcller.nii.gz", "\u5934.nii.gz".encode())
+    for old, new in zip(("one.nii.gz", "two.nii.gz"), names, strict=True):
+        os.rename(os.fsencode(old), new)
+    os.rename(b"known/s3_T1w.nii.gz", "known/\u5934_T1w.nii.gz".encode())
+    os.rename(b"unknown/s3_T1w.nii.gz", "unknown/\u5934_T1w.nii.gz".encode())
+    arguments = {
+        "compare": ["compare", *map(os.fsdecode, names), "--calibration", "cal.json"],
+        "identify": ["identify", "--gallery", "known", "--probes", "unknown", "--save-gallery", "g.npz"],
+    }[command]
+    arguments += ["--out", "out", "--private-report", "private.json"]
+    done = run_python("-m", "helpers.reidentrisk.child", *arguments, environment=locale)
+    assert done.returncode == 0, done.stderr
+    assert f"{command}.json" in done.stdout and (reident_folder / "out" / f"{command}.json").is_file()
+    private = json.loads((reident_folder / "private.json").read_text(encoding="utf-8"))
+    assert len(private["inputs"]) == {"compare": 2, "identify": 20}[command]
 
 
 # ---- what is refused, before any work ----
@@ -190,7 +218,7 @@ def test_help_says_what_is_written(capsys, command):
     assert cli.main([*command.split(), "--help"]) == 0
     said = capsys.readouterr().out
     for word in {
-        "": ("aligns faces", "detected faces", "1 in 100"),
+        "": ("aligns faces", "detected faces", "1 of 100"),
         "compare": ("compare.json", "compare_faces.png", "--own-landmarks"),
         "identify": ("identify.csv", "subject", "original", "--save-gallery"),
         "models": ("--fetch", "--remove", "--accept-licence"),
@@ -209,12 +237,66 @@ def test_models_are_listed_with_their_licences(capsys, monkeypatch, tmp_path):
     assert "not on this computer" in capsys.readouterr().out
 
 
-def test_a_licence_is_accepted_before_a_model_is_fetched(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("REIDENT_RISK_CACHE", str(tmp_path))
+# ---- consent ----
+
+
+@pytest.fixture
+def no_consent(monkeypatch, tmp_path):
+    """A folder for networks in which the file of ArcFace lies, to whose licence nobody has agreed."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "arcface.onnx").write_bytes(b"a network")
+    digest = hashlib.sha256(b"a network").hexdigest()
+    monkeypatch.setitem(models.MODELS, "arcface", dataclasses.replace(models.MODELS["arcface"], sha256=digest))
+    monkeypatch.setenv("REIDENT_RISK_CACHE", str(cache))
     monkeypatch.delenv("REIDENT_RISK_ACCEPT_LICENCE", raising=False)
+    return cache
+
+
+def typed(monkeypatch, answer):
+    """A person at a terminal, who types `answer`."""
+    for name, stream in (("stdin", Terminal(answer)), ("stderr", Terminal())):
+        monkeypatch.setattr(sys, name, stream)
+    return sys.stderr
+
+
+def test_a_licence_is_accepted_before_a_model_is_fetched(capsys, no_consent):
     assert cli.main(["models", "--fetch", "arcface"]) == 2
     said = capsys.readouterr().err
     assert one_sentence(said, PROGRAM) and "--accept-licence" in said
+    assert cli.main(["models", "--fetch", "arcface", "--accept-licence"]) == 0
+    assert "non-commercial research only" in capsys.readouterr().err  # the words that were accepted
+    assert cli.main(["models", "--fetch", "arcface"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_consent_may_be_typed(no_consent, monkeypatch):
+    asked = typed(monkeypatch, "accept\n")
+    assert cli.main(["models", "--fetch", "arcface"]) == 0
+    assert "non-commercial research only" in asked.getvalue() and "Type" in asked.getvalue()
+    assert models.is_accepted("arcface")
+
+
+@pytest.mark.parametrize("answer", ["", "\n", "no\n", "y\n"])
+def test_any_other_answer_is_no_consent(no_consent, monkeypatch, answer):
+    typed(monkeypatch, answer)
+    assert cli.main(["models", "--fetch", "arcface"]) == 2
+    assert not models.is_accepted("arcface")
+
+
+@pytest.mark.parametrize(
+    "command", [["compare", "one.nii.gz", "two.nii.gz", "--out", "out"], ["calibrate", "h", "out"]]
+)
+def test_every_command_that_uses_a_network_asks(reident_folder, no_consent, monkeypatch, command):
+    asked = typed(monkeypatch, "no\n")
+    cli.main([*command, "--model", "arcface"])
+    assert "non-commercial" in asked.getvalue()
+
+
+def test_a_program_is_not_asked(no_consent, monkeypatch, capsys):
+    asked = typed(monkeypatch, "accept\n")
+    assert cli.main(["models", "--fetch", "arcface", "--progress", "json"]) == 2
+    assert "Type" not in asked.getvalue()
 
 
 def test_help_needs_no_network_library():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helpers.commandline import contents, names, one_sentence
-from helpers.reidentrisk.commands import COMPARED, PROGRAM, VIEWS, report, table
+from helpers.reidentrisk.commands import COMPARED, PROGRAM, VIEWS, put, report, table
+from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.scores import ATTACKERS
@@ -44,8 +45,10 @@ def test_the_report_says_what_made_the_numbers(reident_folder):
     assert written["calibration"]["forced"]["data"] == "drawn"
     assert written["thresholds"] == THRESHOLDS
     assert set(written["reference"]["points"]) == {"right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth"}
-    assert len(written["reference"]["sha256"]) == len(written["probes"][0]["sha256"]) == 64
-    assert {Path(path).name for path in written["files"]} | {"compare.json"} == COMPARED
+    assert written["reference"]["name"] == "reference" and written["report_version"] == 2
+    assert {entry["name"] for entry in written["files"]} | {"compare.json"} == COMPARED
+    for entry in written["files"]:
+        assert entry["sha256"] == sha256_of(reident_folder / "out" / entry["name"])
     assert {"reference", "probes", "total", "write"} <= set(written["seconds"])
 
 
@@ -100,6 +103,56 @@ def test_outputs_are_replaced_only_when_that_is_allowed(reident_folder, reident_
     assert contents(reident_folder / "out") == before
     assert cli.main(["compare", "one.nii.gz", "again.nii.gz", "--out", "out", "--overwrite"]) == 0
     assert report("out/compare.json")["probes"][0]["name"] == "again.nii.gz"
+
+
+def test_what_is_no_output_of_ours_is_never_overwritten(reident_folder, reident_fakes, capsys):
+    (reident_folder / "out").mkdir()
+    (reident_folder / "out" / "compare.csv").write_text("mine")
+    common = ["compare", "one.nii.gz", "two.nii.gz", "--out", "out", "--overwrite"]
+    assert cli.main(common) == 2
+    said = capsys.readouterr().err
+    assert one_sentence(said, PROGRAM) and "compare.csv" in said and "is kept" in said
+    assert reident_fakes.embedded == [] and contents(reident_folder / "out").popitem()[1] == b"mine"
+    (reident_folder / "out" / "compare.csv").unlink()
+    assert cli.main(common) == cli.main(common) == 0
+    (reident_folder / "out" / "compare_faces.png").write_bytes(b"edited")
+    assert cli.main([*common, "--json", "other.json"]) == 2
+    (reident_folder / "side.json").write_text("{}")
+    assert cli.main([*common, "--private-report", "side.json"]) == 2
+    assert (reident_folder / "side.json").read_text() == "{}"
+
+
+def test_what_may_be_published_names_no_folder_no_original_and_no_scan(reident_folder, capsys):
+    """Folders and originals are called after patients."""
+    patient = reident_folder / "Doe^Jane"
+    patient.mkdir()
+    put(patient / "Jane_T1.nii.gz", 1)
+    put(patient / "refaced.nii.gz", 1, scan=1, shift=9.0)
+    put(reident_folder / "refaced.nii.gz", 2)
+    scans = ["Doe^Jane/Jane_T1.nii.gz", str(patient / "refaced.nii.gz"), "refaced.nii.gz"]
+    arguments = ["compare", *scans, "--out", "out", "--private-report", "private.json"]
+    assert cli.main(arguments) == 0
+    written = report("out/compare.json")
+    assert [probe["name"] for probe in written["probes"]] == ["refaced.nii.gz (1)", "refaced.nii.gz (2)"]
+    assert "has another grid than the reference" in " ".join(written["warnings"])
+    hashes = [sha256_of(Path(scan)) for scan in scans]
+    for name in ("compare.json", "compare.csv", "compare_views.csv"):
+        text = (reident_folder / "out" / name).read_text(encoding="utf-8")
+        assert not [word for word in ("Jane", str(reident_folder), *hashes) if word in text], name
+    private = report("private.json")
+    assert [entry["sha256"] for entry in private["inputs"]] == hashes
+    assert [entry["path"] for entry in private["inputs"]] == [str(reident_folder / scan) for scan in scans]
+    assert [entry["name"] for entry in private["inputs"]] == ["reference", "refaced.nii.gz (1)", "refaced.nii.gz (2)"]
+    assert str(reident_folder / "out" / "compare.csv") in private["outputs"] and "safe" in private["private"]
+    assert "Jane_T1.nii.gz" in capsys.readouterr().err  # a person who has the scans is told by their names
+
+
+def test_the_network_is_named_at_the_terminal_and_in_every_table(reident_folder, capsys):
+    assert cli.main(["compare", "one.nii.gz", "two.nii.gz", "--out", "out"]) == 0
+    network = "fake (sha256 abababababab)"
+    assert f"Faces were compared by the network {network}." in capsys.readouterr().out
+    for name in ("compare.csv", "compare_views.csv"):
+        assert {row["network"] for row in table(f"out/{name}")} == {network}
 
 
 # ---- landmarks ----

@@ -15,6 +15,7 @@ from RefaceLib.common.errors import InputError, RefaceError
 from ReidentRiskLib.attack.align import SIZE, crop
 from ReidentRiskLib.attack.embedder import BATCH, Embedder, load_embedder
 from ReidentRiskLib.attack.models import is_accepted
+from ReidentRiskLib.attack.sessions import load_runtime
 
 SWAPPED = [1, 0, 2, 4, 3]
 # Those that need no consent, and ArcFace where its licence was accepted on this computer.
@@ -121,7 +122,7 @@ def test_devices(tmp_path):
 
 
 def test_a_missing_cuda_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(load_runtime(), "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(InputError, match="onnxruntime-gpu"):
         load_embedder(write_mean_network(tmp_path / "mine.onnx"), "cuda")
 

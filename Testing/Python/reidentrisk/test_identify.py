@@ -10,7 +10,7 @@ import pytest
 from helpers.commandline import run_python
 from helpers.reidentrisk.faces import VIEWS, directions, head
 from RefaceLib.common.errors import InputError
-from ReidentRiskLib.judge.identify import compare_views, identification_record, identify
+from ReidentRiskLib.judge.identify import FEWEST_SUBJECTS, compare_views, identification_record, identify
 from ReidentRiskLib.judge.scores import ALIGNED, DETECTED
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -182,3 +182,20 @@ def test_importing_it_imports_neither_scikit_learn_nor_scipy():
     code = f"import sys, ReidentRiskLib.judge.identify; {loaded}"
     run = run_python("-c", code)
     assert run.stdout.strip() == "[]", run.stderr
+
+
+# ---- few ----
+
+
+@pytest.mark.parametrize("count", [1, 2, FEWEST_SUBJECTS - 1])
+def test_of_few_subjects_no_area_and_no_curve_is_told(count):
+    """Two probes gave an "AUC 0.5000 (0.5000 to 0.5000)"."""
+    made = identification_record(identify(gallery(), probes(count) + probes(count, seed=2), ALIGNED))
+    assert [made[key] for key in ("auc", "eer", "true_accept_rate_at", "d_prime", "cmc", "roc")] == [None] * 6
+    assert f"{count} subject" in made["not_told"] and f"at least {FEWEST_SUBJECTS}" in made["not_told"]
+    assert made["rank1"]["of"] == 2 * count
+
+
+def test_of_enough_subjects_everything_is_told():
+    made = identification_record(identify(gallery(), probes(FEWEST_SUBJECTS), ALIGNED))
+    assert made["not_told"] is None and made["auc"]["value"] == 1.0 and len(made["cmc"]) == COUNT and made["roc"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 
 import pytest
@@ -125,6 +126,39 @@ def test_consent_holds_until_the_model_is_removed(tmp_path):
     assert models.remove("arcface", tmp_path)
     assert models.default_model(cache=tmp_path) == "sface"
     assert files_in(tmp_path) == [] and not models.remove("arcface", tmp_path)
+
+
+def test_a_file_that_lies_in_the_cache_is_no_consent(tmp_path):
+    (tmp_path / "arcface.onnx").write_bytes(DATA)
+    assert models.cached("arcface", tmp_path)
+    assert not models.is_accepted("arcface", cache=tmp_path) and models.default_model(cache=tmp_path) == "sface"
+    with pytest.raises(InputError, match="--accept-licence"):
+        models.ensure("arcface", cache=tmp_path)
+
+
+def test_consent_is_to_words_and_other_words_need_another(tmp_path, monkeypatch):
+    models.accept("arcface", tmp_path / "cache")
+    (record,) = (tmp_path / "cache").iterdir()
+    written = json.loads(record.read_text(encoding="utf-8"))
+    assert (written["model"], written["words"]) == ("arcface", REGISTRY["arcface"].licence_text)
+    assert models.is_accepted("arcface", cache=tmp_path / "cache")
+    changed = dataclasses.replace(models.MODELS["arcface"], licence_text="Other words.")
+    monkeypatch.setitem(models.MODELS, "arcface", changed)
+    assert not models.is_accepted("arcface", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "accepted"])
+def test_a_record_that_is_none_is_no_consent(tmp_path, content):
+    (tmp_path / "arcface.licence.json").write_text(content)
+    assert not models.is_accepted("arcface", cache=tmp_path)
+
+
+def test_consent_that_cannot_be_kept_holds_for_the_run(tmp_path):
+    (tmp_path / "arcface.onnx").write_bytes(DATA)
+    (tmp_path / "arcface.licence.json").mkdir()
+    assert models.ensure("arcface", accept_licence=True, cache=tmp_path).is_file()
+    with pytest.raises(OutputError):
+        models.accept("arcface", tmp_path)
 
 
 def test_a_file_that_cannot_be_deleted_is_told(tmp_path):

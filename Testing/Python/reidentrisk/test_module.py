@@ -1,6 +1,6 @@
 """ReidentRisk.py on real MRML nodes and with real child processes; stand-ins for the networks and for the application.
 
-What only the application has (widgets, settings, layout manager) is in helpers.reidentrisk.window.
+What only the application has (widgets, layout manager) is in helpers.reidentrisk.window.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from helpers.reidentrisk.faces import head
 from RefaceLib import __version__
 from RefaceLib.common.errors import InputError
 
@@ -16,8 +15,7 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of  # noqa: E402
-from ReidentRiskLib.judge.identify import identify  # noqa: E402
-from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED  # noqa: E402
+from ReidentRiskLib.judge.scores import ALIGNED  # noqa: E402
 from ReidentRiskLib.window import mrml  # noqa: E402
 
 LABELS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
@@ -72,7 +70,7 @@ def test_everything_is_put_under_one_folder_of_the_scene(scene, folder, hierarch
     mrml.add_points(scene, folder, POINTS, LABELS, "Points")
     mrml.add_pictures(scene, folder, np.zeros((2, 4, 5, 3), np.uint8), "Pictures")
     mrml.add_table(scene, folder, "Scores", {"probe": ["a"]})
-    mrml.add_histogram(scene, folder, "Histogram", calibration(), {"probe": 0.5})
+    mrml.add_histogram(scene, folder, "Histogram", calibration(), {"probe": 0.5}, "fake")
     assert hierarchy.GetItemName(folder) == "Comparison"
     assert hierarchy.GetItemParent(folder) == hierarchy.GetSceneItemID()
     classes = [node.GetClassName() for node in mrml.nodes_in(scene, folder)]
@@ -98,7 +96,7 @@ def test_an_item_that_the_application_has_made_is_moved_into_the_folder(scene, f
 
 def test_a_folder_goes_with_all_that_is_in_it(scene, folder):
     others = scene.GetNumberOfNodes()
-    mrml.add_histogram(scene, folder, "Histogram", calibration(), {"probe": 0.5})
+    mrml.add_histogram(scene, folder, "Histogram", calibration(), {"probe": 0.5}, "fake")
     mrml.add_surface(scene, folder, sphere(), "Face")
     mrml.remove_folder(scene, folder)
     assert scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 0
@@ -242,9 +240,9 @@ def plotted(series):
 
 
 def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder):
-    chart = mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.42, "blind": float("nan")})
+    chart = mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.42, "blind": float("nan")}, "fake")
     found, series = chart_of(scene, folder)
-    assert found is chart and chart.GetTitle() == "H"
+    assert found is chart and chart.GetTitle() == "H, network fake"
     assert [each.GetName() for each in series] == ["different heads", "the same head", "p"]
     x, y = plotted(series[2])
     assert x == [0.42, 0.42] and y == [0, 1]
@@ -254,27 +252,6 @@ def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder
         assert np.trapezoid(y * x, x) / np.trapezoid(y, x) == pytest.approx(middle, abs=0.01)
     assert series[0].GetMarkerStyle() == slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone
     assert series[0].GetColor() != series[1].GetColor()
-
-
-def test_curves_of_an_identification_are_plotted_from_their_tables(scene, folder):
-    names = [f"s{number:02d}" for number in range(8)]
-    heads = [head(name) for name in names]
-    probes = [(name, head(name, seed=1, missed=range(6) if name == "s00" else ())) for name in names]
-    results = {attacker: identify(heads, probes, attacker) for attacker in ATTACKERS}
-    mrml.add_cmc(scene, folder, "CMC", {attacker: result.cmc for attacker, result in results.items()})
-    _, series = chart_of(scene, folder)
-    assert [each.GetName() for each in series] == [ALIGNED, DETECTED, "chance"]
-    for each, result in zip(series, results.values(), strict=False):
-        x, y = plotted(each)
-        assert x == list(range(1, 9))
-        np.testing.assert_allclose(y, result.cmc)
-    np.testing.assert_allclose(plotted(series[2])[1], np.arange(1, 9) / 8)
-
-    other = mrml.add_folder(scene, "Other")
-    mrml.add_roc(scene, other, "ROC", {attacker: result.roc for attacker, result in results.items()})
-    _, series = chart_of(scene, other)
-    for each, result in zip(series, results.values(), strict=True):
-        np.testing.assert_allclose(plotted(each), result.roc)
 
 
 def test_the_report_is_kept_by_a_saved_scene(scene, folder, tmp_path):

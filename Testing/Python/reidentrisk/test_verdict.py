@@ -68,12 +68,13 @@ def test_too_few_pairs_of_strangers_give_no_verdict():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (0.975, "as similar as 1 in 40 strangers"),
-        (0.5, "as similar as 1 in 2 strangers"),
-        (0.27, "as similar as 73 in 100 strangers"),
-        (0.001, "less similar than nearly all strangers"),
-        (0.9995, "more similar than all of 1,000 pairs of strangers"),
-        (0.998, "as similar as 1 in 500 strangers"),
+        (0.975, "1 of 40 pairs of strangers is at least this similar"),
+        (0.89, "11 of 100 pairs of strangers are at least this similar"),
+        (0.6, "40 of 100 pairs of strangers are at least this similar"),
+        (0.06, "94 of 100 pairs of strangers are at least this similar"),
+        (0.001, "nearly all pairs of strangers are at least this similar"),
+        (0.9995, "at most 1 of 1,000 pairs of strangers is at least this similar"),
+        (0.998, "1 of 500 pairs of strangers is at least this similar"),
     ],
 )
 def test_the_share_is_said_in_words(value, words):
@@ -86,9 +87,16 @@ def test_a_sentence_tells_how_often_a_face_was_found():
 
 @pytest.mark.parametrize("share", [0.0099, 0.00999999, 0.0101, 0.0996, 0.0999, 0.1001, 0.104])
 def test_rounding_never_contradicts_the_verdict(share):
-    one_in = int(in_words(share, 10**6).split()[-2].replace(",", ""))
-    assert (one_in >= 100) == (share <= 0.01)
-    assert (one_in <= 10) == (share >= 0.1)
+    counts = [word.replace(",", "") for word in in_words(share, 10**6).split()]
+    some, among = (int(count) for count in counts if count.isdecimal())
+    assert (some / among <= 0.01) == (share <= 0.01)
+    assert (some / among >= 0.1) == (share >= 0.1)
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.04, 0.3, 0.94, 0.999])
+def test_the_words_never_call_a_face_similar(share):
+    """'As similar as 94 in 100 strangers' was read as very similar."""
+    assert in_words(share, 1000).endswith(" at least this similar")
 
 
 def test_the_strongest_attacker_decides():

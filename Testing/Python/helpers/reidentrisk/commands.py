@@ -19,6 +19,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 PROGRAM = "reident-risk"
+PERSONS = 10  # as many as curves take
 VIEWS = len(VIEW_SETS["standard"])
 COMPARED = {"compare.json", "compare.csv", "compare_views.csv", "compare_faces.png", "compare_crops.png"} | {
     "compare_histogram.png"
@@ -38,7 +39,7 @@ def put(path: Path, person: int, **options) -> None:
 
 
 def put_heads(folder: Path) -> None:
-    """A head, versions of it, another one, nobody, two folders of eight persons, and a calibration."""
+    """A head, versions of it, another one, nobody, two folders of ten persons, and a calibration."""
     put(folder / "one.nii.gz", 1)
     put(folder / "again.nii.gz", 1, scan=1)
     put(folder / "defaced.nii.gz", 1 + DEFACED, missed=VIEWS)
@@ -50,7 +51,7 @@ def put_heads(folder: Path) -> None:
         (folder / name).write_bytes(b"a photograph")
     for name, scan in (("known", 0), ("unknown", 1)):
         (folder / name).mkdir()
-        for person in range(1, 9):
+        for person in range(1, PERSONS + 1):
             put(folder / name / f"s{person}_T1w.nii.gz", person, scan=scan)
     entries = [calibration(attacker) for attacker in ATTACKERS]
     (folder / "cal.json").write_text(json.dumps(calibration_file_content(entries)))

@@ -6,7 +6,6 @@ And stand-ins for everything that makes embeddings out of volumes, for the tests
 from __future__ import annotations
 
 import dataclasses
-import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,9 +47,9 @@ def head(
 
     In the views `missed` no face was found.
     """
-    random = np.random.default_rng([seed, *os.fsencode(name)])
+    random = np.random.default_rng([seed, *name.encode("utf-8", "surrogateescape")])
     if centre is None:
-        centre = directions(np.random.default_rng(list(os.fsencode(name))), 1)[0]
+        centre = directions(np.random.default_rng(list(name.encode("utf-8", "surrogateescape"))), 1)[0]
     rows = centre + spread * directions(random, views, len(centre))
     aligned = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     detected = aligned.copy()

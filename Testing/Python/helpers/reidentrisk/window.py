@@ -1,4 +1,4 @@
-"""The window of ReidentRisk over stand-ins for what only the application has: settings, layouts, cameras."""
+"""The window of ReidentRisk over stand-ins for what only the application has: layouts, cameras."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from typing import Any
 import slicer
 
 from helpers.windows import window_application
-
-
-class Settings(dict):
-    """The user's settings."""
-
-    def value(self, key: str, default: Any = None) -> Any:
-        return self.get(key, default)
-
-    def setValue(self, key: str, value: Any) -> None:
-        self[key] = value
 
 
 class Layouts:
@@ -58,9 +48,9 @@ class Cameras:
 @contextlib.contextmanager
 def application(scene: slicer.vtkMRMLScene, module: ModuleType) -> Iterator[Any]:
     """What `slicer` has in the application; errors that are shown are in `shown`."""
-    settings, layouts, cameras = Settings(), Layouts(scene), Cameras()
-    app = {"userSettings": lambda: settings, "layoutManager": lambda: layouts}
+    layouts, cameras = Layouts(scene), Cameras()
+    app = {"layoutManager": lambda: layouts}
     modules = types.SimpleNamespace(cameras=cameras)
     with window_application("ReidentRisk", scene, module, app, modules=modules) as made:
-        made.settings, made.layouts, made.cameras = settings, layouts, cameras
+        made.layouts, made.cameras = layouts, cameras
         yield made

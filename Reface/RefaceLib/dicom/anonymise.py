@@ -1,0 +1,326 @@
+"""Takes the person out of DICOM headers: the Basic Profile of PS3.15, annex E, with options.
+
+What becomes of each attribute is the table E.1-1 in the edition of 2026c, as the package dicom-anonymizer of
+KitwareMedical holds it, and so are the dummy values. Its own walk over a dataset stays at the top level, so that a name
+in a nested sequence would survive; here every dataset is visited. What the table does not know is treated by its type.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import RefaceLib
+from RefaceLib.common.errors import PromiseError
+
+if TYPE_CHECKING:
+    from pydicom import DataElement, Dataset
+
+EDITION = "dicomfields_2026c"
+ANONYMOUS = "ANONYMOUS"
+_DICOM_ROOT = "1.2.840.10008."  # UIDs that the standard itself defines
+_MOMENTS = ("DA", "TM", "DT")
+_DUMMY = {"DA": "19000101", "TM": "000000", "DT": "19000101000000"}
+_TEXT = ("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR")
+_SHIFT_DAYS = (30, 3650)
+_SHORTEST_WORD, _SHORTEST_ID = 3, 4  # a shorter name or number is in every header
+# The columns "Rtn. Dev. Id. Opt." of table E.1-1, as far as images have them.
+_DEVICE = (
+    "DeviceSerialNumber", "DeviceUID", "DeviceID", "DeviceLabel", "DeviceDescription", "StationName", "GantryID",
+    "DetectorID", "PlateID", "CassetteID", "GeneratorID", "PerformedStationName", "PerformedStationAETitle",
+    "ScheduledStationName", "ScheduledStationAETitle", "UDISequence", "UniqueDeviceIdentifier",
+)  # fmt: skip
+# Modules MR Pulse Sequence and Bulk Motion Synchronization: an enhanced MR image has them if it is ORIGINAL or MIXED.
+_ORIGINAL_ONLY = (
+    "PulseSequenceName", "MRAcquisitionType", "EchoPulseSequence", "MultipleSpinEcho", "MultiPlanarExcitation",
+    "PhaseContrast", "VelocityEncodingAcquisitionSequence", "TimeOfFlightContrast", "ArterialSpinLabelingContrast",
+    "SteadyStatePulseSequence", "EchoPlanarPulseSequence", "SaturationRecovery", "SpectrallySelectedSuppression",
+    "OversamplingPhase", "GeometryOfKSpaceTraversal", "RectilinearPhaseEncodeReordering", "SegmentedKSpaceTraversal",
+    "CoverageOfKSpace", "NumberOfKSpaceTrajectories", "BulkMotionCompensationTechnique",
+)  # fmt: skip
+_TEMPORAL = {"remove": "REMOVED", "shift": "MODIFIED", "keep": "UNMODIFIED"}
+
+
+@dataclass(eq=False)
+class Anonymiser:
+    """Anonymises the datasets of one study: all get the same new UIDs, and dates shifted by the same days.
+
+    ``dates``: one of options.DICOM_DATES. ``keep_device``: serial number and station of the scanner stay. ``subject``
+    is the new name and ID of the patient. ``private`` counts the private elements that were removed by their creator,
+    ``cleaned`` the texts that held a name or ID of the person, by their keyword.
+    """
+
+    dates: str = "remove"
+    keep_device: bool = False
+    subject: str = ANONYMOUS
+    private: Counter[str] = field(default_factory=Counter)
+    cleaned: Counter[str] = field(default_factory=Counter)
+    _uids: dict[str, str] = field(default_factory=dict, repr=False)
+    _days: int = field(default_factory=lambda: -secrets.choice(range(*_SHIFT_DAYS)), repr=False)
+    _words: set[str] = field(default_factory=set, repr=False)
+
+    def learn(self, header: Dataset) -> None:
+        """Remember the names and IDs of persons in a header, to find them in the texts of this and others."""
+        self._words |= _identifying(header, dates=self.dates != "keep")
+
+    def apply(self, dataset: Dataset) -> None:
+        """Anonymise ``dataset`` in place; PromiseError where a UID, date or name of it would be left."""
+        self.learn(dataset)
+        kept = _DEVICE if self.keep_device else ()
+        before = _old_uids(dataset, kept)
+        self._visit(dataset)
+        self.mark(dataset)
+        left = before & _old_uids(dataset, kept)
+        if left:
+            raise PromiseError(
+                f"The header was thrown away: {len(left)} UIDs of the input would stay; please report this."
+            )
+
+    def new_uid(self, old: str) -> str:
+        """The UID that stands for ``old`` in all of the study; those that DICOM defines stay."""
+        from pydicom.uid import generate_uid
+
+        if not old or old.startswith(_DICOM_ROOT):
+            return old
+        if old not in self._uids:
+            self._uids[old] = generate_uid(prefix=None)
+        return self._uids[old]
+
+    # ---- one dataset, and those within it ----
+
+    def _visit(self, dataset: Dataset) -> None:
+        for tag in list(dataset.keys()):
+            element = dataset[tag]
+            if tag.is_private:
+                self._count_private(dataset, element)
+            elif not self._act(dataset, element) and element.VR == "SQ":
+                for item in element.value:
+                    self._visit(item)
+        for tag in [tag for tag in dataset.keys() if tag.is_private]:
+            del dataset[tag]
+
+    def _count_private(self, dataset: Dataset, element: DataElement) -> None:
+        if not element.tag.is_private_creator:
+            creator = dataset.get(element.tag.group << 16 | element.tag.element >> 8)
+            self.private[str(creator.value) if creator is not None else "unknown"] += 1
+
+    def _act(self, dataset: Dataset, element: DataElement) -> bool:
+        """Do with an element what the table or its type asks for; whether it is done with."""
+        action = _table().get((element.tag.group, element.tag.element), "")
+        if element.tag.group >> 8 == 0x60 or element.tag.group >> 8 == 0x50:
+            action = "delete"  # overlays and curves: graphics over the image, and where these lie
+        if self.keep_device and element.keyword in _DEVICE:
+            return False
+        if element.VR == "UI" and action != "delete":
+            self._replace_uids(element)
+        elif element.VR in _MOMENTS:
+            self._change_moment(dataset, element, action)
+        elif element.VR == "PN" or element.VR == "UN" or action:
+            return _replace(dataset, element, action or ("empty" if element.VR == "PN" else "delete"))
+        elif element.VR in _TEXT and self._tells(element):
+            self.cleaned[element.keyword] += 1
+            del dataset[element.tag]
+        return element.VR != "SQ"
+
+    def _replace_uids(self, element: DataElement) -> None:
+        if element.VM > 1:
+            element.value = [self.new_uid(str(uid)) for uid in element.value]
+        elif not element.is_empty:
+            element.value = self.new_uid(str(element.value))
+
+    def _change_moment(self, dataset: Dataset, element: DataElement, action: str) -> None:
+        """Dates and times: kept, shifted by whole days, or removed, where the standard needs them by a dummy."""
+        retained = element.tag.group != 0x0010  # a birth date is no date of an examination
+        if self.dates == "keep" and retained:
+            return
+        if self.dates == "shift" and retained and element.VR != "DA" and element.VR != "DT":
+            return  # the time of day stays
+        if self.dates == "shift" and retained and not element.is_empty:
+            element.value = _each(element, self._shifted)
+        elif action in ("replace", "empty_or_replace"):
+            element.value = _DUMMY[element.VR]
+        elif action in ("empty", "delete_or_empty"):
+            element.value = ""
+        else:
+            del dataset[element.tag]
+
+    def _shifted(self, moment: str) -> str:
+        """A date (or a date and time) as DICOM writes it, some days earlier; a dummy where it cannot be read."""
+        digits = re.fullmatch(r"(\d{4})\.?(\d\d)\.?(\d\d)(.*)", moment.strip())
+        try:
+            year, month, day = (int(part) for part in digits.groups()[:3]) if digits else (0, 0, 0)
+            shifted = datetime.date(year, month, day) + datetime.timedelta(days=self._days)
+        except (ValueError, OverflowError):
+            return _DUMMY["DA"]
+        return f"{shifted:%Y%m%d}{digits[4] if digits else ''}"
+
+    def _tells(self, element: DataElement) -> bool:
+        """Whether a text holds a word of the person's names or IDs."""
+        text = " ".join(_each(element, str)) if element.VM > 1 else str(element.value)
+        return not self._words.isdisjoint(_words(text)) or any(
+            word in text.lower() for word in self._words if not word.isalpha()
+        )
+
+    # ---- what was done ----
+
+    def _profile(self) -> list[str]:
+        """The profile and its options, by the names of the codes in context group 7050."""
+        dates = {"keep": "FullDates", "shift": "ModifiedDates"}.get(self.dates)
+        return [
+            "BasicApplicationConfidentialityProfile",
+            "CleanRecognizableVisualFeaturesOption",
+            *([f"RetainLongitudinalTemporalInformation{dates}Option"] if dates else []),
+            *(["RetainDeviceIdentityOption"] if self.keep_device else []),
+        ]
+
+    def mark(self, dataset: Dataset) -> None:
+        """Say in the header that the person was taken out, by what profile, and by whom."""
+        dataset.PatientName = dataset.PatientID = self.subject
+        dataset.PatientIdentityRemoved = "YES"
+        dataset.DeidentificationMethod = f"Reface {RefaceLib.__version__}: PS3.15 Basic Profile, face replaced"
+        dataset.DeidentificationMethodCodeSequence = [_code(name) for name in self._profile()]
+        dataset.LongitudinalTemporalInformationModified = _TEMPORAL[self.dates]
+        dataset.BurnedInAnnotation = "NO"
+        dataset.RecognizableVisualFeatures = "NO"
+        dataset.ImageType = _derived(dataset.get("ImageType"))
+        frame_types = _frame_types(dataset)
+        for item in frame_types:
+            item.FrameType = _derived(item.get("FrameType"))
+        if frame_types and dataset.get("Modality") == "MR":
+            _move_original_only(dataset)
+        dataset.ContributingEquipmentSequence = [
+            *dataset.get("ContributingEquipmentSequence", []), _equipment(),
+        ]  # fmt: skip
+
+
+def _code(name: str) -> Dataset:
+    """The code of the DICOM terminology with that name, as an item of a sequence."""
+    from pydicom import Dataset
+    from pydicom.sr.codedict import codes
+
+    code, item = getattr(codes.DCM, name), Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
+
+
+def _equipment() -> Dataset:
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [_code("DeIdentifyingEquipment")]
+    item.Manufacturer = "The Reface developers"
+    item.ManufacturerModelName = "Reface"
+    item.SoftwareVersions = RefaceLib.__version__
+    item.ContributionDescription = "Face replaced or removed, header de-identified"
+    return item
+
+
+def _derived(types: Iterable[str] | str | None) -> list[str]:
+    """The image type of an image whose pixels were changed."""
+    values = [types] if isinstance(types, str) else list(types or [])
+    return ["DERIVED", *(values[1:] or ["PRIMARY"])]
+
+
+def _move_original_only(dataset: Dataset) -> None:
+    """Move what an image that is DERIVED may not say of its acquisition to where attributes without a place go.
+
+    This functional group is meant for images that were converted from classic ones; readers find the attributes there.
+    """
+    from pydicom import Dataset
+
+    kept = Dataset()
+    for name in _ORIGINAL_ONLY:
+        if name in dataset:
+            kept.add(dataset[name])
+            del dataset[name]
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    if len(kept) and shared:
+        items = shared[0].get("UnassignedSharedConvertedAttributesSequence") or [Dataset()]
+        items[0].update(kept)
+        shared[0].UnassignedSharedConvertedAttributesSequence = items
+
+
+def _frame_types(dataset: Dataset) -> list[Dataset]:
+    """The items of an enhanced multi-frame object that hold a frame type."""
+    groups = [*dataset.get("SharedFunctionalGroupsSequence", []), *dataset.get("PerFrameFunctionalGroupsSequence", [])]
+    names = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+    return [item for group in groups for name in names for item in group.get(name, [])]
+
+
+# ---- the table ----
+
+
+@cache
+def _table() -> dict[tuple[int, int], str]:
+    """What table E.1-1 says of a tag (group, element), by the names of dicom-anonymizer: delete, empty, replace, ..."""
+    from dicomanonymizer.simpledicomanonymizer import initialize_actions
+
+    return {tag: action.__name__ for tag, action in initialize_actions(EDITION).items() if len(tag) == 2}
+
+
+def _replace(dataset: Dataset, element: DataElement, action: str) -> bool:
+    """Delete, empty or replace an element; False where what is in it is to be visited instead."""
+    from dicomanonymizer import simpledicomanonymizer as actions
+
+    if action == "delete_or_empty_or_replace_UID" and element.VR == "SQ":
+        return False  # references to other images, by new UIDs
+    optional = element.VR == "SQ" and action.startswith("delete") and element.keyword != "AcquisitionContextSequence"
+    if action == "delete" or optional:
+        del dataset[element.tag]
+    elif action in ("empty", "delete_or_empty") or element.VR == "PN":
+        element.value = [] if element.VR == "SQ" else None
+    else:
+        try:
+            actions.replace_element(element)
+        except NotImplementedError:  # a kind of value without a dummy
+            del dataset[element.tag]
+    return True
+
+
+def _each(element: DataElement, change: Callable[[str], str]) -> list[str] | str:
+    if element.VM > 1:
+        return [change(str(value)) for value in element.value]
+    return change(str(element.value))
+
+
+# ---- what tells who it is ----
+
+_IDENTIFYING = (
+    "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "InstitutionName", "InstitutionAddress",
+    "InstitutionalDepartmentName", "IssuerOfPatientID", "PatientAddress", "PatientTelephoneNumbers",
+)  # fmt: skip
+
+
+def _identifying(header: Dataset, dates: bool) -> set[str]:
+    """The words of all names, the IDs, and the ``dates`` in a header; in lower case."""
+    found: set[str] = set()
+    for element in header.iterall():
+        if element.tag.is_private or element.is_empty:
+            continue
+        values = _each(element, str) if element.VR in (*_TEXT, "DA") else ""
+        text = values if isinstance(values, str) else " ".join(values)
+        if element.VR == "PN":
+            found |= {word for word in _words(text) if len(word) >= _SHORTEST_WORD and not word.isdigit()}
+        elif len(text) >= _SHORTEST_ID and (element.keyword in _IDENTIFYING or (dates and element.VR == "DA")):
+            found.add(text.lower())
+    return found - {ANONYMOUS.lower()}
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower().replace("_", " ")))
+
+
+def _old_uids(dataset: Dataset, kept: Collection[str]) -> set[str]:
+    """The UIDs in a dataset that DICOM does not define, without those of the attributes ``kept``."""
+    found: set[str] = set()
+    for element in dataset.iterall():
+        if element.VR == "UI" and not element.tag.is_private and element.keyword not in kept:
+            values = element.value if element.VM > 1 else [element.value]
+            found |= {str(uid) for uid in values if uid and not str(uid).startswith(_DICOM_ROOT)}
+    return found
