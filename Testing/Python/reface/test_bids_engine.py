@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from helpers.bidsset import outputs, phantoms
 from helpers.reface.bidswork import blank_person, faulty_person, hungry_person
 from RefaceLib.bids.engine import KILLED, Workers, do_tasks, local_size, started
 from RefaceLib.bids.job import Options
-from RefaceLib.bids.run import Selection, run_participants
+from RefaceLib.bids.run import run_participants
 from RefaceLib.common.errors import InputError
 
 TWO = Workers(2)
@@ -70,14 +69,6 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path):
     assert 0 < len(list(out.glob("sub-*"))) < 8
     run_participants(root, out, Options(), workers=TWO, work=blank_person)
     assert outputs(out) == outputs(whole)
-
-
-def test_the_seed_of_a_run_is_kept(tmp_path):
-    root, out = phantoms(tmp_path / "in", 1), tmp_path / "out"
-    run_participants(root, out, Options(), workers=Workers(1), work=blank_person)
-    seed = json.loads((out / ".reface/run.json").read_text())["seed"]
-    run_participants(root, out, Options(), workers=Workers(1), work=blank_person, selection=Selection(["1"]))
-    assert json.loads((out / ".reface/run.json").read_text())["seed"] == seed
 
 
 def test_a_cluster_that_is_there_is_used():
