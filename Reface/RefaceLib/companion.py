@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.common.errors import HeadNotFoundError, OtherHeadError
 from RefaceLib.face import promise
 from RefaceLib.face.deface import deface
 from RefaceLib.head import facemask, headcheck
@@ -66,8 +66,8 @@ class _Match:
 def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models: Models) -> CompanionResult:
     """Deface ``other``, which shows the head of ``volume``, whose ``result`` is known.
 
-    Raises HeadNotFoundError where no head is found in it, InputError where it is another one's, and PromiseError where
-    its face would not be gone. The arguments are never changed.
+    Raises HeadNotFoundError where no head is found in it, OtherHeadError where it is another one's, and PromiseError
+    where its face would not be gone. The arguments are never changed.
     """
     other = in_ordinary_units(other)
     warnings = [*other.warnings, *check_values(other)]
@@ -112,7 +112,7 @@ def _match(values: np.ndarray, affine: np.ndarray, first_view: Grid, first: Head
             match = None
         match = replace(match, mirrored=True) if match else None
     if match is None:
-        raise InputError(
+        raise OtherHeadError(
             "The volume does not show the head of the first one (their brains do not match): give volumes of one "
             "person, or deface it by itself."
         )

@@ -28,6 +28,7 @@ REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
 REQUIRED_MODULES = (
     "torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib", "SimpleITK",
     "onnx", "onnxruntime", "sklearn", "PIL", "pydicom", "dicomanonymizer", "gdcm", "openjpeg", "jpeg_ls", "dcm2niix",
+    "ancpbids", "distributed",
 )  # fmt: skip
 
 for library, module_folder in (("RefaceLib", "Reface"), ("ReidentRiskLib", "ReidentRisk")):

@@ -1,4 +1,4 @@
-"""The command line: `reface image`, `reface dicom`, `reface demo`, `reface benchmark`, `reface train`.
+"""The command line: `reface image`, `reface bids`, `reface dicom`, `reface demo`, `reface benchmark`, `reface train`.
 
 The exit code is 0 when every promise held; common/shell.py tells the others. An error is one sentence on stderr.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib import __version__
+from RefaceLib.commandline.bids import BidsCommand, add_bids
 from RefaceLib.commandline.commands import BenchmarkCommand, DemoCommand, TrainCommand
 from RefaceLib.commandline.dicom import DicomCommand
 from RefaceLib.commandline.heads import HeadsCommand
@@ -42,7 +43,7 @@ _MODES_HELP = (
 MOST_FACES = 100
 ONE_HEAD = ("mask_out", "brain_out", "apply_to", "report", "picture")  # options that name a file of one head
 
-Command = ImageCommand | HeadsCommand | DicomCommand | DemoCommand | BenchmarkCommand | TrainCommand
+Command = ImageCommand | HeadsCommand | BidsCommand | DicomCommand | DemoCommand | BenchmarkCommand | TrainCommand
 
 
 def _seed(text: str) -> int:
@@ -74,6 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
     usage = f"{PROGRAM} image [options] INPUT [OUTPUT | INPUT ...]"
     _add_image(commands.add_parser("image", help="reface volumes", description=_IMAGE, usage=usage))
 
+    bids = commands.add_parser("bids", help="reface a BIDS data set")
+    add_bids(bids)
+    _add_seed(bids)
     _add_dicom(commands.add_parser("dicom", help="reface DICOM series and studies", description=_DICOM))
 
     demo = commands.add_parser("demo", help="reface a real head that is downloaded once")
@@ -116,6 +120,10 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=_seed, metavar="N", help="the same seed gives the same face; up to 4294967295")
+
+
 def _add_dicom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help="the folder of a series or study, or a multi-frame file")
     parser.add_argument("output", type=Path, metavar="OUT", help="a new folder; the report is put beside it")
@@ -141,12 +149,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seed",
-        type=_seed,
-        metavar="N",
-        help="the same seed gives the same face; up to 4294967295",
-    )
+    _add_seed(parser)
     add_running(parser)
     told = parser.add_mutually_exclusive_group()
     for flags, value, text in (
@@ -164,6 +167,8 @@ def parse(arguments: Sequence[str]) -> Command:
     name = options.pop("command")
     if name == "image":
         return _image_command(options)
+    if name == "bids":
+        return BidsCommand(**options)
     if name == "dicom":
         return DicomCommand(**{**options, "seed": _drawn(options["seed"])})
     if name == "demo":

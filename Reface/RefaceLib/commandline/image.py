@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from RefaceLib.commandline.outputs import VERSION_KEY, check_ours
-from RefaceLib.commandline.sidecar import sidecar_pair
 from RefaceLib.common.console import Reporter, reporter, tell_done, tell_warnings
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import IMAGE_EXTENSIONS, masks_beside, report_beside
 from RefaceLib.common.progress import Progress, part
+from RefaceLib.common.sidecar import sidecar_pair
 
 if TYPE_CHECKING:
     from RefaceLib.commandline.writing import Done, PrivateReport
@@ -152,7 +152,7 @@ class ImageCommand:
         volume = read_volume(self.input)
         check_format(self.output, volume)
         for other, output in self.apply_to:  # read again when needed: two large volumes at once may not fit
-            check_format(output, read_volume(other))
+            check_format(output, read_volume(other, frames=True))
         return volume
 
     def _run_pipeline(self, volume: Volume, progress: Progress) -> RefaceResult:

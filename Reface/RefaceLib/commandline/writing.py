@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib import companion
+from RefaceLib import __version__, session
 from RefaceLib.commandline import picture
 from RefaceLib.commandline.report import (
     build_applied_report,
@@ -17,12 +17,12 @@ from RefaceLib.commandline.report import (
     build_report,
     unnamed,
 )
-from RefaceLib.commandline.sidecar import deidentified, personal_fields, read_sidecar, sidecar_pair
 from RefaceLib.common import files
 from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.common.hashing import sha256_of
 from RefaceLib.common.imagenames import masks_beside, report_beside
 from RefaceLib.common.progress import Progress
+from RefaceLib.common.sidecar import deidentified, personal_fields, read_sidecar, sidecar_pair
 from RefaceLib.face import promise, weights
 from RefaceLib.volume.io import Volume, read_volume, write_mask, write_volume
 
@@ -102,7 +102,7 @@ class _Head:
         for index, (path, output) in enumerate(command.volumes):
             if pair := sidecar_pair(path, output):
                 mode = "apply-to" if index else result.mode
-                files.write_json(self._stage(pair[1]), deidentified(read_sidecar(pair[0]) or {}, mode))
+                files.write_json(self._stage(pair[1]), deidentified(read_sidecar(pair[0]) or {}, mode, __version__))
         if command.picture:
             self._draw(self._stage(command.picture))
 
@@ -167,10 +167,10 @@ class _Head:
         return [*warnings, *([sentence] if left_out else [])]
 
     def _apply(self, other: Path, output: Path) -> None:
-        target = read_volume(other)
+        target = read_volume(other, frames=True)
         models = weights.load_models(self.command.device, self.command.models)
         try:
-            done = companion.deface_companion(target, self.volume, self.result, models)
+            done = session.deface_beside(target, self.volume, self.result, models)
         except (InputError, PromiseError) as error:
             raise type(error)(f"{other}: {error}") from error
         promise.verify(done.counts, str(output))

@@ -13,6 +13,10 @@ class HeadNotFoundError(InputError):
     """The volume holds no head, or not enough of one, to find a face in."""
 
 
+class OtherHeadError(InputError):
+    """The volume does not show the head with which it was compared."""
+
+
 class OutputError(RefaceError):
     """An output cannot be written; nothing was left half-written."""
 

@@ -78,6 +78,13 @@ def read_registry(folder: Path | None = None) -> dict[str, Any]:
     return registry
 
 
+def registry_hashes(folder: Path | None = None) -> dict[str, str]:
+    """What tells weights from others: the SHA-256 of every file by its name, and of the constants fitted to them."""
+    registry = read_registry(folder)
+    fitted = hashlib.sha256(json.dumps(registry["fitted"], sort_keys=True).encode()).hexdigest()
+    return {**{name: registry["models"][name]["sha256"] for name in NAMES}, "fitted": fitted}
+
+
 def write_registry(registry: dict[str, Any], folder: Path) -> None:
     """Write the registry of own weights into their ``folder``."""
     (folder / REGISTRY).write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")

@@ -26,9 +26,9 @@ _VOXEL_SIZES = (0.01, 100.0)  # mm; beyond these a grid of 1 mm voxels would hav
 class Header:
     """What a file says before its data.
 
-    ``shape`` is (I, J, K), axes of size 1 beyond these dropped; ``affine`` is (4, 4) float64, IJK to RAS mm; a value is
-    stored * ``slope`` + ``inter``; ``raw`` is every byte before the data; ``data_gzip`` says that the data alone are
-    compressed (NRRD).
+    ``shape`` is (I, J, K), or (I, J, K, T) where frames were asked for; axes of size 1 beyond these are dropped.
+    ``affine`` is (4, 4) float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``; ``raw`` is every byte before
+    the data; ``data_gzip`` says that the data alone are compressed (NRRD).
     """
 
     raw: bytes
@@ -53,24 +53,26 @@ class FileSource:
 
 
 def checked_fields(
-    name: str, dtype: np.dtype, shape: tuple[int, ...], affine: np.ndarray
+    name: str, dtype: np.dtype, shape: tuple[int, ...], affine: np.ndarray, frames: bool = False
 ) -> tuple[np.dtype, tuple[int, ...], np.ndarray]:
     """``dtype``, the sizes of the first three axes, and ``affine`` as float64.
 
-    Raises InputError when they do not describe one grey-scale volume that has a place.
+    With ``frames`` all axes beyond the third become a fourth one. Raises InputError when they do not describe one
+    grey-scale volume (or several frames of it) that has a place.
     """
     shape = tuple(int(n) for n in shape)
     if min(shape, default=0) < 1:
         raise InputError(f"{name} has no voxels (a dimension of size 0): export the image again.")
     if len(shape) < 3 or min(shape[:3]) < 2:
         raise InputError(f"{name} is a 2D image: give a 3D volume of a head.")
-    if math.prod(shape[3:]) > 1:
-        count = math.prod(shape[3:])
+    count = math.prod(shape[3:])
+    if count > 1 and not frames:
         raise InputError(f"{name} holds {count} values for each place (4D or colour): give one 3D volume of it.")
     if dtype.kind not in "iuf":
         kind = "complex numbers" if dtype.kind == "c" else "colours or other compound values"
         raise InputError(f"{name} holds {kind}: give a grey-scale volume.")
-    return dtype, shape[:3], _checked_affine(name, np.array(affine, dtype=np.float64))
+    grid = (*shape[:3], count) if count > 1 else shape[:3]
+    return dtype, grid, _checked_affine(name, np.array(affine, dtype=np.float64))
 
 
 def _checked_affine(name: str, affine: np.ndarray) -> np.ndarray:

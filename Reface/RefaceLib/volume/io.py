@@ -39,11 +39,12 @@ _GZIP_LEVEL = 4  # half the time of the usual 6 to 9, files a few per cent large
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """One 3D image; the arrays are not to be changed in place.
+    """One 3D image, or several frames of it; the arrays are not to be changed in place.
 
-    ``stored`` is (I, J, K), the numbers as they are in the file, in its data type and byte order; ``affine`` is (4, 4)
-    float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``. ``source`` holds the file's other bytes, None
-    for a volume that came from no file. ``warnings`` are sentences for the user.
+    ``stored`` is (I, J, K), the numbers as they are in the file, in its data type and byte order; (I, J, K, T) where
+    frames were asked for (see read_volume), which session.py understands and the pipeline does not. ``affine`` is
+    (4, 4) float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``. ``source`` holds the file's other bytes,
+    None for a volume that came from no file. ``warnings`` are sentences for the user.
     """
 
     stored: np.ndarray
@@ -71,11 +72,11 @@ class Volume:
 # ---- reading ----
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, frames: bool = False) -> Volume:
     """Read a NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MGH (.mgz, .mgh) file.
 
-    An axis beyond the third is accepted when its size is 1. Raises InputError with one sentence for anything else
-    than one readable grey-scale volume.
+    An axis beyond the third is accepted when its size is 1, or in a NIfTI file where ``frames`` are welcome. Raises
+    InputError with one sentence for anything else than one readable grey-scale volume.
     """
     path = Path(path)
     with _reading(path), contextlib.ExitStack() as stack:
@@ -88,7 +89,7 @@ def read_volume(path: str | Path) -> Volume:
         compressed = format_ != "NRRD" and file.peek(2)[:2] == b"\x1f\x8b"
         if compressed:
             stream = stack.enter_context(gzip.GzipFile(fileobj=file))
-        header = read_header(stream, format_, str(path))
+        header = read_header(stream, format_, str(path), frames)
         if header.data_gzip:
             compressed = True
             stream = stack.enter_context(gzip.GzipFile(fileobj=file))
@@ -101,14 +102,15 @@ def read_volume(path: str | Path) -> Volume:
     return Volume(stored, header.affine, header.slope, header.inter, source, header.warnings)
 
 
-def read_header(stream: BufferedIOBase, format_: str, name: str) -> Header:
-    """Read the header of a file of ``format_`` (a value of FORMATS), named ``name`` in errors.
+def read_header(stream: BufferedIOBase, format_: str, name: str, frames: bool = False) -> Header:
+    """Read the header of a file of ``format_`` (a value of FORMATS), named ``name`` in errors; ``frames`` as there.
 
     ``stream`` stands at the start of the uncompressed file, and afterwards at the first byte of the data. Raises
     InputError and EOFError as the reader of that format does.
     """
-    readers = {"NIfTI": read_nifti_header, "NRRD": read_nrrd_header, "MGH": read_mgh_header}
-    return readers[format_](stream, name)
+    if format_ == "NIfTI":
+        return read_nifti_header(stream, name, frames)
+    return {"NRRD": read_nrrd_header, "MGH": read_mgh_header}[format_](stream, name)
 
 
 def _input_format(path: Path) -> str:
@@ -257,10 +259,11 @@ def write_volume(path: str | Path, volume: Volume, stored: np.ndarray, *, overwr
 def write_mask(path: str | Path, mask: np.ndarray, volume: Volume, *, overwrite: bool = False) -> None:
     """Write ``mask`` (I, J, K) as 0 and 1 (uint8) on the grid of ``volume``, in the format of the name's ending.
 
-    The header is new, so that nothing in it names the person. Raises OutputError when it cannot be written.
+    Several frames have one mask. The header is new, so that nothing in it names the person. Raises OutputError when it
+    cannot be written.
     """
-    if mask.shape != volume.stored.shape:
-        raise ValueError(f"mask must be {volume.stored.shape}, not {mask.shape}")
+    if mask.shape != volume.stored.shape[:3]:
+        raise ValueError(f"mask must be {volume.stored.shape[:3]}, not {mask.shape}")
     dtype = np.dtype(np.uint8)
     format_ = FORMATS.get(image_extension(path))
     if format_ == "NIfTI":

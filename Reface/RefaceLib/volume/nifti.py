@@ -32,11 +32,11 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
-def read_nifti_header(stream: BufferedIOBase, name: str) -> Header:
+def read_nifti_header(stream: BufferedIOBase, name: str, frames: bool = False) -> Header:
     """Read the header of a NIfTI file, named ``name`` in errors, and leave ``stream`` at the first byte of the data.
 
-    Raises InputError when the header is broken or describes something else than one grey-scale 3D volume, EOFError
-    when the file ends within it.
+    ``frames``: several frames are welcome. Raises InputError when the header is broken or describes something else than
+    one grey-scale 3D volume, EOFError when the file ends within it.
     """
     block, cls, endianness = _fixed_part(stream, name)
     try:
@@ -45,7 +45,7 @@ def read_nifti_header(stream: BufferedIOBase, name: str) -> Header:
         raise broken_header(name, "NIfTI") from error
     if offset > MAX_HEADER:
         raise broken_header(name, "NIfTI")
-    dtype, shape, affine = checked_fields(name, dtype, shape, affine)
+    dtype, shape, affine = checked_fields(name, dtype, shape, affine, frames)
     raw = complete(block + stream.read(offset - len(block)), offset)
     return Header(raw, dtype, shape, affine, slope, inter, warnings)
 

@@ -226,8 +226,8 @@ def test_what_is_no_sidecar_is_not_carried_over(folder, text):
 
 
 def test_a_companions_warnings_are_told_with_its_name(folder, monkeypatch, capsys):
-    def read(path):
-        volume = read_volume(path)
+    def read(path, **options):
+        volume = read_volume(path, **options)
         return type(volume)(volume.stored, volume.affine, source=volume.source, warnings=("It is odd.",))
 
     monkeypatch.setattr("RefaceLib.commandline.writing.read_volume", read)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import RefaceLib
+import RefaceLib.session  # noqa: F401  (before a pipeline of tests could get into it)
 from helpers.phantom import LANDMARKS, brain_mask, make_phantom
 from RefaceLib.companion import CompanionResult
 from RefaceLib.face import promise

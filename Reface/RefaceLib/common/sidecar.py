@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from RefaceLib import __version__
-from RefaceLib.common.imagenames import FORMATS, image_extension, sidecar_beside
+from RefaceLib.common.imagenames import FORMATS, image_extension, image_stem, sidecar_beside
 
 CODE = {
     "CodeValue": "113102",
@@ -47,21 +46,53 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "reface_version" not in content else None
 
 
+def inherited(root: Path, image: Path, everything: bool = True) -> dict[str, Any]:
+    """The metadata of the BIDS file ``image`` in the data set ``root``: those of its own sidecar and, with
+    ``everything``, those that it inherits.
+
+    A JSON file in a folder above applies where it has the same suffix and no other entities (BIDS specification,
+    "The Inheritance Principle"); what is nearer to the image wins.
+    """
+    own = read_sidecar(sidecar_beside(image)) or {}
+    if not everything:
+        return own
+    entities, suffix = _entities(image_stem(image))
+    folders = [folder for folder in reversed(image.parents) if folder == root or root in folder.parents]
+    fields: dict[str, Any] = {}
+    for folder in folders:
+        near = [path for path in folder.glob(f"*{suffix}.json") if _entities(path.stem)[1] == suffix]
+        for path in sorted(near, key=lambda path: len(path.name)):
+            if _entities(path.stem)[0] <= entities:
+                fields |= read_sidecar(path) or {}
+    return fields | own
+
+
+def _entities(stem: str) -> tuple[set[str], str]:
+    *entities, suffix = stem.split("_")
+    return set(entities), suffix
+
+
+def without_personal(sidecar: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that name neither a person nor an examination."""
+    return {key: value for key, value in sidecar.items() if key not in PERSONAL}
+
+
 def personal_fields(sidecar: Mapping[str, Any]) -> list[str]:
     """The fields that `deidentified` leaves out."""
     return [key for key in sidecar if key in PERSONAL]
 
 
-def deidentified(sidecar: Mapping[str, Any], mode: str) -> dict[str, Any]:
+def deidentified(sidecar: Mapping[str, Any], mode: str, version: str) -> dict[str, Any]:
     """The sidecar of the new image: the fields of the old one without the personal ones, and how the face was removed.
 
-    `mode` is that of the report. What other programs said of their de-identification stays.
+    `mode` is that of the report, `version` that of this program. What other programs said of their de-identification
+    stays.
     """
-    method = f"Reface {__version__}: {METHODS.get(mode, NEW_FACE)}"
+    method = f"Reface {version}: {METHODS.get(mode, NEW_FACE)}"
     methods = _as_list(sidecar.get("DeidentificationMethod"))
     codes = _as_list(sidecar.get("DeidentificationMethodCodeSequence"))
     return {
-        **{key: value for key, value in sidecar.items() if key not in PERSONAL},
+        **without_personal(sidecar),
         "DeidentificationMethod": [*methods, *([] if method in methods else [method])],
         "DeidentificationMethodCodeSequence": [*codes, *([] if _has_code(codes) else [CODE])],
     }

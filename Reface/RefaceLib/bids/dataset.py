@@ -1,0 +1,206 @@
+"""The top of what is written: descriptions, tables and the files that belong to nobody, and which folders will do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from RefaceLib import __version__
+from RefaceLib.bids.carry import Taken, pointer_sentence, take_json, tsv
+from RefaceLib.bids.job import MASKS, STATE, Options
+from RefaceLib.bids.record import TABLE, Record, read_records, table
+from RefaceLib.common.errors import InputError, OutputError
+from RefaceLib.common.files import OutputSet, write_error, write_json
+from RefaceLib.common.options import MAX_SEED
+
+_BIDS = "1.10.0"  # of data sets that are made here
+_CARRIED_FOLDERS = ("phenotype", "stimuli", "code")
+_RUN = "run.json"  # in STATE: what all runs into OUT have in common
+_TOP = "top.json"  # in STATE: the files of the top that were written
+_NAME = "volumes with faces replaced or removed"
+_GENERATED_BY = {
+    "Name": "Reface",
+    "Version": __version__,
+    "Description": "Faces replaced by artificial ones, or removed; all other voxels are unchanged.",
+}
+_README = """\
+{name}
+
+These volumes were made by Reface {version}. T1-weighted volumes have an artificial face in place of the person's; from
+all others the face was removed. Voxels outside the face masks are those of the original scans, bit for bit. The table
+{table} tells what became of every volume, and what was checked.
+"""
+_README_MASKS = """\
+{name}
+
+Masks of the faces that Reface {version} has replaced or removed in this data set: 1 where voxels may have changed. The
+table {table} of the data set tells what became of every volume.
+"""
+# Names that BIDS has no rules for: of ours, of masks in folders where BIDS has none, and of CT.
+_IGNORED = (TABLE, "index.html", "persons")
+_IGNORED_DERIVED = (
+    *(f"**/{folder}/*_mask.*" for folder in ("fmap", "perf", "pet", "func", "swi")),
+    "ct",
+    "*_ct.*",
+    "*_CT.*",
+)
+
+
+def check_folders(source: Path, out: Path, output: str) -> None:
+    """Raise OutputError where OUT would mix with the data set: it may be below it for derivatives alone."""
+    source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
+    if out == source or out in source.parents:
+        raise OutputError(f"{out} holds the data set itself: give another folder for the outputs.")
+    inside = source in out.parents
+    if inside and (output == "dataset" or not out.is_relative_to(source / "derivatives")):
+        raise OutputError(f"{out} is in the data set: give a folder outside it, or below its 'derivatives'.")
+
+
+def check_description(source: Path) -> dict[str, Any]:
+    """The data set's description. Raises InputError where it cannot be read."""
+    path = source / "dataset_description.json"
+    if sentence := pointer_sentence(path):
+        raise InputError(sentence)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: repair it.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no description of a data set: repair it.")
+    return content
+
+
+def write_top(source: Path, out: Path, options: Options) -> list[Record]:
+    """Write the table and all that is at the top of OUT, from the records of all persons there, which are returned.
+
+    Raises OutputError where another one's file stands in the way.
+    """
+    records = read_records(out)
+    try:
+        former = json.loads((out / STATE / _TOP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        former = []
+    top = Taken(out, frozenset(former))
+    rows = [row for record in records for row in record.rows]
+    description = check_description(source)
+    top.write(table(rows), TABLE)
+    if options.output == "dataset":
+        _write_published(top, source, description, records)
+        _write_derived(top, description, f"{MASKS}/", "Face masks", _README_MASKS)
+    else:
+        _write_derived(top, description, "", f"{description.get('Name', 'Data set')}: {_NAME}", _README)
+    top.remove_others()
+    state = Taken(out, frozenset([f"{STATE}/{_TOP}"]))
+    state.write(json.dumps(sorted(top.paths)), f"{STATE}/{_TOP}")
+    return records
+
+
+def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: str, readme: str) -> None:
+    """The top of a data set of derivatives in ``folder`` ("" or ending with a slash)."""
+    kept = {key: value for key, value in description.items() if key in ("License", "EthicsApprovals")}
+    sources = [{"DOI": description["DatasetDOI"]}] if description.get("DatasetDOI") else []
+    found: dict[str, Any] = {
+        "Name": name,
+        "BIDSVersion": _BIDS,
+        "DatasetType": "derivative",
+        **kept,
+        "GeneratedBy": [_GENERATED_BY],
+    }
+    if sources:
+        found["SourceDatasets"] = sources
+    top.write(_json(found), f"{folder}dataset_description.json")
+    top.write(readme.format(name=name, version=__version__, table=TABLE), f"{folder}README.md")
+    top.write("\n".join([*_IGNORED, *_IGNORED_DERIVED]) + "\n", f"{folder}.bidsignore")
+
+
+def _write_published(top: Taken, source: Path, description: dict[str, Any], records: Sequence[Record]) -> None:
+    """The top of a copy of the data set: its own, but for what names persons who are not in it."""
+    made = description.get("GeneratedBy")
+    found = {key: value for key, value in description.items() if key != "DatasetDOI"}  # of another data set
+    found.setdefault("DatasetType", "raw")  # or validators take what was generated for derivatives
+    found["GeneratedBy"] = [*(made if isinstance(made, list) else []), _GENERATED_BY]
+    if description.get("DatasetDOI"):
+        found["SourceDatasets"] = [*description.get("SourceDatasets", []), {"DOI": description["DatasetDOI"]}]
+    top.write(_json(found), "dataset_description.json")
+    there = {f"sub-{record.label}" for record in records if record.carried or any(row.written for row in record.rows)}
+    for path in _top_files(source):
+        if sentence := pointer_sentence(source / path):
+            raise InputError(sentence)
+        if path == "participants.tsv":
+            top.write(participants_table((source / path).read_text(encoding="utf-8-sig"), there), path)
+        elif path.endswith(".json"):
+            take_json(top, source / path, path)
+        else:
+            top.place(source / path, path)
+    ignored = source / ".bidsignore"
+    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
+    top.write("\n".join([*lines, *(line for line in _IGNORED if line not in lines)]) + "\n", ".bidsignore")
+
+
+def _top_files(source: Path) -> list[str]:
+    """The files beside the persons' folders that go with a data set, but its description; no hidden ones."""
+    found = [path.name for path in source.iterdir() if not path.name.startswith(".") and not path.is_dir()]
+    for folder in _CARRIED_FOLDERS:
+        for parent, folders, names in os.walk(source / folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = Path(parent).relative_to(source)
+            found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
+    return sorted(set(found) - {"dataset_description.json"})
+
+
+def participants_table(text: str, there: set[str]) -> str:
+    """A participants.tsv with the rows of those alone who are ``there`` ("sub-01")."""
+    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not rows or "participant_id" not in rows[0]:
+        return text
+    kept = ([row[name] or "n/a" for name in rows[0]] for row in rows if row["participant_id"] in there)
+    return tsv(list(rows[0]), kept)
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def settle(out: Path, output: str, seed: int | None) -> int:
+    """The seed of the run: the one that is given, that of an earlier run into OUT, or one that is drawn; it is kept.
+
+    So is the kind of ``output``, which cannot change later: OutputError.
+    """
+    former = _settled(out)
+    if former.get("output", output) != output:
+        raise OutputError(f"{out} holds the outputs of --output {former['output']}: give another folder for this run.")
+    if seed is None:
+        seed = former.get("seed", secrets.randbelow(MAX_SEED + 1))
+    with OutputSet(overwrite=True) as staged:
+        write_json(staged.stage(out / STATE / _RUN), {"seed": seed, "output": output})
+    return seed
+
+
+def settled_output(out: Path) -> str:
+    """The kind of output of earlier runs into OUT; InputError where there was none."""
+    try:
+        return str(_settled(out)["output"])
+    except LookupError as error:
+        raise InputError(f"{out} holds no outputs: run the level 'participant' first.") from error
+
+
+def _settled(out: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((out / STATE / _RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def make_out(out: Path) -> None:
+    """Make OUT and the folder of what a later run must know; OutputError where that is impossible."""
+    try:
+        (out / STATE / "work").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(out / STATE, error) from error
