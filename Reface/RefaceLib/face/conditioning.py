@@ -33,6 +33,7 @@ _SETS_IN = 15.0  # mm behind the mask's edge, over which detail sets in
 _SIDES = (0.0, 40.0)  # mm, canonical y, from the ears to the cheeks: over this range the random face sets in
 
 ATTEMPTS = 20  # draws of one seed until a face is plausible
+_LESS = 0.05  # by so much less each further draw is stretched: on some heads hardly any face in full passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,8 @@ def condition(
 def draw_plausible(model: ShapeModel, atlas: Atlas, law: Law, seed: int, head: VisibleHead) -> Conditioning:
     """The face of a ``seed`` for a head: the first of its draws that a true face may look like by the ``law``.
 
-    Where none of ATTEMPTS does, it is the most plausible of them.
+    Where none of ATTEMPTS does, it is the most plausible of them. The first draw is stretched in full, each
+    further one a little less.
     """
     visible = [head.in_box(part) for part in (head.distance, head.mask, head.view)]
 
@@ -135,7 +137,8 @@ def draw_plausible(model: ShapeModel, atlas: Atlas, law: Law, seed: int, head: V
     likeliest = measured(_fitted(atlas, head, atlas.field(head.likeliest)))
     best, rank = None, (True, np.inf)
     for attempt in range(ATTEMPTS):
-        drawn = draw_face(model, atlas, head, SeededDraws(seed, attempt))
+        stretch = 1.0 - _LESS * attempt
+        drawn = draw_face(model, atlas, head, SeededDraws(seed, attempt), stretch)
         found = measured(drawn[1])
         if law.passes(found, likeliest, attempt):
             return Conditioning.of(atlas, *drawn, attempt + 1)
@@ -145,10 +148,12 @@ def draw_plausible(model: ShapeModel, atlas: Atlas, law: Law, seed: int, head: V
     return Conditioning.of(atlas, *best, ATTEMPTS, plausible=False)
 
 
-def draw_face(model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random) -> tuple[np.ndarray, np.ndarray]:
-    """Code (K,) and displacements (3, 96, 88, 88; mm) of a random face."""
-    code = model.draw(rng, head.mean, head.root, atlas.is_smooth)
-    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside))
+def draw_face(
+    model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random, stretch: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Code (K,) and displacements (3, 96, 88, 88; mm) of a random face; ``stretch`` as of ShapeModel.draw."""
+    code = model.draw(rng, head.mean, head.root, atlas.is_smooth, stretch)
+    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside, stretch))
     return code, _fitted(atlas, head, _set_in(atlas.field(head.likeliest), field))
 
 
@@ -160,7 +165,9 @@ def _fitted(atlas: Atlas, head: VisibleHead, field: np.ndarray) -> np.ndarray:
     return move_outwards(field, drawn, error)
 
 
-def _drawn_detail(atlas: Atlas, rng: Random, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _drawn_detail(
+    atlas: Atlas, rng: Random, inside: np.ndarray, stretch: float
+) -> tuple[np.ndarray, np.ndarray] | None:
     """A random detail and its share at every voxel of the box (see Atlas.detailed), 0 where skin is visible.
 
     It sets in slowly ``inside`` the mask (mm behind its edge, 2 mm). At the edge the visible skin determines the
@@ -168,7 +175,7 @@ def _drawn_detail(atlas: Atlas, rng: Random, inside: np.ndarray) -> tuple[np.nda
     """
     if atlas.detail is None:
         return None
-    return atlas.detail.draw(rng), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
+    return atlas.detail.draw(rng, stretch), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
 
 
 def _set_in(likeliest: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -83,15 +83,16 @@ class ShapeModel:
 
     def draw(
         self, rng: Random, mean: np.ndarray, root: np.ndarray,
-        natural: Callable[[np.ndarray], bool] = lambda code: True,
+        natural: Callable[[np.ndarray], bool] = lambda code: True, stretch: float = 1.0,
     ) -> np.ndarray:  # fmt: skip
         """A random code (K,) of the ``posterior`` of this ``mean`` and ``root``.
 
-        The deviation from the mean is shortened until the code is ``natural``, to no less than a third.
+        The deviation from the mean is stretched in full with a ``stretch`` of 1 and not at all with 0. It is shortened
+        until the code is ``natural``, to no less than a third.
         """
         spread = np.interp(np.arange(self.size), _STRETCHED, _SPREAD)
         spread = np.where(self.symmetric, spread, np.minimum(spread, _ASYMMETRIC))
-        deviation = spread * (root @ rng.standard_normal(self.size))
+        deviation = (1 + stretch * (spread - 1)) * (root @ rng.standard_normal(self.size))
         for share in np.linspace(1, 1 / 3, 15):
             code = np.clip(mean + share * deviation, -BOUND, BOUND).astype(np.float32)
             if natural(code):
@@ -126,13 +127,13 @@ class Detail:
     mean: np.ndarray
     modes: np.ndarray
 
-    def draw(self, rng: Random) -> np.ndarray:
-        """A random detail (96, 88, 88) in mm, at 2 mm."""
+    def draw(self, rng: Random, stretch: float = 1.0) -> np.ndarray:
+        """A random detail (96, 88, 88) in mm, at 2 mm; ``stretch`` as of ShapeModel.draw."""
         numbers = np.clip(rng.standard_normal(len(self.modes)), -_FARTHEST, _FARTHEST).astype(np.float32)
         more = np.interp(np.arange(len(numbers)), _BROADENED, _BROAD_SPREAD).astype(np.float32) - 1
-        drawn, stretch = np.tensordot(np.stack([numbers, more * numbers]), self.modes, axes=1)
-        both, stretch = ((field + _mirrored(field)) / 2 for field in (drawn, stretch))
-        drawn = both + self._broad(stretch) + _ASYMMETRIC_DETAIL * (drawn - both)
+        drawn, broader = np.tensordot(np.stack([numbers, more * numbers]), self.modes, axes=1)
+        both, broader = ((field + _mirrored(field)) / 2 for field in (drawn, broader))
+        drawn = both + stretch * self._broad(broader) + _ASYMMETRIC_DETAIL * (drawn - both)
         return to_raster(self.mean + _MOST_DETAIL * np.tanh(drawn / _MOST_DETAIL), SPACING, 2.0)
 
     def _broad(self, field: np.ndarray) -> np.ndarray:

@@ -155,7 +155,7 @@ def test_a_detail_sets_in_behind_the_edge_of_the_mask():
     atlas = Atlas(ball_depth(70), ball_depth(70), nothing, nothing[None], bump_detail())
     mask = voxel_positions(2.0, canonical.BEHIND)[1] > 40
     head = conditioning.VisibleHead.of(ball_model(), ball_depth(70, canonical.BEHIND), mask, np.ones_like(mask))
-    _, share = conditioning._drawn_detail(atlas, np.random.default_rng(0), head.inside)
+    _, share = conditioning._drawn_detail(atlas, np.random.default_rng(0), head.inside, 1.0)
     y = voxel_positions(2.0)[1]
     assert share.shape == y.shape and not share[y <= 40].any() and (share[y > 56] == 1).all()
     assert 0.3 < share[(y > 46) & (y < 48)].mean() < 0.6
