@@ -12,6 +12,7 @@ from RefaceLib.common.options import MAX_SEED
 
 OUTPUTS = ("derivatives", "dataset")
 MASKS = "derivatives/reface"  # where a data set has its masks: a data set of its own
+PERSONS = "persons"  # pages and pictures of persons
 STATE = ".reface"  # what a later run must know; hidden, so no part of the data set
 _BLOCK = 4  # see face/seeds.py: the seeds of different blocks are independent
 
@@ -71,6 +72,10 @@ class Job:
         label = "face" if scan.suffix == "T1w" else f"face{scan.suffix}"
         path = _described(scan.path, label, "mask").removesuffix(".gz").removesuffix(".nii") + ".nii.gz"
         return f"{MASKS}/{path}" if self.options.output == "dataset" else path
+
+    def picture(self, scan: Scan) -> str:
+        """The path in the outputs of the volume's picture."""
+        return f"{PERSONS}/{scan.stem}.jpg"
 
 
 def _described(path: str, description: str, suffix: str) -> str:

@@ -169,7 +169,8 @@ class _Work:
         return read_volume(path, frames=True)
 
     def _write(self, scan: Scan, outcome: Outcome) -> None:
-        """The volume, its mask and its sidecars among what waits, and its row."""
+        """The volume, its mask, its sidecars and its picture among what waits, and its row."""
+        from RefaceLib.bids.thumbnail import write_thumbnail
         from RefaceLib.face import promise
         from RefaceLib.volume.io import write_mask, write_volume
 
@@ -182,8 +183,10 @@ class _Work:
             return
         status = _STATUS.get(getattr(result, "mode", "deface"), DEFACED)
         image, mask = self.job.image(scan, DEFACED if status == DEFACED else REFACED), self.job.mask(scan)
+        picture = self.job.picture(scan)
         write_volume(self._stage(image), volume, result.stored)
         write_mask(self._stage(mask), result.mask, volume)
+        write_thumbnail(self._stage(picture), replace(volume, stored=result.stored), result.mask)
         self._write_sidecars(scan, image, mask, status)
         counts: dict[str, Any] = {name: int(result.counts[name]) for name in promise.COUNTS}
         moved: dict[str, Any] = {name: getattr(result, name, None) for name in ("registered_mm", "registered_degrees")}
@@ -193,6 +196,7 @@ class _Work:
             warnings=tuple(self._unnamed(said, scan) for said in dict.fromkeys((*volume.warnings, *result.warnings))),
             output=image,
             mask=mask,
+            picture=picture,
             seed=None if status == DEFACED else self.job.seed,
             seconds=round(outcome.seconds, 2),
             face_removed=dict(result.face_removed),

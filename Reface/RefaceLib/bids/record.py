@@ -39,6 +39,7 @@ class Row:
     warnings: tuple[str, ...] = ()
     output: str = ""
     mask: str = ""
+    picture: str = ""
     seed: int | None = None
     seconds: float | None = None
     voxels_changed: int | None = None

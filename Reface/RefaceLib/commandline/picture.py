@@ -11,7 +11,7 @@ import numpy as np
 import RefaceLib
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head.headparser import largest_component
-from RefaceLib.volume.air import measure_air
+from RefaceLib.volume.slices import SLICES, grey_window, plane_points, sample_points
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
@@ -46,7 +46,7 @@ def write_picture(
     from matplotlib.figure import Figure
 
     affine = np.asarray(affine, float)
-    window = _grey_window(before)
+    window = grey_window(before)
     box, centre = _view_of([before, after], affine, mask, landmarks, window)
     surfaces = [_surface(values, affine) for values in (before, after)]
     figure = Figure(figsize=(4 * _PANEL + 0.2, _PANEL * 5 / 3 + 0.62), dpi=110, facecolor="black")
@@ -61,15 +61,6 @@ def write_picture(
         left = halves[half].get_position(figure).x0
         figure.text(left + 0.004, 0.918, name, color="white", fontsize=12, weight="bold")
     figure.savefig(path, format="png", facecolor="black", metadata={"Software": f"RefaceLib {RefaceLib.__version__}"})
-
-
-def _grey_window(values: np.ndarray) -> tuple[float, float]:
-    """The values that are black, as air is, and white."""
-    low = measure_air(values).level
-    sample = values[::3, ::3, ::3]
-    sample = sample[np.isfinite(sample)]
-    high = float(np.percentile(sample, 99.7)) if sample.size else low
-    return low, high if high > low else low + 1.0
 
 
 def _view_of(
@@ -128,43 +119,14 @@ def _draw_faces(
 
 
 def _draw_slices(figure, places, values, affine, mask, box, centre, window) -> None:
-    # world axes across and down with their signs; radiological: the subject's right is on the left
-    for column, (normal, across, down, marks) in enumerate(
-        ((0, (1, -1), (2, -1), "AP"), (2, (0, -1), (1, -1), "RL"), (1, (0, -1), (2, -1), "RL"))
-    ):
+    for column, (normal, across, down, marks) in enumerate(SLICES):
         axes = _panel(figure, places[column])
-        points = _plane(box, centre, normal, across, down)
-        axes.imshow(_sample(values, affine, points, 1, window[0]), cmap="gray", vmin=window[0], vmax=window[1])
+        points = plane_points(box, centre, normal, across, down, _SLICE_STEP)
+        axes.imshow(sample_points(values, affine, points, 1, window[0]), cmap="gray", vmin=window[0], vmax=window[1])
         if mask is not None:
-            inside = _sample(mask.astype(np.uint8), affine, points, 0)
+            inside = sample_points(mask.astype(np.uint8), affine, points, 0)
             if inside.min() != inside.max():
                 axes.contour(inside, levels=[0.5], colors=_OUTLINE, linewidths=0.8)
         for x, mark in zip((0.02, 0.98), marks, strict=True):
             side = "left" if x < 0.5 else "right"
             axes.text(x, 0.98, mark, color="white", fontsize=8, ha=side, va="top", transform=axes.transAxes)
-
-
-def _plane(
-    box: np.ndarray, centre: np.ndarray, normal: int, across: tuple[int, int], down: tuple[int, int]
-) -> np.ndarray:
-    """RAS points (rows, columns, 3) of the plane through `centre` at right angles to world axis `normal`."""
-    lines = []
-    for axis, sign in (down, across):
-        line = np.arange(box[0, axis], box[1, axis] + 0.5 * _SLICE_STEP, _SLICE_STEP)
-        lines.append(line[::sign])
-    points = np.empty((len(lines[0]), len(lines[1]), 3))
-    points[..., normal] = np.clip(centre[normal], box[0, normal], box[1, normal])
-    points[..., down[0]] = lines[0][:, None]
-    points[..., across[0]] = lines[1][None, :]
-    return points
-
-
-def _sample(volume: np.ndarray, affine: np.ndarray, points: np.ndarray, order: int, outside: float = 0.0) -> np.ndarray:
-    """Values (rows, columns) at RAS `points`; `outside` out of view and where the volume is not finite."""
-    from scipy import ndimage
-
-    inverse = np.linalg.inv(affine)
-    voxels = points @ inverse[:3, :3].T + inverse[:3, 3]
-    where = np.moveaxis(voxels, -1, 0)
-    sampled = ndimage.map_coordinates(volume, where, order=order, mode="grid-constant", cval=outside)
-    return np.nan_to_num(sampled, nan=outside, posinf=outside, neginf=outside)
