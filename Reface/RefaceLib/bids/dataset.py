@@ -13,7 +13,9 @@ from typing import Any
 
 from RefaceLib import __version__
 from RefaceLib.bids.carry import Taken, pointer_sentence, take_json, tsv
-from RefaceLib.bids.job import MASKS, STATE, Options
+from RefaceLib.bids.job import MASKS, PERSONS, STATE, Options
+from RefaceLib.bids.marks import MARKS, read_marks
+from RefaceLib.bids.quality import INDEX, Report
 from RefaceLib.bids.record import TABLE, Record, read_records, table
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet, write_error, write_json
@@ -43,7 +45,7 @@ Masks of the faces that Reface {version} has replaced or removed in this data se
 table {table} of the data set tells what became of every volume.
 """
 # Names that BIDS has no rules for: of ours, of masks in folders where BIDS has none, and of CT.
-_IGNORED = (TABLE, "index.html", "persons")
+_IGNORED = (TABLE, INDEX, MARKS, PERSONS)
 _IGNORED_DERIVED = (
     *(f"**/{folder}/*_mask.*" for folder in ("fmap", "perf", "pet", "func", "swi")),
     "ct",
@@ -76,8 +78,13 @@ def check_description(source: Path) -> dict[str, Any]:
     return content
 
 
+def title_of(description: dict[str, Any]) -> str:
+    """The data set's name."""
+    return str(description.get("Name") or "Data set")
+
+
 def write_top(source: Path, out: Path, options: Options) -> list[Record]:
-    """Write the table and all that is at the top of OUT, from the records of all persons there, which are returned.
+    """Write the table, the quality pages and the top of OUT, from the records of all persons there, which are returned.
 
     Raises OutputError where another one's file stands in the way.
     """
@@ -90,11 +97,13 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     rows = [row for record in records for row in record.rows]
     description = check_description(source)
     top.write(table(rows), TABLE)
+    for path, text in Report(title_of(description), records, read_marks(out)).pages():
+        top.write(text, path)
     if options.output == "dataset":
         _write_published(top, source, description, records)
         _write_derived(top, description, f"{MASKS}/", "Face masks", _README_MASKS)
     else:
-        _write_derived(top, description, "", f"{description.get('Name', 'Data set')}: {_NAME}", _README)
+        _write_derived(top, description, "", f"{title_of(description)}: {_NAME}", _README)
     top.remove_others()
     state = Taken(out, frozenset([f"{STATE}/{_TOP}"]))
     state.write(json.dumps(sorted(top.paths)), f"{STATE}/{_TOP}")
@@ -151,7 +160,7 @@ def _top_files(source: Path) -> list[str]:
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside = Path(parent).relative_to(source)
             found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
-    return sorted(set(found) - {"dataset_description.json"})
+    return sorted(set(found) - {"dataset_description.json", *_IGNORED})  # ours, of a data set that was written so
 
 
 def participants_table(text: str, there: set[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from RefaceLib.bids import dataset, engine
 from RefaceLib.bids.index import Filters, index_dataset
 from RefaceLib.bids.job import Job, Options
+from RefaceLib.bids.marks import read_marks
 from RefaceLib.bids.person import reface_person
 from RefaceLib.bids.record import Record, lost, write_record
 from RefaceLib.common.progress import Progress
@@ -46,6 +47,7 @@ def run_participants(
     """
     dataset.check_folders(source, out, options.output)
     dataset.check_description(source)
+    read_marks(out)  # which the pages show at the end
     persons = index_dataset(source, selection.participants, selection.sessions, selection.filters)
     dataset.make_out(out)
     options = replace(options, seed=dataset.settle(out, options.output, seed))

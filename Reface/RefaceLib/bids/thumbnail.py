@@ -42,9 +42,7 @@ def write_thumbnail(path: str | Path, volume: Volume, mask: np.ndarray | None) -
     picture.save(path, format="JPEG", quality=_QUALITY, subsampling=0)
 
 
-def _view_of(
-    mask: np.ndarray | None, shape: tuple[int, ...], affine: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _view_of(mask: np.ndarray | None, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The box that is shown (2, 3), and the point through which it is cut (3,), both in RAS mm.
 
     The mask is at the front of the head and at its lower end.

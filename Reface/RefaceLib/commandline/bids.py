@@ -17,12 +17,14 @@ from RefaceLib.common.errors import InputError
 from RefaceLib.common.shell import add_device, add_progress
 
 if TYPE_CHECKING:
+    from RefaceLib.bids.engine import Workers
     from RefaceLib.bids.record import Record, Row
 
 _DESCRIPTION = """\
 Refaces a BIDS data set. The best T1-weighted volume of each session gets another face, one for all visits of a person;
-from all other volumes that show a face it is removed. OUT_DIR/reface.tsv has a row a volume. What is done already is
-left alone, so a run that was stopped goes on. The exit code is 0 when every volume was done, and 2 when one failed.
+from all other volumes that show a face it is removed. OUT_DIR/index.html shows every volume, and OUT_DIR/reface.tsv has
+a row for each. What is done already is left alone, so a run that was stopped goes on. The exit code is 0 when every
+volume was done, and 2 when one failed.
 """
 _VALIDATORS = ("bids-validator-deno", "bids-validator")
 
@@ -61,6 +63,9 @@ def add_bids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bids-filter-file", type=Path, metavar="FILE", help='which volumes: {"t1w": {"acquisition": "mprage"}, ...}'
     )
+    parser.add_argument(
+        "--private-report", type=Path, metavar="FOLDER", help="also pages that show the originals: keep them safe"
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
         "--resume", dest="force", action="store_false", default=False, help="leave alone what is done (the default)"
@@ -97,6 +102,7 @@ class BidsCommand:
     mem_mb: int | None = None
     scheduler: str | None = None
     skip_bids_validation: bool = False
+    private_report: Path | None = None
     force: bool = False
     device: str = "auto"
     progress: str = "auto"
@@ -105,16 +111,22 @@ class BidsCommand:
 
     def run(self) -> int:
         _check_packages()
-        records = self._records()
+        source, out = self.bids_dir.absolute(), self.out_dir.absolute()
+        if self.private_report:
+            from RefaceLib.bids.private import check_private
+
+            check_private(self.private_report.absolute(), source, out)
+        records = self._records(source, out)
+        if self.private_report:
+            self._show_originals(source, out, self.private_report.absolute(), records)
         rows = [row for record in records for row in record.rows]
         return self._tell(rows)
 
-    def _records(self) -> list[Record]:
-        from RefaceLib.bids import dataset, engine, run
+    def _records(self, source: Path, out: Path) -> list[Record]:
+        from RefaceLib.bids import dataset, run
         from RefaceLib.bids.index import read_filters
         from RefaceLib.bids.job import Options
 
-        source, out = self.bids_dir.absolute(), self.out_dir.absolute()
         options = Options(
             mode=self.mode,
             output=self.output,
@@ -131,8 +143,6 @@ class BidsCommand:
         selection = run.Selection(self.participant_label, self.session_label, read_filters(self.bids_filter_file))
         if not self.skip_bids_validation:
             _validate(source)
-        memory = self.mem_mb << 20 if self.mem_mb else None
-        workers = engine.Workers(self.n_procs, self.omp_nthreads, memory, self.scheduler)
         with contextlib.closing(reporter(self.progress, PROGRAM)) as progress:
             return run.run_participants(
                 source,
@@ -140,13 +150,28 @@ class BidsCommand:
                 options,
                 seed=self.seed,
                 selection=selection,
-                workers=workers,
+                workers=self._workers(),
                 force=self.force,
                 progress=progress,
             )
 
+    def _workers(self) -> Workers:
+        from RefaceLib.bids.engine import Workers
+
+        memory = self.mem_mb << 20 if self.mem_mb else None
+        return Workers(self.n_procs, self.omp_nthreads, memory, self.scheduler)
+
+    def _show_originals(self, source: Path, out: Path, folder: Path, records: list[Record]) -> None:
+        from RefaceLib.bids import dataset
+        from RefaceLib.bids.private import write_private
+
+        name = dataset.title_of(dataset.check_description(source))
+        with contextlib.closing(reporter(self.progress, PROGRAM)) as progress:
+            write_private(source, out, folder, name, records, self._workers(), progress)
+
     def _tell(self, rows: list[Row]) -> int:
         """Failures on stderr, a line on stdout; the exit code."""
+        from RefaceLib.bids.quality import INDEX
         from RefaceLib.bids.record import TABLE, failed
 
         lost = failed(rows)
@@ -156,10 +181,18 @@ class BidsCommand:
         for row in rows:
             counts[row.status] = counts.get(row.status, 0) + 1
         if self.progress == "json":
-            write_json_line(sys.stdout, {"done": not lost, "table": str(self.out_dir / TABLE), "volumes": counts})
+            write_json_line(
+                sys.stdout,
+                {
+                    "done": not lost,
+                    "table": str(self.out_dir / TABLE),
+                    "page": str(self.out_dir / INDEX),
+                    "volumes": counts,
+                },
+            )
         else:
             told = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
-            print(f"Wrote {self.out_dir / TABLE}. Volumes: {told}.")
+            print(f"Wrote {self.out_dir / TABLE}. Volumes: {told}. To judge them, open {self.out_dir / INDEX}.")
         if lost:
             raise InputError(f"{len(lost)} of {len(rows)} volumes were not done, as is told above and in {TABLE}.")
         return 0
