@@ -73,6 +73,13 @@ class Taken:
         with OutputSet(overwrite=True) as staged:
             staged.stage(target).write_bytes(content)
 
+    def claim(self, paths: Iterable[str]) -> None:
+        """Make these ours from now on. Raises OutputError, before anything is written, where one is not."""
+        claimed = list(paths)
+        for path in claimed:
+            self._check(self.out / path, path)
+        self.former |= set(claimed)
+
     def remove_others(self) -> None:
         """Remove what an earlier run has put there and this one has not."""
         for path in self.former.difference(self.paths):

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from RefaceLib import __version__
 from RefaceLib.bids.carry import Taken, pointer_sentence, take_json, tsv
 from RefaceLib.bids.job import MASKS, PERSONS, STATE, Options
 from RefaceLib.bids.marks import MARKS, read_marks
-from RefaceLib.bids.quality import INDEX, Report
+from RefaceLib.bids.quality import INDEX, Report, page_of
 from RefaceLib.bids.record import TABLE, Record, read_records, table
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet, write_error, write_json
@@ -96,8 +96,11 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     top = Taken(out, frozenset(former))
     rows = [row for record in records for row in record.rows]
     description = check_description(source)
+    report = Report(title_of(description), records, read_marks(out))
+    top.claim([TABLE, INDEX, *(page_of(record) for record in records)])
+    _write_state(out, top.former)  # before all the pages, so that a run that is killed knows its files
     top.write(table(rows), TABLE)
-    for path, text in Report(title_of(description), records, read_marks(out)).pages():
+    for path, text in report.pages():
         top.write(text, path)
     if options.output == "dataset":
         _write_published(top, source, description, records)
@@ -105,9 +108,14 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     else:
         _write_derived(top, description, "", f"{title_of(description)}: {_NAME}", _README)
     top.remove_others()
-    state = Taken(out, frozenset([f"{STATE}/{_TOP}"]))
-    state.write(json.dumps(sorted(top.paths)), f"{STATE}/{_TOP}")
+    _write_state(out, top.paths)
     return records
+
+
+def _write_state(out: Path, paths: Iterable[str]) -> None:
+    """Keep which files of the top are ours."""
+    state = Taken(out, frozenset([f"{STATE}/{_TOP}"]))
+    state.write(json.dumps(sorted(paths)), f"{STATE}/{_TOP}")
 
 
 def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: str, readme: str) -> None:

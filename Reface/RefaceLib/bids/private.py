@@ -14,7 +14,7 @@ from RefaceLib.bids.job import PERSONS
 from RefaceLib.bids.marks import read_marks
 from RefaceLib.bids.quality import Report
 from RefaceLib.bids.record import Record, Row
-from RefaceLib.common.errors import OutputError
+from RefaceLib.common.errors import OutputError, RefaceError
 from RefaceLib.common.files import OutputSet, write_error
 from RefaceLib.common.progress import Progress
 
@@ -109,8 +109,8 @@ def _draw(job: Originals, row: Row, target: Path) -> bool:
     try:
         volume = read_volume(source, frames=True)
         mask = np.asarray(read_volume(job.out / row.mask).stored) > 0 if row.mask else None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_thumbnail(target, volume, mask)
-    except Exception:  # of one volume, whose row tells what is wrong with it
+    except RefaceError:  # whose cause the row tells
         return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_thumbnail(target, volume, mask)
     return True

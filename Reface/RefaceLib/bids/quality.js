@@ -50,7 +50,7 @@ function showMarks() {
     }
   }
   find("count").textContent =
-    `${rows.filter((row) => !row.hidden).length} of ${rows.length} volumes shown; ` +
+    `${rows.filter((row) => !row.hidden).length} of ${rows.length} shown, ` +
     `${counts.accepted} accepted, ${counts.rejected} rejected`;
 }
 
@@ -181,7 +181,7 @@ function filter() {
   const words = find("words").value.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = SHOWN[find("shown").value];
   for (const row of rows) {
-    const text = row.textContent.toLowerCase();
+    const text = `${row.dataset.file} ${row.textContent}`.toLowerCase();
     row.hidden = !(wanted(row) && words.every((word) => text.includes(word)));
   }
   showMarks();

@@ -126,12 +126,13 @@ class Report:
             "of": mark.sha256,
         }
         attributes = "".join(f' data-{name}="{_text(value)}"' for name, value in data.items() if value or name == "sha")
-        person = "" if up else f'<td><a href="{_url(page_of(record))}">{_text(row.participant_id)}</a></td>'
-        name = PurePosixPath(row.file).name
+        person = (
+            "" if up else f'<td class="label"><a href="{_url(page_of(record))}">{_text(row.participant_id)}</a></td>'
+        )
         cells = (
             person,
-            f"<td>{_text(row.session_id)}</td>",
-            f'<td class="file">{_text(name)}</td>',
+            f'<td class="label">{_text(row.session_id)}</td>',
+            f'<td class="file" title="{_text(file)}">{_short(row)}</td>',
             f'<td class="picture">{self._pictures(row, up)}</td>',
             f'<td class="verdict" data-sort="{_WORST_FIRST.index(verdict(row))}">{_verdict(row)}</td>',
             _removed(row, whole=bool(up)),
@@ -156,15 +157,25 @@ class Report:
         if self.originals is None:
             return "".join(images)
         words = (word for _, word in shown)
-        return "".join(
+        figures = (
             f"<figure>{image}<figcaption>{word}</figcaption></figure>"
             for image, word in zip(images, words, strict=True)
         )
+        return f"<div>{''.join(figures)}</div>"
 
 
 def page_of(record: Record) -> str:
     """The path of the person's page."""
     return f"{PERSONS}/sub-{record.label}.html"
+
+
+def _short(row: Row) -> str:
+    """The name of the volume without what other columns tell; it can be broken into lines."""
+    path = PurePosixPath(row.file)
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    for prefix in (row.participant_id, row.session_id):
+        name = name.removeprefix(f"{prefix}_") if prefix else name
+    return _text(f"{path.parent.name}/{name}").replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 
 def _head(title: str, by: str) -> str:
@@ -177,7 +188,7 @@ def _summary(rows: Sequence[Row]) -> str:
     counts = Counter(verdict(row) for row in rows)
     words = {LOOK: "to look at"}
     told = ", ".join(f"{counts[name]} {words.get(name, name)}" for name in _WORST_FIRST if counts[name])
-    return f"{len(rows)} volumes: {told or 'none'}. Reface {__version__}."
+    return f"{len(rows)} volume{'' if len(rows) == 1 else 's'}: {told or 'none'}. Reface {__version__}."
 
 
 def _verdict(row: Row) -> str:
@@ -192,7 +203,9 @@ def _removed(row: Row, whole: bool) -> str:
         return '<td class="removed" data-sort=""></td>'
     least = min(row.face_removed, key=lambda part: row.face_removed[part])
     if whole:
-        parts = "".join(f"<dt>{_text(part)}</dt><dd>{_percent(share)}</dd>" for part, share in row.face_removed.items())
+        parts = "".join(
+            f"<div><dt>{_text(part)}</dt><dd>{_percent(share)}</dd></div>" for part, share in row.face_removed.items()
+        )
         shown = f"<dl>{parts}</dl>"
     else:
         shown = f"{_percent(row.face_removed[least])} <span>{_text(least)}</span>"
@@ -205,8 +218,7 @@ def _percent(share: float) -> str:
 
 
 def _said(row: Row) -> str:
-    sentences = [*([row.sentence] if row.sentence else []), *row.warnings]
-    return "".join(f"<p>{_text(sentence)}</p>" for sentence in sentences)
+    return "".join(f"<p>{_text(sentence)}</p>" for sentence in (row.sentence, *row.warnings) if sentence)
 
 
 def _text(text: str) -> str:

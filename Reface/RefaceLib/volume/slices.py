@@ -1,4 +1,4 @@
-"""Slices through a volume in RAS mm, whatever the order and the direction of its axes, and the greys to show them in."""
+"""Slices of a volume in RAS mm, whatever the order and direction of its axes, and the greys to show them in."""
 
 from __future__ import annotations
 

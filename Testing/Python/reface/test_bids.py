@@ -347,7 +347,7 @@ def test_derivatives_below_the_data_set_are_fine(root):
 def test_the_table_has_a_row_a_volume(root, tmp_path):
     record = blank_person(job_of(root, tmp_path / "out", "01"))
     lines = [line.split("\t") for line in table(record.rows).splitlines()]
-    assert len(lines) == 5 and {len(line) for line in lines} == {23}
+    assert len(lines) == 5 and {len(line) for line in lines} == {24}
     first = dict(zip(*lines[:2], strict=True))
     assert first["participant_id"] == "sub-01" and first["session_id"] == "ses-a" and first["removed_nose"] == "1"
     assert first["brain_voxels_changed"] == "0" and first["sentence"] == "n/a"

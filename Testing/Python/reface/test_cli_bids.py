@@ -56,6 +56,8 @@ def test_a_data_set_in_one_command(root, tmp_path, capsys):
     for row in rows.values():
         if row["status"] != "failed":
             assert_kept(root / row["file"], out / row["output"], out / row["mask"], row)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count("<tr ") == 5 and page.count("<img ") == 4 and "index.html" in told.out
     assert bidsset.validation_errors(out) == []
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     start = time.perf_counter()
@@ -83,9 +85,13 @@ def test_the_group_level_makes_the_tables_again(root, tmp_path, capsys):
     arguments = ["participant", "--participant-label", "02", "--n-procs", "1", "--skip-bids-validation"]
     assert cli.main([*command, *arguments]) == 2
     table = (out / "reface.tsv").read_bytes()
+    page = (out / "index.html").read_bytes()
     (out / "reface.tsv").unlink()
-    assert cli.main([*command, "group"]) == 2
-    assert (out / "reface.tsv").read_bytes() == table
+    (out / "index.html").unlink()
+    private = tmp_path / "private"
+    assert cli.main([*command, "group", "--n-procs", "1", "--private-report", str(private)]) == 2
+    assert (out / "reface.tsv").read_bytes() == table and (out / "index.html").read_bytes() == page
+    assert b"Private" in (private / "index.html").read_bytes()
 
 
 def test_a_data_set_that_is_not_valid_is_refused_unless_told_otherwise(tmp_path, capsys):
@@ -101,11 +107,12 @@ def test_a_data_set_that_is_not_valid_is_refused_unless_told_otherwise(tmp_path,
     "arguments, words",
     [(["--n-procs", "0"], "a whole number from 1"), (["--resume", "--force"], "not allowed with"),
      (["--mode", "reface"], "invalid choice"), (["--participant-label", "9"], "no participant 9"),
-     (["--bids-filter-file", "no.json"], "cannot be read as JSON")],
+     (["--bids-filter-file", "no.json"], "cannot be read as JSON"),
+     (["--private-report", "{out}/private"], "would mix with OUT_DIR")],
 )  # fmt: skip
 def test_wrong_arguments_are_one_sentence(root, tmp_path, capsys, arguments, words):
     command = ["bids", str(root), str(tmp_path / "out"), "participant", "--skip-bids-validation"]
-    assert cli.main([*command, *arguments]) == 2
+    assert cli.main([*command, *(argument.format(out=tmp_path / "out") for argument in arguments)]) == 2
     told = capsys.readouterr().err
     assert one_sentence(told, "reface") and words in told and not (tmp_path / "out").exists()
 
