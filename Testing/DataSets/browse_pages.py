@@ -85,10 +85,15 @@ def opened(browser, url: str, size: str = "wide") -> Iterator:
     context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
     page = context.new_page()
     faults: list[str] = []
+
+    def failed(request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # by a click on a link, before all pictures were there
+            faults.append(f"{request.url}: {request.failure}")
+
     page.on("console", lambda message: faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda asked: faults.append(asked.url) if not asked.url.startswith(("file:", "blob:")) else None)
-    page.on("requestfailed", lambda asked: faults.append(asked.url) if "blob:" not in asked.url else None)
+    page.on("requestfailed", failed)
     page.goto(url)
     yield page
     context.close()

@@ -39,19 +39,26 @@ function markOf(row) {
 }
 
 function showMarks() {
-  const counts = { accepted: 0, rejected: 0 };
+  const counts = { accepted: 0, rejected: 0, shown: 0 };
   for (const row of rows) {
     const { mark, former } = markOf(row);
-    row.dataset.shown = former ? "" : mark;
-    if (row.dataset.shown) counts[mark] += 1;
-    row.querySelector(".mark small").textContent = former ? `was ${mark}; the volume has changed since` : "";
-    for (const button of row.querySelectorAll(".mark button")) {
-      button.setAttribute("aria-pressed", String(button.value === row.dataset.shown));
-    }
+    const shown = former ? "" : mark;
+    if (shown) counts[mark] += 1;
+    if (!row.hidden) counts.shown += 1;
+    const told = former ? `was ${mark}; the volume has changed since` : "";
+    if (row.dataset.shown !== shown || row.dataset.told !== told) showMark(row, shown, told);
   }
   find("count").textContent =
-    `${rows.filter((row) => !row.hidden).length} of ${rows.length} shown, ` +
-    `${counts.accepted} accepted, ${counts.rejected} rejected`;
+    `${counts.shown} of ${rows.length} shown, ${counts.accepted} accepted, ${counts.rejected} rejected`;
+}
+
+function showMark(row, shown, told) {
+  row.dataset.shown = shown;
+  row.dataset.told = told;
+  row.querySelector(".mark small").textContent = told;
+  for (const button of row.querySelectorAll(".mark button")) {
+    button.setAttribute("aria-pressed", String(button.value === shown));
+  }
 }
 
 function give(row, mark) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from RefaceLib.session import mean_frame
@@ -18,7 +18,7 @@ SIDE = 160  # pixels of a slice: all pictures have one scale
 WIDTH, HEIGHT = len(SLICES) * SIDE, SIDE
 _MARGIN = 8.0  # mm in front of the mask and below it
 _OUTLINE = (255, 176, 0)
-_LETTER = (150, 200, 255)
+_LETTER, _LETTER_SIZE = (150, 200, 255), 15
 _QUALITY = 75  # of the JPEG file, which has 20 kB then
 
 
@@ -33,12 +33,12 @@ def write_thumbnail(path: str | Path, volume: Volume, mask: np.ndarray | None) -
     window = grey_window(values)
     box, centre = _view_of(mask, values.shape, volume.affine)
     picture = Image.new("RGB", (WIDTH, HEIGHT))
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=_LETTER_SIZE)
     for column, (normal, across, down, letters) in enumerate(SLICES):
         points = plane_points(box, centre, normal, across, down, STEP)[:SIDE, :SIDE]
         picture.paste(Image.fromarray(_panel(values, mask, volume.affine, points, window)), (column * SIDE, 0))
         for letter, x, anchor in zip(letters, (4, SIDE - 4), ("la", "ra"), strict=True):
-            draw.text((column * SIDE + x, 3), letter, fill=_LETTER, anchor=anchor)
+            draw.text((column * SIDE + x, 3), letter, fill=_LETTER, anchor=anchor, font=font)
     picture.save(path, format="JPEG", quality=_QUALITY, subsampling=0)
 
 
