@@ -60,7 +60,7 @@ def verdict(row: Row) -> str:
 class Report:
     """The pages on these ``records``; ``name`` is that of the data set, ``marks`` those that were given before.
 
-    ``originals`` are the pictures of originals, by the picture of the result: pages that have them are private.
+    ``originals`` are paths of the originals' pictures, by the path of the volume: pages that have them are private.
     """
 
     name: str
@@ -126,12 +126,10 @@ class Report:
             "of": mark.sha256,
         }
         attributes = "".join(f' data-{name}="{_text(value)}"' for name, value in data.items() if value or name == "sha")
-        person = (
-            "" if up else f'<td class="label"><a href="{_url(page_of(record))}">{_text(row.participant_id)}</a></td>'
-        )
+        person = "" if up else f'<td><a href="{_url(page_of(record))}">{_text(row.participant_id)}</a></td>'
         cells = (
             person,
-            f'<td class="label">{_text(row.session_id)}</td>',
+            f"<td>{_text(row.session_id)}</td>",
             f'<td class="file" title="{_text(file)}">{_short(row)}</td>',
             f'<td class="picture">{self._pictures(row, up)}</td>',
             f'<td class="verdict" data-sort="{_WORST_FIRST.index(verdict(row))}">{_verdict(row)}</td>',
@@ -143,23 +141,16 @@ class Report:
         return f"<tr{attributes}>{''.join(cells)}</tr>"
 
     def _pictures(self, row: Row, up: str) -> str:
-        """The picture of the result; on private pages below that of the original."""
-        name = PurePosixPath(row.file).name
-        original = (self.originals or {}).get(row.file)
-        shown = [(row.picture, "after")] if row.picture else []
-        if original:
-            shown.insert(0, (original, "original"))
-        images = [
-            f'<img loading="lazy" width="{WIDTH}" height="{HEIGHT}" src="{_url(up + path)}" '
-            f'alt="{_text(f"Three slices of {name}, {word}")}">'
-            for path, word in shown
-        ]
+        """The picture of the result; on private pages after that of the original."""
+        after = _image(row, up + row.picture, "after") if row.picture else ""
         if self.originals is None:
-            return "".join(images)
-        words = (word for _, word in shown)
+            return after
+        path = self.originals.get(row.file)
+        original = _image(row, up + path, "original") if path else ""
         figures = (
             f"<figure>{image}<figcaption>{word}</figcaption></figure>"
-            for image, word in zip(images, words, strict=True)
+            for image, word in ((original, "original"), (after, "after"))
+            if image
         )
         return f"<div>{''.join(figures)}</div>"
 
@@ -167,6 +158,11 @@ class Report:
 def page_of(record: Record) -> str:
     """The path of the person's page."""
     return f"{PERSONS}/sub-{record.label}.html"
+
+
+def _image(row: Row, path: str, word: str) -> str:
+    told = _text(f"Three slices of {PurePosixPath(row.file).name}, {word}")
+    return f'<img loading="lazy" width="{WIDTH}" height="{HEIGHT}" src="{_url(path)}" alt="{told}">'
 
 
 def _short(row: Row) -> str:
