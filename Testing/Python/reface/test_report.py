@@ -17,6 +17,7 @@ from RefaceLib.commandline.report import STAGES, build_applied_report, build_rep
 from RefaceLib.common.files import write_json
 from RefaceLib.common.hashing import sha256_if_file
 from RefaceLib.companion import CompanionResult
+from RefaceLib.volume.slices import SLICES, grey_window, plane_points, sample_points
 
 SHAPE, SPACING = (48, 60, 64), (4.0, 4.0, 4.0)
 
@@ -151,14 +152,12 @@ def test_the_mask_is_outlined_before_and_not_after(picture):
 
 
 def test_the_subjects_right_is_on_the_left_of_the_slices():
-    from RefaceLib.commandline.picture import _plane, _sample
-
     affine = np.diag([-2.0, 2, 2, 1])  # stored from right to left
     affine[:3, 3] = (39, -39, -39)
     values = np.zeros((40, 40, 40), np.float32)
     values[:10] = 1  # the subject's right
     box = np.array([[-39.0, -39, -39], [39, 39, 39]])
-    axial = _sample(values, affine, _plane(box, np.zeros(3), 2, (0, -1), (1, -1)), 1)
+    axial = sample_points(values, affine, plane_points(box, np.zeros(3), *SLICES[1][:3], step=1.0), 1)
     assert axial[40, 5] == 1 and axial[40, -5] == 0
 
 
@@ -183,7 +182,7 @@ def test_what_is_out_of_view_is_as_dark_as_the_air(tmp_path):
 def test_air_is_black_in_a_padded_ct(padding):
     values = make_phantom(SHAPE, SPACING).values() - 1000 + np.random.default_rng(0).normal(0, 5, SHAPE)
     values[:6] = padding
-    low, high = picture_module._grey_window(values)
+    low, high = grey_window(values)
     assert low == pytest.approx(-1000, abs=15) and high > -500
 
 
@@ -192,7 +191,7 @@ def test_a_new_face_is_seen_whole_where_there_was_none(tmp_path):
     values = head.values()
     grid = np.indices(SHAPE).reshape(3, -1).T @ head.affine[:3, :3].T + head.affine[:3, 3]
     without = np.where((grid[:, 1] > 40).reshape(SHAPE), 0, values)
-    window = picture_module._grey_window(without)
+    window = grey_window(without)
     alone, _ = picture_module._view_of([without], head.affine, None, None, window)
     both, _ = picture_module._view_of([without, values], head.affine, None, None, window)
     face = (values > 0.2 * values.max()).reshape(-1)
