@@ -17,7 +17,7 @@ from RefaceLib.volume import geometry
 _WHOLE, _DEFACED = 0.6, 0.25
 _MOST_MISSING = 0.1  # the largest share of a head without values
 # The field of view may cut the brain over so much; above _HIGH_MM (canonical) it is far from the face.
-_MOST_CUT_CM2, _HIGH_MM = 50.0, 45.0
+_MOST_CUT_CM2, _HIGH_MM = 75.0, 45.0
 
 
 def inspect_view(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> None:
