@@ -73,8 +73,8 @@ Says how many heads of a data set are recognisable, before it is shared. HEADS i
 ct), a folder or a table, as for 'identify'.
 
 With --originals, each head is compared with its own original, and looked up among all of them. Its original is the
-volume of the same name, but for 'desc-...'; else the first of its subject with the same suffix; else the first of its
-subject. Without them, the table says whether a head still shows a face. Whose it is cannot be told.
+volume of its subject whose name has the most parts (between '_') in common with its own. Without originals, the table
+says whether a head still shows a face. Whose it is cannot be told.
 
 These files are written into the folder of --out:
   audit.tsv   one row per head, the worst first

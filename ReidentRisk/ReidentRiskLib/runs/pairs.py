@@ -11,7 +11,6 @@ from RefaceLib.common.imagenames import file_name, image_extension, image_stem
 from ReidentRiskLib.runs.headlist import Entry, list_heads
 
 _FOLDERS = ("anat", "ct")  # of a BIDS data set: where volumes are fine enough to show a face
-_DERIVED = "desc-"  # what a derivative's name says beside that of its source
 
 
 def list_dataset(source: Path, pattern: str = "*") -> list[Entry]:
@@ -43,28 +42,22 @@ def _bids_heads(root: Path, pattern: str) -> list[Entry]:
 
 
 def with_originals(shared: Sequence[Entry], originals: Sequence[Entry]) -> list[Entry]:
-    """Each of ``shared`` with its original among the ``originals``, where there is one.
+    """Each of ``shared`` with its original among the ``originals``, where there is one of its subject.
 
-    That is the volume of the same name, but for the entity `desc`; else the first of the same subject and suffix
-    (what follows the last '_'); else the first of the subject. What a table names stays.
+    That is the one whose name has the most parts (between '_') in common with that of the head, and the fewest others;
+    of equal ones the first. What a table names stays.
     """
-    by_name = {(entry.subject, *_words(entry.path)): entry.path for entry in reversed(originals)}
-    by_suffix = {(entry.subject, _words(entry.path)[-1]): entry.path for entry in reversed(originals)}
-    by_subject = {entry.subject: entry.path for entry in reversed(originals)}
+    of_subject: dict[str, list[Path]] = {}
+    for entry in originals:
+        of_subject.setdefault(entry.subject, []).append(entry.path)
 
     def original(entry: Entry) -> Path | None:
-        words = _words(entry.path)
-        return (
-            entry.original
-            or by_name.get((entry.subject, *words))
-            or by_suffix.get((entry.subject, words[-1]))
-            or by_subject.get(entry.subject)
-        )
+        parts = _parts(entry.path)
+        candidates = of_subject.get(entry.subject, [])
+        return max(candidates, key=lambda path: (len(parts & _parts(path)), -len(_parts(path))), default=None)
 
-    return [replace(entry, original=original(entry)) for entry in shared]
+    return [replace(entry, original=entry.original or original(entry)) for entry in shared]
 
 
-def _words(path: Path) -> tuple[str, ...]:
-    """The parts of a BIDS name but for `desc`."""
-    stem = image_stem(Path(file_name(path)))
-    return tuple(word for word in stem.split("_") if not word.startswith(_DERIVED))
+def _parts(path: Path) -> set[str]:
+    return set(image_stem(Path(file_name(path))).split("_"))

@@ -190,16 +190,21 @@ def test_of_a_bids_data_set_anatomical_volumes_are_audited(tmp_path):
     assert [entry.path.name for entry in list_dataset(tmp_path / "raw", "*_T2w.nii.gz")] == ["sub-1_ses-1_T2w.nii.gz"]
 
 
-def test_an_original_is_found_by_suffix_or_by_subject(tmp_path):
+def test_an_original_is_the_one_of_the_most_alike_name(tmp_path):
     for folder in ("shared", "known"):
         (tmp_path / folder).mkdir()
-    for name in ("a_refaced", "a_x_T2w", "b"):
+    for name in ("a_refaced", "a_x_T2w", "a_T2w_defaced", "b"):
         put(tmp_path / "shared" / f"{name}.nii.gz", 1)
     for name in ("a_T1w", "a_T2w"):
         put(tmp_path / "known" / f"{name}.nii.gz", 1)
     shared, known = (list_dataset(tmp_path / folder) for folder in ("shared", "known"))
     found = {entry.path.name: entry.original and entry.original.name for entry in with_originals(shared, known)}
-    assert found == {"a_refaced.nii.gz": "a_T1w.nii.gz", "a_x_T2w.nii.gz": "a_T2w.nii.gz", "b.nii.gz": None}
+    assert found == {
+        "a_refaced.nii.gz": "a_T1w.nii.gz",
+        "a_x_T2w.nii.gz": "a_T2w.nii.gz",
+        "a_T2w_defaced.nii.gz": "a_T2w.nii.gz",
+        "b.nii.gz": None,
+    }
 
 
 # ---- workers, and real heads ----
