@@ -4,8 +4,11 @@ FROM python:3.11-slim-bookworm AS build
 COPY . /src
 WORKDIR /src
 RUN python -m venv /opt/reface
-ENV PATH=/opt/reface/bin:$PATH PIP_CONSTRAINT=/src/constraints.txt PIP_NO_CACHE_DIR=1
+# Of PyTorch's index the version of torch alone is fixed: it has not all versions of other packages.
+RUN grep '^torch==' constraints.txt > torch.txt
+ENV PATH=/opt/reface/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/src/torch.txt
 RUN pip install torch --index-url https://download.pytorch.org/whl/cpu
+ENV PIP_CONSTRAINT=/src/constraints.txt
 RUN pip install ".[bids]"
 
 FROM python:3.11-slim-bookworm

@@ -56,8 +56,8 @@ class AuditCommand(FaceCommand):
         self._check_packages()
         if self.originals:
             self.check_options()
-        shared = list_dataset(self.heads, self.pattern)
-        originals = list_dataset(self.originals) if self.originals else None
+        shared = list_dataset(self.heads.absolute(), self.pattern)  # workers may have other current folders
+        originals = list_dataset(self.originals.absolute()) if self.originals else None
         if originals:
             shared = with_originals(shared, originals)
             check_named(shared, originals)
