@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.detector import Detector
 
 FACE, UNCLEAR, NO_FACE = SHOWN = ("a face", "unclear", "no face")
-# Of the views: in whole heads the detector finds a face in all, and in defaced ones in up to 0.7 of them. It takes any
-# smooth skin for one, so it is never believed alone.
+# Of the views: in whole heads the detector finds a face in all, and in defaced ones in up to 0.84 of them. It takes
+# smooth skin for one, so it is not believed alone.
 _SURE = 0.9
 
 
