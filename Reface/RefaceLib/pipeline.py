@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _IMPLAUSIBLE = (
     "None of {draws} faces of this seed looks like a true one; the best was taken: look at it, or try another seed."
 )
-_FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
 
@@ -170,10 +169,7 @@ def _choose_mode(mode: str, values: np.ndarray, volume: Volume, parse: HeadParse
     """``mode``, or what is to be done where it is 'auto'; the face counts as left where no tool has taken it out."""
     if mode in ("reface", "deface"):
         return mode
-    found = parts.outside()
-    if parts.filled(values) > _FILLED:
-        found = parts.outside(facemask.missing_mask(values, volume.affine, parse))
-    return headcheck.choose_mode(mode, found)
+    return headcheck.choose_mode(mode, headcheck.parts_there(values, volume.affine, parse, parts))
 
 
 def _new_face(defaced: Defaced, mask: np.ndarray, models: Models, seed: int, run: _Run) -> tuple[np.ndarray, Painting]:

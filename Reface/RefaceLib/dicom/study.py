@@ -15,9 +15,8 @@ from RefaceLib.common.progress import Progress, part
 from RefaceLib.dicom.anonymise import Anonymiser
 from RefaceLib.dicom.series import VOLUME, Series, Stack
 from RefaceLib.dicom.writer import Edit, write_files
-from RefaceLib.face import promise
-from RefaceLib.face.deface import deface
 from RefaceLib.face.weights import Models
+from RefaceLib.session import deface_frames
 from RefaceLib.volume.geometry import voxel_sizes
 from RefaceLib.volume.io import Volume
 
@@ -191,10 +190,7 @@ def _deface_series(
             warnings += beside.warnings
             found["face_removed"] = beside.face_removed
             found["registered_mm"], found["registered_degrees"] = beside.registered_mm, beside.registered_degrees
-        volume = stack.read()
-        stored = deface(volume, volume.values(), mask.face).stored
-        changes = promise.count_changes(volume.stored, stored, mask.face, mask.brain)
-        promise.verify(changes)
+        stored, changes = deface_frames(stack.read(), mask.face, mask.brain)
         edits.append(Edit(stack, stored, mask.face))
         counts.append({**changes, **found})
     return edits, counts, tuple(dict.fromkeys(warnings))

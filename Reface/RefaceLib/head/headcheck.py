@@ -7,17 +7,19 @@ from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head import refusal
-from RefaceLib.head.faceparts import Part, share_left
+from RefaceLib.head.facemask import missing_mask
+from RefaceLib.head.faceparts import FaceParts, Part, share_left
 from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
 from RefaceLib.volume import geometry
 
 # Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
-_WHOLE, _DEFACED = 0.6, 0.25
+WHOLE, DEFACED = 0.6, 0.25
+_FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
 _MOST_MISSING = 0.1  # the largest share of a head without values
 # The field of view may cut the brain over so much; above _HIGH_MM (canonical) it is far from the face.
-_MOST_CUT_CM2, _HIGH_MM = 50.0, 45.0
+_MOST_CUT_CM2, _HIGH_MM = 75.0, 45.0
 
 
 def inspect_view(values: np.ndarray, affine: np.ndarray, parse: HeadParse) -> None:
@@ -78,6 +80,15 @@ def inspect_pose(parse: HeadParse) -> list[str]:
     ]
 
 
+def parts_there(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FaceParts) -> dict[str, Part]:
+    """What is left of each part of the face; what a tool has filled with a grey is gone.
+
+    ``values`` (I, J, K) and ``affine`` (IJK -> RAS mm) are those of the volume, ``parse`` and ``parts`` of its head.
+    """
+    filled = parts.filled(values) > _FILLED
+    return parts.outside(missing_mask(values, affine, parse) if filled else None)
+
+
 def choose_mode(mode: str, parts: dict[str, Part]) -> str:
     """What is to be done to a head by what is left of its face: ``mode``, or for 'auto' 'reface' or 'recover'.
 
@@ -85,6 +96,6 @@ def choose_mode(mode: str, parts: dict[str, Part]) -> str:
     there.
     """
     share = share_left(parts)
-    if mode == "recover" and share > _WHOLE:
+    if mode == "recover" and share > WHOLE:
         raise InputError("The head has a face, so there is none to recover: use the mode 'reface' or 'auto'.")
-    return mode if mode != "auto" else "recover" if share < _DEFACED else "reface"
+    return mode if mode != "auto" else "recover" if share < DEFACED else "reface"

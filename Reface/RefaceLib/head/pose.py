@@ -71,19 +71,28 @@ def parse_head(
     HeadNotFoundError where no brain of a plausible size, or no plausible arrangement of landmarks, is found.
     """
     image, grid = conform(values, affine, air)
-    view = field_of_view(values, affine)
-    refused: HeadNotFoundError | None = None
     found: tuple[float, HeadParse] | None = None
     try:
-        attempt = _locate(np.eye(4), image, grid, localizer, device)
-        found = _parse(attempt, parser, device)
-        if found[0] >= _TRUSTED:
-            return _with_cut_brain(found[1], view)
+        found = _parse(_locate(np.eye(4), image, grid, localizer, device), parser, device)
     except HeadNotFoundError as error:
         refused = error
-    air = air or measure_air(values)
-    cut = is_cut(values, affine, air)
-    others = [] if cut else sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
+    if found is None or found[0] < _TRUSTED:
+        air = air or measure_air(values)
+        if found is None and (cause := refusal.cause(values, affine, air)):
+            raise HeadNotFoundError(f"No head was found in the volume: {cause}.") from refused
+        if not is_cut(values, affine, air):
+            found = _turned(found, image, grid, localizer, parser, device)
+    if found is None:
+        raise refused
+    return _with_cut_brain(found[1], field_of_view(values, affine))
+
+
+def _turned(
+    found: tuple[float, HeadParse] | None, image: np.ndarray, grid: Grid, localizer: HeadParserNet,
+    parser: HeadParserNet, device: str,
+) -> tuple[float, HeadParse] | None:  # fmt: skip
+    """The most trusted of other poses and its trust, or ``found`` where it is as good; None where there is no head."""
+    others = sorted(_trials(image, grid, localizer, device), key=lambda trial: -trial.located)
     for trial in others[:_TRIED]:
         try:
             other = _parse(trial, parser, device)
@@ -91,12 +100,7 @@ def parse_head(
             continue
         if other[0] >= _TRUSTED - _BETTER and (found is None or other[0] > found[0] + _margin(found[1])):
             found = other
-    if found is None:
-        cause = refusal.cause(values, affine, air)
-        if cause is not None:
-            raise HeadNotFoundError(f"No head was found in the volume: {cause}.") from refused
-        raise refused or HeadNotFoundError("No head was found in the volume: give a head MRI.")
-    return _with_cut_brain(found[1], view)
+    return found
 
 
 def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
@@ -165,7 +169,10 @@ def _parse(attempt: _Attempt, parser: HeadParserNet, device: str) -> tuple[float
     frame = brain_frame(parse.points, parse.certainty)
     rough = attempt.off > _ROUGH_MM or _apart(attempt.frame, frame) > _MOVED_MM
     for _ in range(_REFINED if rough else 0):
-        parse = parse_in_frame(attempt.image, attempt.grid, frame, parser, device)
+        try:
+            parse = parse_in_frame(attempt.image, attempt.grid, frame, parser, device)
+        except HeadNotFoundError:  # the pose before was the better one
+            break
         last, frame = frame, brain_frame(parse.points, parse.certainty)
         if _apart(last, frame) < _SETTLED_MM:
             break

@@ -11,7 +11,8 @@ from RefaceLib.volume.air import Air
 _SHORTEST_MM = 80.0  # of a field of view that shows enough of a brain
 _PADDED = 0.6  # of all voxels
 _NOISY = 0.15  # of bright tissue
-_LEAST_TISSUE_ML = 700.0  # of what is brighter than DIM; a newborn's head has more
+# Tissue: a newborn's head has more than the least, a head with neck and shoulders less than the most.
+_LEAST_TISSUE_ML, _MOST_TISSUE_ML = 700.0, 15000.0
 
 CUT = (
     "The field of view cuts through the brain, so that the place of the face is not certain: give a volume of the "
@@ -22,7 +23,7 @@ CUT = (
 def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     """What keeps a head in ``values`` (I, J, K; IJK -> RAS mm by ``affine``) from being found; None where nothing does.
 
-    Part of a sentence: the field of view, padding, noise, too little tissue, or a head that is cut.
+    Part of a sentence: the field of view, padding, noise, too little tissue or too much, or a head that is cut.
     """
     extent = geometry.voxel_sizes(affine) * values.shape
     some = values[::2, ::2, ::2]
@@ -35,8 +36,9 @@ def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
     if air.noise > _NOISY * bright:
         return f"its air is too noisy ({air.noise / max(bright, air.noise):.0%} of bright tissue)"
     tissue_ml = float((values - air.level > DIM * bright).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
-    if tissue_ml < _LEAST_TISSUE_ML:
-        return f"it holds {tissue_ml:.0f} ml of tissue, less than a head; check the size of the voxels in its header"
+    if not _LEAST_TISSUE_ML < tissue_ml < _MOST_TISSUE_ML:
+        than = "less" if tissue_ml < _LEAST_TISSUE_ML else "more"
+        return f"it holds {tissue_ml:.0f} ml of tissue, {than} than a head; check the size of the voxels in its header"
     if is_cut(values, affine, air):
         return "its field of view cuts through the head, and not at the neck alone; give a volume of the whole head"
     return None

@@ -14,7 +14,8 @@ _EXTREMES = (0.1, 98.0)  # percentiles: no more than rings at edges is darker; b
 _PADDED = 0.005  # the least share of the field of view that padding fills
 _APART = 4.0  # times the spread of air: padding lies farther below it
 _BETWEEN = 0.03  # of what is not padding: no more lies nearer to it than to air
-_STEPS, _SPIKE = 8, 2.0  # padding within air's noise: so many steps from its mode; so many times what is next to it
+# Padding within air's noise: so many steps and at most so many spreads from its mode; so many times what is beside it.
+_STEPS, _WITHIN, _SPIKE = 8, 6.0, 2.0
 _FEW, _NARROW = 0.15, 0.05  # the least share of air beside padding; its largest spread, of the range to bright tissue
 _NEAR_ZERO, _NEAR_SPREAD = 0.1, 3.0  # of bright tissue, and times its spread: the mode of a magnitude's noise
 _NEAR_MODE, _REACHED = 0.25, 0.002  # of the mode, its darkest voxels; their least share
@@ -96,7 +97,8 @@ def _padding(sample: np.ndarray) -> float | None:
         return None
     between, next_to = (np.searchsorted(rest, place) for place in ((least + mode) / 2, least + spread / 2))
     apart = mode - least > _APART * width and between < _BETWEEN * rest.size
-    stands_out = mode - least > max(spread, _STEPS * step) and count > _SPIKE * next_to
+    within = max(spread, _STEPS * step) < mode - least < _WITHIN * spread
+    stands_out = within and count > _SPIKE * next_to
     return float(least) if apart or stands_out else None
 
 

@@ -97,15 +97,13 @@ def read_head(
     there is no head, or none where the original lies).
     """
     volume = _volume(source, affine)
-    check_values(volume)
-    values, affine = _along_ras(volume.values(), volume.affine)
-    values[~np.isfinite(values)] = measure_air(values).level
+    values, affine = head_values(volume)
     if landmarks_of is not None:
         surface = face_surface(values, affine)
         _check_same_head(surface, landmarks_of)
         pose = landmarks_of.pose if points is None else pose_from_points(points, landmarks_of.pose.frame)
     else:
-        parse = _parse(values, affine, models)
+        parse = parse_values(values, affine, models)
         surface = face_surface(values, affine)
         _check_skin(surface, parse)
         if points is None:
@@ -156,6 +154,31 @@ def embed_head(
     return HeadEmbedding(head.name, embedder.name, views, aligned, detected, **kept)
 
 
+def head_values(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """The values (I, J, K; finite, axes along R, A and S) of a volume and their affine (IJK -> RAS mm).
+
+    Raises InputError for a volume whose values cannot be used.
+    """
+    check_values(volume)
+    values, affine = _along_ras(volume.values(), volume.affine)
+    values[~np.isfinite(values)] = measure_air(values).level
+    return values, affine
+
+
+def parse_values(values: np.ndarray, affine: np.ndarray, models: Models | None) -> HeadParse:
+    """The parse of a head of which ``head_values`` are given.
+
+    HeadNotFoundError where there is none, or a brain without a head around it.
+    """
+    from RefaceLib.face.weights import load_models
+    from RefaceLib.head.headcheck import inspect_head
+
+    models = models or load_models()
+    parse = parse_head(values, affine, models.localizer, models.parser, models.device)
+    inspect_head(values.shape, affine, parse)
+    return parse
+
+
 def _volume(source: str | Path | Volume | np.ndarray, affine: np.ndarray | None) -> Volume:
     if isinstance(source, Volume):
         return source
@@ -189,17 +212,6 @@ def _along_ras(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
             affine[:3, 3] += (values.shape[axis] - 1) * affine[:3, axis]
             affine[:3, axis] *= -1
     return values.copy(order="C"), affine
-
-
-def _parse(values: np.ndarray, affine: np.ndarray, models: Models | None) -> HeadParse:
-    """The parse of a head; HeadNotFoundError where there is none, or a brain without a head around it."""
-    from RefaceLib.face.weights import load_models
-    from RefaceLib.head.headcheck import inspect_head
-
-    models = models or load_models()
-    parse = parse_head(values, affine, models.localizer, models.parser, models.device)
-    inspect_head(values.shape, affine, parse)
-    return parse
 
 
 def _check_skin(surface: vtkPolyData, parse: HeadParse) -> None:

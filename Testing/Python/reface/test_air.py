@@ -125,3 +125,11 @@ def test_real_scans_have_air_at_zero_but_for_ct(shared_data: Path) -> None:
     found = {path.name: measure_air(read_volume(path).values()) for path in heads}
     assert {name for name, air in found.items() if (air.level, air.padding) != (0.0, None)} == set()
     assert measure_air(read_volume(shared_data / "contrasts" / "dicom2stl_CT.nii.gz").values()).level == -1024
+
+
+def test_the_zero_of_a_window_is_air_and_no_padding_beside_even_tissue():
+    """A CT cut at zero, of which much is hidden: its brain is narrower than air's noise ever is."""
+    random = np.random.default_rng(5)
+    brain = random.normal(0.345, 0.005, 30_000)
+    values = np.concatenate([np.zeros(40_000), brain, random.uniform(0.0, 1.0, 30_000)]).astype(np.float32)
+    assert measure_air(values).level == 0

@@ -176,7 +176,6 @@ def read(shared_data, name: str) -> Volume:
     [
         ("heads-other/haase_1p6mm_T1w", "heads-other/ext2_1p6mm_T1w"),
         ("ixi-t1-2mm/IXI012-HH-1211_T1w", "ixi-t1-2mm/IXI013-HH-1212_T1w"),
-        ("heads-1mm/uiha_T1w", "heads-1mm/uihb_T1w"),
         ("sessions/elderly-01_T1w", "sessions/elderly-02_FLAIR"),
         ("sessions/elderly-04_T1w", "contrasts/adi_T2w"),
     ],

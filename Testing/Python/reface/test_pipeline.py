@@ -407,7 +407,7 @@ def test_a_nose_outside_the_field_of_view_is_warned_about(small_head, models):
     assert result.mask.any() and result.counts["voxels_changed"] > 0
 
 
-def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, refaced, parsed, models, monkeypatch):
+def test_a_volume_that_ends_above_the_face_is_refused(small_head, refaced, parsed, models, monkeypatch):
     bottom = int(np.argwhere(refaced.mask)[:, 2].max()) + 2
     affine = small_head.affine.copy()
     affine[:3, 3] = geometry.apply_affine(affine, [0, 0, bottom])
@@ -415,9 +415,8 @@ def test_a_volume_without_any_face_comes_back_as_it_is_and_says_so(small_head, r
     brain = parsed.brain & geometry.in_view(top.stored.shape, top.affine, parsed.grid)
     monkeypatch.setattr(pipeline, "parse_head", lambda *_: dataclasses.replace(parsed, brain=brain))
     for options in (CPU, DEFACE):
-        result = reface_volume(top, options, models=models)
-        assert np.array_equal(result.stored, top.stored) and not result.mask.any()
-        assert any("nothing was changed" in w for w in result.warnings)
+        with pytest.raises(HeadNotFoundError, match="cuts through the brain"):
+            reface_volume(top, options, models=models)
 
 
 def test_another_contrast_than_t1_is_warned_about(small_head, refaced, models):

@@ -135,9 +135,9 @@ def slab_of_nan(head: Truth) -> Truth:
 TURNS = {f"turn {number}": turned(turn) for number, turn in enumerate(pose.right_turns()) if number}
 CASES: dict[str, Callable[[Truth], Truth]] = {
     "as it is": lambda head: head,
-    **(TURNS if ALL else {name: TURNS[name] for name in ("turn 1", "turn 8", "turn 17", "turn 23")}),
+    **(TURNS if ALL else {name: TURNS[name] for name in ("turn 8", "turn 23")}),
     **{f"tilt {angle} about {'RAS'[axis]}": turned(float(angle), axis)
-       for axis in range(3) for angle in (-45, -30, 40)},
+       for axis in range(3) for angle in ((-45, -30, 40) if ALL else (-45, 40))},
     "crop above the mouth": lambda head: along(head, 2, -60, 200),
     "crop above the chin": lambda head: along(head, 2, -95, 200),
     "crop before the nose": lambda head: along(head, 1, -200, 100),

@@ -13,6 +13,7 @@ import pytest
 
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError
 from RefaceLib.volume.io import Volume
+from ReidentRiskLib.attack.evidence import Evidence
 from ReidentRiskLib.attack.heads import Head, HeadEmbedding
 from ReidentRiskLib.attack.landmarks import Pose
 from ReidentRiskLib.attack.models import MODELS, Model
@@ -134,6 +135,15 @@ class Fakes:
         )
         return dataclasses.replace(made, model=embedder.name, views=views)
 
+    def find_evidence(self, volume, models, detector, views="standard", faces=None):
+        """A head with a whole face; that of a person who was DEFACED has a tenth of one."""
+        person, _, missed = (int(code) for code in volume.stored[0, 0, :3])
+        if person == 0:
+            raise HeadNotFoundError("No head was found in the volume: give a T1-weighted head MRI.")
+        self.step()
+        count, tissue = len(view_set(views)), 0.1 if person > DEFACED else 1.0
+        return Evidence(tissue, {"nose": 1.0 - tissue}, count - missed if faces is None else faces, count)
+
     def embed_photo(self, path, embedder, detector=None, *, name=None, points=None, keep_pictures=False):
         self.embedded.append(name)
         centre = directions(np.random.default_rng(1), 1, embedder.size)[0]
@@ -142,6 +152,7 @@ class Fakes:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Fakes:
         for name in ("read_head", "embed_head"):
             monkeypatch.setattr(f"ReidentRiskLib.attack.heads.{name}", getattr(self, name))
+        monkeypatch.setattr("ReidentRiskLib.attack.evidence.find_evidence", self.find_evidence)
         monkeypatch.setattr("ReidentRiskLib.attack.photo.embed_photo", self.embed_photo)
         monkeypatch.setattr("ReidentRiskLib.runs.tools.load_tools", self.load_tools)
         monkeypatch.setattr("ReidentRiskLib.attack.render.renderer_name", lambda: "fake")

@@ -1,0 +1,165 @@
+"""`reident-risk audit`: how many heads of a data set are recognisable, before it is shared."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from RefaceLib.common.console import Reporter, reporter
+from RefaceLib.common.errors import InputError
+from RefaceLib.common.files import OutputSet, made_folder, write_error, write_json
+from RefaceLib.common.imagenames import names_without_folders
+from RefaceLib.common.progress import part
+from ReidentRiskLib.commandline.base import PROGRAM, FaceCommand
+from ReidentRiskLib.commandline.outputs import Written, check_ours, check_reports, check_targets, private_report
+
+if TYPE_CHECKING:
+    from RefaceLib.bids.engine import Workers
+    from ReidentRiskLib.runs.audit import Audit
+    from ReidentRiskLib.runs.headlist import Entry
+    from ReidentRiskLib.runs.tools import Tools
+
+PRIVATE = "private"  # folder for what is kept between runs
+_EXTRA = "slicer-reface[bids]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCommand(FaceCommand):
+    """`reident-risk audit`: the heads of a data set, against their originals where these are given."""
+
+    heads: Path
+    originals: Path | None = None
+    pattern: str = "*"
+    n_procs: int = 1
+    mem_mb: int | None = None
+    scheduler: str | None = None
+
+    name = "audit"
+    stopped = "stopped; what was looked at is kept, and the same command goes on with the others"
+
+    @property
+    def table(self) -> Path:
+        return self.out / "audit.tsv"
+
+    def run(self) -> int:
+        from ReidentRiskLib.runs.audit import check_named
+        from ReidentRiskLib.runs.pairs import list_dataset, with_originals
+
+        start = time.perf_counter()
+        self._check_packages()
+        if self.originals:
+            self.check_options()
+        shared = list_dataset(self.heads.absolute(), self.pattern)  # workers may have other current folders
+        originals = list_dataset(self.originals.absolute()) if self.originals else None
+        if originals:
+            shared = with_originals(shared, originals)
+            check_named(shared, originals)
+        with made_folder(self.out), contextlib.closing(reporter(self.progress, PROGRAM)) as progress:
+            self._check_outputs(shared, originals or ())
+            audit, tools = self._audit(shared, originals, progress)
+            self._check_outputs(shared, originals or ())  # again: what has appeared meanwhile is kept, too
+            report = self._write(audit, tools, shared, originals or (), start)
+        return self._tell(audit, report)
+
+    def _check_packages(self) -> None:
+        from importlib.util import find_spec
+
+        bids = any(
+            folder and (folder / "dataset_description.json").is_file() for folder in (self.heads, self.originals)
+        )
+        needed = [*(["ancpbids"] if bids else []), *(["distributed"] if self._workers() else [])]
+        if missing := [name for name in needed if find_spec(name) is None]:
+            raise InputError(f"This needs {' and '.join(missing)}: install them with 'pip install \"{_EXTRA}\"'.")
+
+    def _workers(self) -> Workers | None:
+        """Those that were asked for; None: this process does the work."""
+        from RefaceLib.bids.engine import Workers
+
+        if self.n_procs == 1 and not self.scheduler:
+            return None
+        return Workers(self.n_procs, memory=self.mem_mb << 20 if self.mem_mb else None, scheduler=self.scheduler)
+
+    def _check_outputs(self, shared: Sequence[Entry], originals: Sequence[Entry]) -> None:
+        inputs = [entry.path for entry in (*shared, *originals)]
+        check_targets([*self.reports, self.table], inputs, self.overwrite)
+        check_reports(self.reports)
+        check_ours([self.table], self.earlier_reports)
+
+    def _audit(
+        self, shared: Sequence[Entry], originals: Sequence[Entry] | None, progress: Reporter
+    ) -> tuple[Audit, Tools]:
+        from ReidentRiskLib.runs.audit import audit
+        from ReidentRiskLib.runs.looks import LookOptions
+        from ReidentRiskLib.runs.tools import about, calibrations_for
+
+        progress(0.0, "load")
+        tools = self.load_tools(part(progress, 0.0, 0.05))
+        folder = self.out.absolute() / PRIVATE
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise write_error(folder, error) from error
+        options = LookOptions(
+            folder,
+            hashlib.sha256(json.dumps(about(tools), sort_keys=True).encode()).hexdigest(),
+            self.views,
+            self.own_landmarks,
+            self.model,
+            self.device,
+            self.accept_licence,
+        )
+        calibrations = calibrations_for(tools, self.views, self.calibration)
+        shares = part(progress, 0.05, 0.95)
+        made = audit(shared, originals, tools, options, calibrations, workers=self._workers(), progress=shares)
+        return made, tools
+
+    def _write(
+        self, audit: Audit, tools: Tools, shared: Sequence[Entry], originals: Sequence[Entry], start: float
+    ) -> dict[str, Any]:
+        from ReidentRiskLib.runs.auditreport import build_report, table
+        from ReidentRiskLib.runs.tools import about
+
+        report = build_report(audit, about(tools), self.views)
+        with OutputSet(self.overwrite) as out:
+            written = Written(out)
+            text = table(audit.heads).encode("utf-8", "backslashreplace")
+            written.stage(self.table).write_bytes(text)
+            report["files"] = written.files()
+            report["seconds"] = {"total": round(time.perf_counter() - start, 2)}
+            write_json(out.stage(self.report_path), report)
+            if self.private_report:
+                inputs = [*_inputs("shared", shared), *_inputs("original", originals)]
+                write_json(out.stage(self.private_report), private_report(inputs, [self.report_path, self.table]))
+        return report
+
+    def _tell(self, audit: Audit, report: dict[str, Any]) -> int:
+        failed = [head for head in audit.heads if head.failure]
+        for head in failed:
+            print(f"{PROGRAM}: {head.name}: {head.failure}", file=sys.stderr)
+        self.tell(audit.warnings, self._lines(report))
+        if failed:
+            raise InputError(f"{len(failed)} of {len(audit.heads)} heads could not be judged, as is told above.")
+        return 0
+
+    def _lines(self, report: dict[str, Any]) -> Iterator[str]:
+        from ReidentRiskLib.runs.auditreport import summary
+
+        yield from summary(report)
+        yield f"The table is {self.table}, the worst first. The report is {self.report_path}."
+        if self.originals:
+            yield f"Delete {self.out / PRIVATE} when no further run needs it: embeddings are biometric data."
+
+
+def _inputs(role: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    names = names_without_folders([entry.path for entry in entries])
+    return [
+        {"role": role, "subject": entry.subject, "name": name, "path": entry.path}
+        for name, entry in zip(names, entries, strict=True)
+    ]
