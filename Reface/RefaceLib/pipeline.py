@@ -7,7 +7,7 @@ Reading and writing files is the command line's (io), nodes are the window's (mr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, load_models
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.head.faceparts import FaceParts
+from RefaceLib.head.faceparts import FaceParts, Part
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _IMPLAUSIBLE = (
     "None of {draws} faces of this seed looks like a true one; the best was taken: look at it, or try another seed."
 )
+_SEEN = 0.35  # of the place of a part of the face, air before it included: with less it counts as out of view
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
 
@@ -131,7 +132,7 @@ def reface_volume(
         mode = _choose_mode(options.mode, values, volume, parse, parts)
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
         mask = _mask(values, volume, parse, parts, mode, options.ears) & finite & ~brain
-        warnings += inspect_mask(mask, volume.affine, parse, mode)
+        warnings += inspect_mask(mask, volume.affine, parse, parts.outside(), mode)
         warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
         values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
@@ -201,14 +202,20 @@ def check(volume: Volume, stored: np.ndarray, mask: np.ndarray, brain: np.ndarra
     return {**counts, "mask_voxels": int(mask.sum()), "mask_ml": ml}
 
 
-def inspect_mask(mask: np.ndarray, affine: np.ndarray, parse: HeadParse, mode: str) -> list[str]:
-    """Warnings about what of the face is in the field of view."""
+def inspect_mask(
+    mask: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: Mapping[str, Part], mode: str
+) -> list[str]:
+    """Warnings about what of the face is in the field of view, by its landmarks and by the places of its ``parts``."""
     if not mask.any():
         what = "missing region" if mode == "recover" else "face"
         return [f"No {what} lies in the field of view: nothing was changed."]
     points = geometry.apply_affine(np.linalg.inv(affine), parse.points[: len(FACE_LANDMARKS)])
     inside = np.all((points > -1) & (points < np.array(mask.shape)), axis=1)
     lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
+    # Beyond the field of view a landmark is but a guess, and may lie inside; the brain tells where the part would be.
+    for name in ("eyes", "nose", "mouth", "chin"):
+        if parts[name].seen < _SEEN and not any(name.removesuffix("s") in said for said in lost):
+            lost.append(name)
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
 
 

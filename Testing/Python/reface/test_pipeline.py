@@ -30,6 +30,7 @@ from RefaceLib import pipeline
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
 from RefaceLib.face import conditioning, painter
 from RefaceLib.face.plausibility import Law
+from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.pipeline import RefaceOptions, reface_volume
 from RefaceLib.volume import geometry
 from RefaceLib.volume.io import Volume, read_volume, write_volume
@@ -417,6 +418,17 @@ def test_a_volume_that_ends_above_the_face_is_refused(small_head, refaced, parse
     for options in (CPU, DEFACE):
         with pytest.raises(HeadNotFoundError, match="cuts through the brain"):
             reface_volume(top, options, models=models)
+
+
+def test_a_chin_below_the_field_of_view_is_named(small_head, parsed, models):
+    """Its landmark is a guess then, and may lie inside: 20 mm higher than the chin nothing of it is left."""
+    chin = parsed.points[FACE_LANDMARKS.index("chin")] + [0, 0, 20]
+    bottom = int(geometry.apply_affine(np.linalg.inv(small_head.affine), chin)[2])
+    affine = small_head.affine.copy()
+    affine[:3, 3] = geometry.apply_affine(affine, [0, 0, bottom])
+    cropped = Volume(stored=small_head.stored[:, :, bottom:], affine=affine)
+    said = " ".join(reface_volume(cropped, DEFACE, models=models).warnings)
+    assert "outside the field of view" in said and "chin" in said and "nose" not in said
 
 
 def test_another_contrast_than_t1_is_warned_about(small_head, refaced, models):
