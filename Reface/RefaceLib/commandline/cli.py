@@ -17,8 +17,9 @@ from RefaceLib.commandline.bids import BidsCommand, add_bids
 from RefaceLib.commandline.commands import BenchmarkCommand, DemoCommand, TrainCommand
 from RefaceLib.commandline.dicom import DicomCommand
 from RefaceLib.commandline.heads import HeadsCommand
-from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE, ImageCommand
+from RefaceLib.commandline.image import PROGRAM, ImageCommand
 from RefaceLib.commandline.outputs import pair_up
+from RefaceLib.common.console import NORMAL, QUIET, VERBOSE
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import numbered
 from RefaceLib.common.options import DICOM_DATES, MAX_SEED, MODES

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, ImageCommand
-from RefaceLib.common.console import tell_done, tell_warnings
+from RefaceLib.commandline.image import PROGRAM, ImageCommand
+from RefaceLib.common.console import NORMAL, QUIET, tell_done, tell_warnings
 
 if TYPE_CHECKING:
     from RefaceLib.commandline.writing import Done

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from RefaceLib.commandline.image import NORMAL, PROGRAM, QUIET, VERBOSE
+from RefaceLib.commandline.image import PROGRAM
 from RefaceLib.commandline.outputs import VERSION_KEY, check_folder_ours
-from RefaceLib.common.console import Reporter, reporter, tell_done, tell_warnings
+from RefaceLib.common.console import NORMAL, QUIET, VERBOSE, reporter, tell_done, tell_warnings
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.progress import Progress, part
 
@@ -46,7 +46,7 @@ class DicomCommand:
         return self.output.with_name(f"{self.output.name}_reface.json")
 
     def run(self) -> int:
-        with contextlib.closing(self._reporter()) as progress:
+        with contextlib.closing(reporter(self.progress, PROGRAM, self.verbosity)) as progress:
             done, report = self._reface(progress)
         self._tell(done, report)
         if done.failed:
@@ -57,10 +57,6 @@ class DicomCommand:
         if self.progress == "json":
             tell_done(self.report_path, self._warnings(done))
         return 0
-
-    def _reporter(self) -> Reporter:
-        quiet = self.verbosity == QUIET
-        return reporter("none" if quiet else self.progress, PROGRAM, self.verbosity == VERBOSE)
 
     # ---- before the work ----
 

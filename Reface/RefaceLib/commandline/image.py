@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from RefaceLib.commandline.outputs import VERSION_KEY, check_ours
-from RefaceLib.common.console import Reporter, reporter, tell_done, tell_warnings
+from RefaceLib.common.console import NORMAL, QUIET, VERBOSE, Reporter, reporter, tell_done, tell_warnings
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import IMAGE_EXTENSIONS, masks_beside, report_beside
 from RefaceLib.common.progress import Progress, part
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from RefaceLib.volume.io import Volume
 
 PROGRAM = "reface"
-QUIET, NORMAL, VERBOSE = -1, 0, 1  # how much is told
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class ImageCommand:
 
     def reporter(self, name: str = PROGRAM) -> Reporter:
         """How the progress is shown; `name` stands before every line of a log."""
-        return reporter("none" if self.verbosity == QUIET else self.progress, name, self.verbosity == VERBOSE)
+        return reporter(self.progress, name, self.verbosity)
 
     def tell(self, done: Done, name: str = PROGRAM) -> None:
         """What a person is told at the end: warnings on stderr, two lines on stdout, and with -v every file."""

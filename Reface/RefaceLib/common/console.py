@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+QUIET, NORMAL, VERBOSE = -1, 0, 1  # how much is told
 _BAR_WIDTH = 30
 
 
@@ -121,12 +122,16 @@ def tell_done(report: Path, warnings: Sequence[str]) -> None:
     write_json_line(sys.stdout, {"done": True, "report": str(report), "warnings": list(warnings)})
 
 
-def reporter(mode: str, name: str = "", seconds: bool = False) -> Reporter:
+def reporter(mode: str, name: str = "", verbosity: int = NORMAL) -> Reporter:
     """The reporter for a mode of options.PROGRESS_MODES; "auto" is a bar on stderr when that is a terminal.
 
     On what is no terminal "auto" shows a line a stage that begins with `name`, and nothing where there is no `name`.
-    With `seconds`, a terminal shows these lines too, with the time of each stage.
+    With the `verbosity` VERBOSE, a terminal shows these lines too, with the time of each stage; with QUIET nothing is
+    shown in any mode.
     """
+    seconds = verbosity == VERBOSE
+    if verbosity == QUIET:
+        return Quiet()
     if mode == "json":
         return JsonLines(sys.stdout)
     if mode == "auto" and sys.stderr is not None:

@@ -18,7 +18,7 @@ from RefaceLib.common.files import OutputSet, made_folder, write_error, write_js
 from RefaceLib.common.imagenames import names_without_folders
 from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import PROGRAM, FaceCommand
-from ReidentRiskLib.commandline.outputs import Written, check_ours, check_reports, check_targets, private_report
+from ReidentRiskLib.commandline.outputs import Written, check_outputs, private_report
 
 if TYPE_CHECKING:
     from RefaceLib.bids.engine import Workers
@@ -88,9 +88,7 @@ class AuditCommand(FaceCommand):
 
     def _check_outputs(self, shared: Sequence[Entry], originals: Sequence[Entry]) -> None:
         inputs = [entry.path for entry in (*shared, *originals)]
-        check_targets([*self.reports, self.table], inputs, self.overwrite)
-        check_reports(self.reports)
-        check_ours([self.table], self.earlier_reports)
+        check_outputs(self.reports, [self.table], inputs, self.earlier_reports, self.overwrite)
 
     def _audit(
         self, shared: Sequence[Entry], originals: Sequence[Entry] | None, progress: Reporter

@@ -16,14 +16,7 @@ from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import part
 from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
-from ReidentRiskLib.commandline.outputs import (
-    Written,
-    check_ours,
-    check_reports,
-    check_targets,
-    private_report,
-    write_csv,
-)
+from ReidentRiskLib.commandline.outputs import Written, check_outputs, private_report, write_csv
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES, ATTACKERS, number
 
 if TYPE_CHECKING:
@@ -63,9 +56,8 @@ class CompareCommand(FaceCommand):
 
     def _check_outputs(self) -> None:
         targets = [*self.tables.values(), *self.pictures.values(), *([self.faces] if self.faces else [])]
-        check_targets([*self.reports, *targets], [self.reference, *self.probes], self.overwrite)
-        check_reports(self.reports)
-        check_ours(targets, self.earlier_reports)
+        inputs = [self.reference, *self.probes]
+        check_outputs(self.reports, targets, inputs, self.earlier_reports, self.overwrite)
 
     def _check_inputs(self) -> None:
         for path in (self.reference, *self.probes):

@@ -16,14 +16,7 @@ from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import part
 from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
-from ReidentRiskLib.commandline.outputs import (
-    Written,
-    check_ours,
-    check_reports,
-    check_targets,
-    private_report,
-    write_csv,
-)
+from ReidentRiskLib.commandline.outputs import Written, check_outputs, private_report, write_csv
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
 from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
@@ -78,9 +71,7 @@ class IdentifyCommand(FaceCommand):
     def _check_outputs(self, gallery: Sequence[Entry], probes: Sequence[Entry]) -> None:
         targets = [self.table, *self.pictures.values(), *([self.save_gallery] if self.save_gallery else [])]
         sources = [self.gallery, self.probes, *(entry.path for entry in (*gallery, *probes))]
-        check_targets([*self.reports, *targets], sources, self.overwrite)
-        check_reports(self.reports)
-        check_ours(targets, self.earlier_reports)
+        check_outputs(self.reports, targets, sources, self.earlier_reports, self.overwrite)
 
     def _identify(self, gallery: Sequence[Entry], probes: Sequence[Entry], progress: Reporter) -> LookUp:
         from ReidentRiskLib.runs.gallery import load_gallery

@@ -30,7 +30,19 @@ def check_targets(targets: Sequence[Path], inputs: Sequence[Path], overwrite: bo
         check_writable(target, overwrite, None)
 
 
-def check_reports(paths: Iterable[Path]) -> None:
+def check_outputs(
+    reports: Sequence[Path], targets: Sequence[Path], inputs: Sequence[Path], earlier: Iterable[Path], overwrite: bool
+) -> None:
+    """``check_targets`` for ``reports`` and other ``targets``, which are ours where a report lists them.
+
+    ``earlier`` is where reports of earlier runs may be.
+    """
+    check_targets([*reports, *targets], inputs, overwrite)
+    _check_reports(reports)
+    _check_ours(targets, earlier)
+
+
+def _check_reports(paths: Iterable[Path]) -> None:
     """Raise OutputError for a report whose name is not that of a JSON file, or would replace what is no report."""
     for path in paths:
         if path.suffix.lower() != ".json":
@@ -38,7 +50,7 @@ def check_reports(paths: Iterable[Path]) -> None:
         check_own_report(path, VERSION_KEY, PROGRAM)
 
 
-def check_ours(targets: Iterable[Path], reports: Iterable[Path]) -> None:
+def _check_ours(targets: Iterable[Path], reports: Iterable[Path]) -> None:
     """Raise OutputError for a file that is there and that none of the `reports` lists."""
     hashes = set().union(*(_listed(report) for report in reports))
     for target in targets:

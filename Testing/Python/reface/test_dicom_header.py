@@ -36,6 +36,15 @@ def written(tmp_path, anonymiser=None, *, change=None, enhanced=False):
     return [pydicom.dcmread(path) for path in paths], b"".join(path.read_bytes() for path in paths), mask
 
 
+def written_unchanged(source, target):
+    """The files of the one series in `source`, written into the new folder `target` without a new number."""
+    (series,) = find_series([source])
+    target.mkdir()
+    nothing = np.zeros(HEAD.stored.shape, dtype=bool)
+    edits = [Edit(stack, stack.read().stored, nothing) for stack in series.stacks()]
+    return write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)
+
+
 @pytest.mark.parametrize("enhanced", [False, True])
 def test_nothing_of_the_person_is_left_in_any_byte(tmp_path, enhanced):
     anonymiser = Anonymiser()
@@ -191,11 +200,7 @@ def test_what_was_compressed_is_written_uncompressed_and_losses_stay_said(tmp_pa
         dataset = pydicom.dcmread(path)
         compressed(0, dataset)
         dataset.save_as(path)
-    (series,) = find_series([source])
-    target.mkdir()
-    nothing = np.zeros(HEAD.stored.shape, dtype=bool)
-    edits = [Edit(stack, stack.read().stored, nothing) for stack in series.stacks()]
-    for index, path in enumerate(write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)):
+    for index, path in enumerate(written_unchanged(source, target)):
         dataset = pydicom.dcmread(path)
         assert dataset.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
         assert dataset.LossyImageCompression == "01" and dataset.LossyImageCompressionRatio == 10
@@ -215,11 +220,7 @@ def test_big_endian_becomes_little_endian(tmp_path):
         list(dataset.iterall())
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
         pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-    (series,) = find_series([source])
-    target.mkdir()
-    nothing = np.zeros(HEAD.stored.shape, dtype=bool)
-    edits = [Edit(stack, stack.read().stored, nothing) for stack in series.stacks()]
-    for index, path in enumerate(write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)):
+    for index, path in enumerate(written_unchanged(source, target)):
         dataset = pydicom.dcmread(path)
         assert np.array_equal(dataset.pixel_array, HEAD.stored[:, :, index].T)
         assert (dataset.EffectiveEchoTime, dataset.Rows, "LUTData" in dataset) == (2.5, 18, False)
