@@ -121,7 +121,7 @@ def _work(
             return deface_beside(volume, *session.first, session.models)
         alone = deface_alone(volume, session.options, session.models, session.cancelled)
         return replace(alone, warnings=(*alone.warnings, ALONE))
-    if not may_get_a_face:
+    if not may_get_a_face or volume.stored.ndim > 3:  # a face is made for one frame
         return deface_alone(volume, session.options, session.models, session.cancelled)
     result = pipeline.reface_volume(
         volume, session.options, models=session.models, progress=progress, cancelled=session.cancelled

@@ -24,8 +24,9 @@ sys.path.insert(0, str(HERE.parent / "Python"))
 from helpers.phantom import make_phantom  # noqa: E402
 from RefaceLib.bids.marks import Mark, read_marks  # noqa: E402
 from RefaceLib.bids.quality import Report  # noqa: E402
-from RefaceLib.bids.record import DEFACED, FAILED, KEPT, PARTS, REFACED, Record, Row  # noqa: E402
+from RefaceLib.bids.record import DEFACED, FAILED, KEPT, REFACED, Record, Row  # noqa: E402
 from RefaceLib.bids.thumbnail import write_thumbnail  # noqa: E402
+from RefaceLib.head.faceparts import PARTS  # noqa: E402
 
 NAME = "Heads of <b>Süd</b> & others"
 SENTENCE = (

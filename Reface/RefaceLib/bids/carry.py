@@ -148,7 +148,7 @@ class Carrier:
             folder = Path(path).parent
             absent = [stem for stem in gone if Path(stem).is_relative_to(folder)]
             names = {Path(stem).relative_to(folder).as_posix() for stem in absent}
-            taken.write(scans_table(_read_text(source), names), path)
+            taken.write(scans_table(read_text(source), names), path)
         elif path.endswith(".json"):
             take_json(taken, source, path)
         else:
@@ -183,7 +183,7 @@ def tsv(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("\t".join(cells) + "\n" for cells in [names, *rows])
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib import __version__
-from RefaceLib.bids.carry import Taken, pointer_sentence, take_json, tsv
+from RefaceLib.bids.carry import Taken, pointer_sentence, read_text, take_json, tsv
 from RefaceLib.bids.job import MASKS, PERSONS, STATE, Options
 from RefaceLib.bids.marks import MARKS, read_marks
 from RefaceLib.bids.quality import INDEX, Report, page_of
@@ -150,13 +150,13 @@ def _write_published(top: Taken, source: Path, description: dict[str, Any], reco
         if sentence := pointer_sentence(source / path):
             raise InputError(sentence)
         if path == "participants.tsv":
-            top.write(participants_table((source / path).read_text(encoding="utf-8-sig"), there), path)
+            top.write(participants_table(read_text(source / path), there), path)
         elif path.endswith(".json"):
             take_json(top, source / path, path)
         else:
             top.place(source / path, path)
     ignored = source / ".bidsignore"
-    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
+    lines = read_text(ignored).splitlines() if ignored.is_file() else []
     top.write("\n".join([*lines, *(line for line in _IGNORED if line not in lines)]) + "\n", ".bidsignore")
 
 

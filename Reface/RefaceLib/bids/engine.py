@@ -102,6 +102,7 @@ def do_tasks(
     The sentence tells why all its tries were lost. ``keys`` are unique names of the tasks. Raises RefaceError where the
     workers of this machine have all ended and do not come back.
     """
+    from distributed import TimeoutError as NoneEnded  # not the built-in one in Python 3.10
     from distributed import wait
 
     waiting = iter(range(len(tasks)))
@@ -114,7 +115,7 @@ def do_tasks(
             return
         try:
             ended = wait(list(running), timeout=_PATIENCE / 10, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
+        except NoneEnded:
             ended = set()
         for future in ended:
             yield running.pop(future), _outcome(future)

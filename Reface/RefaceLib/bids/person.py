@@ -273,9 +273,9 @@ def _with_ending(path: str, ending: str) -> str:
 
 def _magnitude_of(scan: Scan, scans: Mapping[str, Scan]) -> str | None:
     """The path of the volume as which a phase image is masked; None for a volume that is no phase image."""
-    if scan.action != suffixes.AS_MAGNITUDE:
-        return None
     part = dict(scan.entities).get("part")
+    if part not in suffixes.PARTS and scan.action != suffixes.AS_MAGNITUDE:
+        return None
     if part in suffixes.PARTS:
         names = [scan.path.replace(f"_part-{part}", other) for other in ("_part-mag", "")]
     else:

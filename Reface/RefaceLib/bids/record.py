@@ -15,11 +15,11 @@ from RefaceLib.bids.job import STATE, Job
 from RefaceLib.bids.suffixes import AS_MAGNITUDE, ASKED, DEFACE, FACE
 from RefaceLib.common.files import OutputSet, write_json
 from RefaceLib.common.hashing import sha256_of
+from RefaceLib.head.faceparts import PARTS
 
 REFACED, RECOVERED, DEFACED = "refaced", "recovered", "defaced"
 KEPT, LEFT_OUT, FAILED = "kept", "left out", "failed"
 TABLE = "reface.tsv"
-PARTS = ("face", "nose", "eyes", "mouth", "chin", "ears")
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,18 @@ def read_records(out: Path) -> list[Record]:
 def fingerprint(job: Job, weights: Mapping[str, str], version: str) -> str:
     """A hash of all that decides what the outputs are: options, seed, ``weights`` (hashes by name), and the inputs.
 
-    Of the inputs it takes the contents, not the dates; one cannot tell an input by it alone. What is copied as it is
-    does not count.
+    Of the inputs it takes the contents, not the dates; one cannot tell an input by it alone. Of what is copied as it is
+    the name counts alone.
     """
     done = (FACE, DEFACE, AS_MAGNITUDE, *([ASKED] if job.options.func else []))
     scans = [scan for scan in job.person.scans if scan.action in done]
     texts = [path for path in job.person.files if path.endswith((".json", ".tsv", ".bval", ".bvec"))]
     inputs = {path: _content(job.source / path) for path in sorted([*(scan.path for scan in scans), *texts])}
     options = {**asdict(job.options), "models": None}  # the hashes of the weights tell
-    parts = {"version": version, "options": options, "weights": dict(weights), "inputs": inputs}
+    named = [(scan.path, scan.action) for scan in job.person.scans]
+    shared = {path.name: _content(path) for path in sorted(job.source.glob("*.json"))}  # sidecars of all persons
+    parts: dict[str, Any] = {"version": version, "options": options, "weights": dict(weights), "inputs": inputs}
+    parts |= {"scans": named, "shared": shared}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 

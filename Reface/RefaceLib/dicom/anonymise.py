@@ -183,7 +183,9 @@ class Anonymiser:
         """Say in the header that the person was taken out, by what profile, and by whom."""
         dataset.PatientName = dataset.PatientID = self.subject
         dataset.PatientIdentityRemoved = "YES"
-        dataset.DeidentificationMethod = f"Reface {RefaceLib.__version__}: PS3.15 Basic Profile, face replaced"
+        dataset.DeidentificationMethod = (
+            f"Reface {RefaceLib.__version__}: PS3.15 Basic Profile, face removed or replaced"
+        )
         dataset.DeidentificationMethodCodeSequence = [_code(name) for name in self._profile()]
         dataset.LongitudinalTemporalInformationModified = _TEMPORAL[self.dates]
         dataset.BurnedInAnnotation = "NO"

@@ -125,7 +125,7 @@ class Series:
             frames = self.frames
         except InputError:  # which stacks() tells
             return False
-        if len(_by_orientation(frames)) > 1:
+        if not all(np.allclose(frames[0].orientation, frame.orientation, atol=_TURNED) for frame in frames):
             return True
         return len(frames) < _FEW and any(name in names for name in _LOCALIZER_NAMES)
 
@@ -210,18 +210,6 @@ def _counted(number: int, noun: str) -> str:
 
 
 # ---- geometry ----
-
-
-def _by_orientation(frames: Sequence[Frame]) -> list[list[Frame]]:
-    groups: list[list[Frame]] = []
-    for frame in frames:
-        for group in groups:
-            if np.allclose(group[0].orientation, frame.orientation, atol=_TURNED):
-                group.append(frame)
-                break
-        else:
-            groups.append([frame])
-    return groups
 
 
 def _split(name: str, frames: Sequence[Frame], tells: Sequence[str]) -> list[list[Frame]]:

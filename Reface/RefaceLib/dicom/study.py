@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,17 +73,18 @@ def reface_study(
     ahead = sorted(volumes, key=lambda each: each[0] is not first)
     for index, (one, its) in enumerate(ahead):
         share = part(progress, 0.5 + 0.5 * index / len(ahead), 0.5 + 0.5 * (index + 1) / len(ahead))
+        mode = result.mode if one is first else "deface"
+        target = folder / f"SE{len(done.written) + 1:04d}"
         try:
             edits, volumes_done, warnings = _deface_series(its, one is first, done, models, share)
+            target.mkdir()
+            written = write_files(one, edits, target, anonymiser, _DONE[mode], _ticker(one, share))
         except (InputError, PromiseError) as error:
+            shutil.rmtree(target, ignore_errors=True)  # half a series is none
             if one is first:
                 raise
             done.failed.append((one, f"{one.name}: {error}"))
             continue
-        mode = result.mode if one is first else "deface"
-        target = folder / f"SE{len(done.written) + 1:04d}"
-        target.mkdir()
-        written = write_files(one, edits, target, anonymiser, _DONE[mode], _ticker(one, share))
         done.written.append(SeriesDone(one, written, mode, volumes_done, warnings))
     return done
 

@@ -79,12 +79,12 @@ def face_removed(parts: Mapping[str, Part]) -> dict[str, float]:
     return {name: round(float(part.removed), 4) for name, part in parts.items()}
 
 
-def verify_removed(parts: Mapping[str, Part], *, ears: bool, recovered: bool = False, name: str = "The result") -> None:
+def verify_removed(parts: Mapping[str, Part], *, ears: bool, recovered: bool = False) -> None:
     """Raise PromiseError unless the mask holds the face, by the place of the brain (see parts_left)."""
     left = parts_left(parts, ears=ears, recovered=recovered)
     if left:
         shares = ", ".join(f"{1 - parts[part].removed:.0%} of the {part}" for part in left)
         raise PromiseError(
-            f"{name} was thrown away because the face would not be gone ({shares} would stay): "
+            f"The result was thrown away because the face would not be gone ({shares} would stay): "
             "check the orientation and the field of view of the volume."
         )

@@ -117,11 +117,14 @@ def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
 
 def _with_cut_brain(parse: HeadParse, view: Grid) -> HeadParse:
     """The parse with brain in doubt beside places where the ``view`` ends and a brain may go on."""
+    outside = ~geometry.in_view(view.shape, view.affine, parse.grid)
+    if not outside.any():
+        return parse
     mean = canonical.in_brain(*_places(parse))
-    brain, near = (geometry.dilate_mm(mean, mm, parse.grid.affine) for mm in (_LARGER_MM, _NEAR_MM))
-    beyond = near & (_to_end(parse, view) == 0)
+    beyond = geometry.dilate_mm(mean, _NEAR_MM, parse.grid.affine) & outside
     if not beyond.any():
         return parse
+    brain = geometry.dilate_mm(mean, _LARGER_MM, parse.grid.affine)
     missed = brain & (ndimage.distance_transform_edt(~beyond, sampling=SPACING) < _CUT_MM)
     likelihood = np.where(missed, np.maximum(parse.likelihood, _DOUBTFUL), parse.likelihood)
     return replace(parse, likelihood=likelihood.astype(np.float32))

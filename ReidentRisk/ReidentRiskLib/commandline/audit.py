@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, made_folder, write_error, write_json
-from RefaceLib.common.imagenames import names_without_folders
 from RefaceLib.common.progress import part
 from ReidentRiskLib.commandline.base import PROGRAM, FaceCommand
-from ReidentRiskLib.commandline.outputs import Written, check_outputs, private_report
+from ReidentRiskLib.commandline.outputs import Written, check_outputs, inputs_of, private_report
 
 if TYPE_CHECKING:
     from RefaceLib.bids.engine import Workers
@@ -109,7 +108,7 @@ class AuditCommand(FaceCommand):
             hashlib.sha256(json.dumps(about(tools), sort_keys=True).encode()).hexdigest(),
             self.views,
             self.own_landmarks,
-            self.model,
+            self._model(tools),
             self.device,
             self.accept_licence,
         )
@@ -117,6 +116,12 @@ class AuditCommand(FaceCommand):
         shares = part(progress, 0.05, 0.95)
         made = audit(shared, originals, tools, options, calibrations, workers=self._workers(), progress=shares)
         return made, tools
+
+    def _model(self, tools: Tools) -> str:
+        """What the workers load: the network that judges here, wherever they run and whatever is the default there."""
+        from ReidentRiskLib.attack.models import MODELS
+
+        return tools.embedder.name if self.model is None or self.model in MODELS else str(Path(self.model).absolute())
 
     def _write(
         self, audit: Audit, tools: Tools, shared: Sequence[Entry], originals: Sequence[Entry], start: float
@@ -133,8 +138,8 @@ class AuditCommand(FaceCommand):
             report["seconds"] = {"total": round(time.perf_counter() - start, 2)}
             write_json(out.stage(self.report_path), report)
             if self.private_report:
-                inputs = [*_inputs("shared", shared), *_inputs("original", originals)]
-                write_json(out.stage(self.private_report), private_report(inputs, [self.report_path, self.table]))
+                inputs = [*inputs_of("shared", shared), *inputs_of("original", originals)]
+                write_json(out.stage(self.private_report), private_report(inputs, [self.report_path, *written.staged]))
         return report
 
     def _tell(self, audit: Audit, report: dict[str, Any]) -> int:
@@ -149,15 +154,9 @@ class AuditCommand(FaceCommand):
     def _lines(self, report: dict[str, Any]) -> Iterator[str]:
         from ReidentRiskLib.runs.auditreport import summary
 
+        if self.originals:
+            yield self.network(report)
         yield from summary(report)
         yield f"The table is {self.table}, the worst first. The report is {self.report_path}."
         if self.originals:
             yield f"Delete {self.out / PRIVATE} when no further run needs it: embeddings are biometric data."
-
-
-def _inputs(role: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    names = names_without_folders([entry.path for entry in entries])
-    return [
-        {"role": role, "subject": entry.subject, "name": name, "path": entry.path}
-        for name, entry in zip(names, entries, strict=True)
-    ]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib.common.console import Reporter, reporter
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.files import OutputSet, check_exists, made_folder, write_json
-from RefaceLib.common.imagenames import file_name, names_without_folders
+from RefaceLib.common.imagenames import file_name
 from RefaceLib.common.progress import part
 from RefaceLib.common.steps import with_names
 from ReidentRiskLib.commandline.base import FaceCommand
-from ReidentRiskLib.commandline.outputs import Written, check_outputs, private_report, write_csv
+from ReidentRiskLib.commandline.outputs import Written, check_outputs, inputs_of, private_report, write_csv
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
 from ReidentRiskLib.runs.gallery import EXTENSION as GALLERY_EXTENSION
 from ReidentRiskLib.runs.gallery import WARNING as GALLERY_WARNING
@@ -121,7 +121,8 @@ class IdentifyCommand(FaceCommand):
             report["seconds"] = {"total": round(time.perf_counter() - start, 2)}
             write_json(out.stage(self.report_path), report)
             if self.private_report:
-                private = private_report(_inputs(gallery, probes), [self.report_path, *written.staged])
+                inputs = [*inputs_of("gallery", gallery), *inputs_of("probe", probes)]
+                private = private_report(inputs, [self.report_path, *written.staged])
                 write_json(out.stage(self.private_report), private)
             progress(1.0, "write")
         return report
@@ -141,12 +142,3 @@ class IdentifyCommand(FaceCommand):
                 yield from (f"  {line}" for line in result["ranks"])
                 yield f"  {result['not_told']}."
         yield self.where()
-
-
-def _inputs(gallery: Sequence[Entry], probes: Sequence[Entry]) -> list[dict[str, Any]]:
-    """What the private report says of the heads; those of a saved gallery are files no more."""
-    return [
-        {"role": role, "subject": entry.subject, "name": name, "path": entry.path}
-        for role, entries in (("gallery", gallery), ("probe", probes))
-        for name, entry in zip(names_without_folders([entry.path for entry in entries]), entries, strict=True)
-    ]

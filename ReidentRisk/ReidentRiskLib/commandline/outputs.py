@@ -11,13 +11,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import RefaceLib
 from RefaceLib.common.errors import OutputError
 from RefaceLib.common.files import OutputSet, check_names, check_own_report, check_writable
-from RefaceLib.common.hashing import sha256_of
+from RefaceLib.common.hashing import sha256_if_file, sha256_of
+from RefaceLib.common.imagenames import names_without_folders
 from ReidentRiskLib.commandline.base import PROGRAM
+
+if TYPE_CHECKING:
+    from ReidentRiskLib.runs.headlist import Entry
 
 VERSION_KEY = "reident_risk_version"  # by which a report of ours is known
 _PRIVATE = "This file names scans of persons: keep it as safe as the scans."
@@ -89,16 +93,26 @@ class Written:
 def private_report(inputs: Sequence[Mapping[str, Any]], outputs: Iterable[Path]) -> dict[str, Any]:
     """What only those may have who have the scans: the paths and hashes of inputs, and the paths of outputs.
 
-    `inputs` have the keys `path` and others, which are kept.
+    `inputs` have the keys `path` and others, which are kept; a file whose content is elsewhere has no hash.
     """
     return {
         VERSION_KEY: RefaceLib.__version__,
         "private": _PRIVATE,
         "inputs": [
-            {**entry, "path": os.path.abspath(entry["path"]), "sha256": sha256_of(entry["path"])} for entry in inputs
+            {**entry, "path": os.path.abspath(entry["path"]), "sha256": sha256_if_file(entry["path"])}
+            for entry in inputs
         ],
         "outputs": [os.path.abspath(path) for path in outputs],
     }
+
+
+def inputs_of(role: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What the private report says of heads in a list, whose `role` is told."""
+    names = names_without_folders([entry.path for entry in entries])
+    return [
+        {"role": role, "subject": entry.subject, "name": name, "path": entry.path}
+        for name, entry in zip(names, entries, strict=True)
+    ]
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

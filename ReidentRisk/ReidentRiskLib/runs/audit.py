@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from RefaceLib.common.errors import InputError
+from RefaceLib.common.files import same_file
 from RefaceLib.common.imagenames import names_without_folders, sidecar_beside
 from RefaceLib.common.progress import Progress, no_progress
 from RefaceLib.common.sidecar import read_sidecar
@@ -234,5 +235,5 @@ def check_named(shared: Sequence[Entry], originals: Sequence[Entry]) -> None:
         raise InputError(
             "None of the heads has an original: their names up to the first '_' must be those of the originals."
         )
-    if same := [entry for entry in paired if entry.original is not None and entry.original.samefile(entry.path)]:
+    if same := [entry for entry in paired if entry.original and same_file(entry.original, entry.path)]:
         raise InputError(f"{same[0].path} is its own original: give the folder of the originals.")

@@ -8,19 +8,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from RefaceLib.head.faceparts import PARTS
 from ReidentRiskLib.attack.evidence import SHOWN
 from ReidentRiskLib.judge.identify import identification_record
 from ReidentRiskLib.judge.scores import ALIGNED, ATTACKER_NAMES, ATTACKERS
 from ReidentRiskLib.judge.statistics import rate, rate_record
 from ReidentRiskLib.judge.verdict import RECOGNISABLE, THRESHOLDS, VERDICTS, assessment_record, calibration_record
-from ReidentRiskLib.runs.tools import network_name
 
 if TYPE_CHECKING:
     from ReidentRiskLib.runs.audit import Audit, HeadAudit
 
 _NO_HEAD = "no head"
 _FEW = 5  # of the worst heads, listed at the terminal
-_PARTS = ("face", "nose", "eyes", "mouth", "chin", "ears")
 LIMIT = (
     "Whose face it is cannot be told without the originals: an artificial face is a face, too. "
     "Give --originals to compare."
@@ -48,7 +47,7 @@ def row_of(head: HeadAudit) -> dict[str, Any]:
         "views_with_a_face": evidence.faces if evidence else None,
         "views": evidence.views if evidence else None,
         "face_tissue": evidence.tissue if evidence else None,
-        **{f"missing_{part}": missing.get(part) for part in _PARTS},
+        **{f"missing_{part}": missing.get(part) for part in PARTS},
     }
     for attacker in ATTACKERS:
         record = assessment_record(head.assessments[attacker], per_view=False) if head.assessments else {}
@@ -104,7 +103,6 @@ def summary(report: Mapping[str, Any]) -> Iterator[str]:
     """The report in words."""
     total, shows = report["heads"], report["shows"]
     if "verdicts" in report:
-        yield f"Faces were compared by the network {network_name(report['model'])}."
         yield from _risk(report)
     seen = [f"{kind} in {shows[kind]}" for kind in (*SHOWN, _NO_HEAD) if kind in shows]
     yield f"Of {total} volumes, these show: {', '.join(seen) or 'nothing that could be looked at'}."

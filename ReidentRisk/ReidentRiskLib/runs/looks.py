@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib import __version__
+from RefaceLib.bids.carry import pointer_sentence
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, RefaceError
 from RefaceLib.common.files import OutputSet, write_json
 from RefaceLib.common.hashing import sha256_of
@@ -120,6 +121,8 @@ def _kept_or(
 ) -> Look:
     """What is kept of a file, or else a new look at it."""
     try:
+        if elsewhere := pointer_sentence(path):
+            raise InputError(elsewhere)
         key = options.key(path, original, compared)
         kept = _read(options.folder / f"{key}.json")
         return kept or _keep(options.folder / f"{key}.json", look(path, key))

@@ -168,6 +168,35 @@ def test_what_is_done_is_left_alone_until_content_changes(root, tmp_path):
     assert image.stat().st_mtime_ns > before
 
 
+def test_a_volume_that_is_only_copied_is_noticed_when_it_comes_and_goes(root, tmp_path):
+    out, name = tmp_path / "out", "sub-02/func/sub-02_task-rest_bold.nii.gz"
+    blank_person(job_of(root, out, "02", output="dataset"))
+    bidsset.add(root, name, HEAD)
+    blank_person(job_of(root, out, "02", output="dataset"))
+    assert (out / name).is_file()
+    (root / name).unlink()
+    blank_person(job_of(root, out, "02", output="dataset"))
+    assert not (out / name).exists()
+
+
+def test_a_sidecar_of_all_persons_counts(root, tmp_path):
+    job = job_of(root, tmp_path / "out", "02")
+    blank_person(job)
+    sidecar = next((tmp_path / "out").rglob("*desc-defaced_T1w.json"))
+    (root / "T1w.json").write_text('{"MagneticFieldStrength": 3}')
+    blank_person(job)
+    assert "MagneticFieldStrength" in sidecar.read_text()
+
+
+def test_a_functional_phase_image_is_masked_as_its_magnitude(root):
+    for part in ("mag", "phase"):
+        bidsset.add(root, f"sub-02/func/sub-02_task-rest_part-{part}_bold.nii.gz", HEAD)
+    scans = {scan.path: scan for scan in index_dataset(root)[1].scans}
+    found = {path.rpartition("/")[2]: person._magnitude_of(scan, scans) for path, scan in scans.items()}
+    assert found["sub-02_task-rest_part-phase_bold.nii.gz"] == "sub-02/func/sub-02_task-rest_part-mag_bold.nii.gz"
+    assert found["sub-02_task-rest_part-mag_bold.nii.gz"] is None
+
+
 def test_an_output_that_was_lost_is_made_again_and_an_edited_one_is_kept(root, tmp_path):
     job = job_of(root, tmp_path / "out", "02")
     blank_person(job)

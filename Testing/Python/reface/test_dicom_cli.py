@@ -15,7 +15,7 @@ from helpers.phantom import make_phantom
 from helpers.reface.commands import *  # noqa: F403
 from helpers.reface.commands import SHAPE, SPACING, zero_in_mask
 from RefaceLib.commandline import cli
-from RefaceLib.common.errors import HeadNotFoundError, InputError
+from RefaceLib.common.errors import HeadNotFoundError, InputError, PromiseError
 from RefaceLib.dicom import study
 
 HEAD = make_phantom(SHAPE, SPACING, "LPS")
@@ -127,6 +127,23 @@ def test_the_next_volume_is_taken_where_the_best_shows_no_head(place, pipeline):
     pipeline.step = lambda: next(calls)()
     assert run("in", "out", "--study", "-q") == 0
     assert [(one["number"], one["mode"]) for one in report_of("out")["series"]] == [("2", "reface"), ("3", "deface")]
+
+
+def test_a_series_that_cannot_be_written_does_not_lose_the_study(place, pipeline, monkeypatch, capsys):
+    make_study(place / "in")
+    write = study.write_files
+
+    def failing(series, *rest):
+        if series.number == "2":
+            write(series, *rest)
+            raise PromiseError("The header cannot be written.")
+        return write(series, *rest)
+
+    monkeypatch.setattr(study, "write_files", failing)
+    assert run("in", "out", "--study", "--progress", "none") == 2
+    assert "The header cannot be written" in capsys.readouterr().err
+    assert [one["number"] for one in report_of("out")["series"]] == ["3"]
+    assert [folder.name for folder in (place / "out").iterdir()] == ["SE0001"]
 
 
 def test_a_volume_with_missing_slices_is_a_failure_and_a_localizer_is_none(place, capsys):

@@ -113,6 +113,14 @@ def test_the_best_volume_gets_a_face_and_the_others_are_done_beside_it(told):
     assert all(outcome.error is None for outcome in done.values())
 
 
+def test_a_face_is_made_for_one_frame_and_frames_are_defaced(told):
+    """A multi-echo T1w is no volume that can get a face, so the next one does."""
+    frames = Member("a", lambda: Volume(np.full((4, 4, 4, 2), 5, dtype=np.int16), np.eye(4)))
+    done = run(frames, member("b", 3), faces=("a", "b"))
+    assert told == [(5, "deface"), (3, "auto")]
+    assert all(outcome.error is None for outcome in done.values())
+
+
 def test_one_that_fails_does_not_lose_the_others(told):
     done = run(member("T2w", 13), member("FLAIR", 4), member("a", 1), faces=("a",))
     assert told == [(1, "auto"), (4, "beside 1")]

@@ -96,6 +96,25 @@ def test_one_that_cannot_be_judged_fails_alone(shared, capsys):
     assert str(shared) not in said
 
 
+def test_a_link_without_content_fails_alone(reident_folder):
+    """As git-annex leaves one in a data set where the content of a file is not here."""
+    for root, added in (("raw", 0), ("derived", DEFACED)):
+        for person in (1, 2, 3):
+            target = reident_folder / root / f"sub-{person}" / "anat" / f"sub-{person}_T1w.nii.gz"
+            target.parent.mkdir(parents=True)
+            put(target, person + added)
+        (reident_folder / root / "dataset_description.json").write_text("{}")
+    link = reident_folder / "derived" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    link.unlink()
+    link.symlink_to("../../.git/annex/objects/MD5E-s1--00.nii.gz")
+    arguments = ["audit", "derived", "--originals", "raw", "--out", "out", "--calibration", "cal.json"]
+    assert cli.main([*arguments, "--private-report", "private.json"]) == 2
+    assert [row["subject"] for row in rows() if "content is not here" in row["sentence"]] == ["sub-1"]
+    assert report("out/audit.json")["not_judged"] == 1
+    hashes = {entry["subject"]: entry["sha256"] for entry in report("private.json")["inputs"][:3]}
+    assert hashes["sub-1"] is None and hashes["sub-2"]
+
+
 def test_a_run_that_was_stopped_goes_on(shared, reident_fakes, capsys):
     def stop():
         if len(reident_fakes.embedded) > 7:
