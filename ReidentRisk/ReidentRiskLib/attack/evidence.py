@@ -18,7 +18,7 @@ from ReidentRiskLib.attack.render import render_views
 from ReidentRiskLib.attack.views import view_set
 
 if TYPE_CHECKING:
-    from RefaceLib.face.weights import Models
+    from RefaceLib.face.weights import Parsers
     from RefaceLib.volume.io import Volume
     from ReidentRiskLib.attack.detector import Detector
 
@@ -51,7 +51,7 @@ class Evidence:
 
 
 def find_evidence(
-    volume: Volume, models: Models, detector: Detector, views: str = "standard", faces: int | None = None
+    volume: Volume, models: Parsers, detector: Detector, views: str = "standard", faces: int | None = None
 ) -> Evidence:
     """The evidence in a volume, drawn in the ``views`` of a set and in the pose of its brain.
 

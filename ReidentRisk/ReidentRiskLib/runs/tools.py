@@ -13,7 +13,7 @@ from ReidentRiskLib.judge.calibration import Calibration, load_calibration
 from ReidentRiskLib.judge.scores import ATTACKERS
 
 if TYPE_CHECKING:
-    from RefaceLib.face.weights import Models
+    from RefaceLib.face.weights import Parsers
     from ReidentRiskLib.attack.detector import Detector
     from ReidentRiskLib.attack.embedder import Embedder
 
@@ -26,7 +26,7 @@ class Tools:
 
     embedder: Embedder
     detector: Detector
-    head_models: Models
+    head_models: Parsers
 
 
 def load_tools(
@@ -41,7 +41,7 @@ def load_tools(
 
     `model`: a name of the registry or an ONNX file; None takes the best whose licence is accepted.
     """
-    from RefaceLib.face.weights import load_models
+    from RefaceLib.face.weights import load_parsers
     from ReidentRiskLib.attack.detector import load_detector
     from ReidentRiskLib.attack.embedder import load_embedder
     from ReidentRiskLib.attack.models import default_model
@@ -50,7 +50,7 @@ def load_tools(
     name = model or default_model(accept_licence)
     embedder = load_embedder(name, device, accept_licence, progress=part(progress, 0.0, 0.7), cancelled=cancelled)
     detector = load_detector(progress=part(progress, 0.7, 0.8), cancelled=cancelled)
-    return Tools(embedder, detector, load_models(device))
+    return Tools(embedder, detector, load_parsers(device))
 
 
 def calibrations_for(tools: Tools, views: str, path: Path | None = None) -> dict[str, Calibration | None]:
