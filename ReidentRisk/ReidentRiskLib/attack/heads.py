@@ -89,13 +89,15 @@ def read_head(
     landmarks_of: Head | None = None,
     models: Parsers | None = None,
     detector: Detector | None = None,
+    parse: HeadParse | None = None,
 ) -> Head:
     """The head in a file, a Volume, or an array (I, J, K) with its ``affine`` (4, 4; IJK -> RAS mm).
 
     ``points`` (5, 3; RAS mm, landmarks.FIVE) are the user's and replace those found. ``landmarks_of`` is the original
     of this head, in the same space: its pose is used, and none is searched for. ``detector`` improves the points (see
-    landmarks.find_pose). ``models`` are RefaceLib's (loaded when None). Raises InputError (HeadNotFoundError where
-    there is no head, or none where the original lies).
+    landmarks.find_pose). ``models`` are RefaceLib's (loaded when None), and ``parse`` is what they find where that is
+    known already (see parse_volume). Raises InputError (HeadNotFoundError where there is no head, or none where the
+    original lies).
     """
     volume = _volume(source, affine)
     values, affine = head_values(volume)
@@ -104,7 +106,7 @@ def read_head(
         _check_same_head(surface, landmarks_of)
         pose = landmarks_of.pose if points is None else pose_from_points(points, landmarks_of.pose.frame)
     else:
-        parse = parse_values(values, affine, models)
+        parse = parse or parse_values(values, affine, models)
         surface = face_surface(values, affine)
         _check_skin(surface, parse)
         if points is None:
@@ -169,6 +171,11 @@ def head_values(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     return values, affine
 
 
+def parse_volume(volume: Volume, models: Parsers) -> HeadParse:
+    """The parse of the head in a volume. Raises as head_values and parse_values."""
+    return parse_values(*head_values(volume), models)
+
+
 def parse_values(values: np.ndarray, affine: np.ndarray, models: Parsers | None) -> HeadParse:
     """The parse of a head of which ``head_values`` are given.
 
@@ -202,9 +209,9 @@ def _name(volume: Volume) -> str:
 
 
 def _along_ras(stored: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers, C-contiguous, with their axes as near to R, A and S as reordering and turning them round can bring them.
+    """The numbers with their axes as near to R, A and S as reordering and turning them round can bring them.
 
-    Nothing is resampled, so a head gives the same result in every orientation of its storage.
+    They are in C order. Nothing is resampled, so a head gives the same result in every orientation of its storage.
     """
     along = np.abs(affine[:3, :3] / voxel_sizes(affine))
     order = list(max(permutations(range(3)), key=lambda axes: along[range(3), axes].sum()))  # those of R, A and S

@@ -218,13 +218,9 @@ def _matte_actor(surface: vtkPolyData) -> vtkActor:
 
 def _matte_shader() -> str:
     """VTK's own shader without the highlights, which a matte surface has not: the same bits in less time."""
-    lights = "".join(
-        f"  diffuse += max(0.0, dot(normalVCVSOutput, -lightDirectionVC{i})) * lightColor{i};\n" for i in range(3 * _LAMPS)
-    )
-    return (
-        f"  vec3 diffuse = vec3(0.0);\n{lights}"
-        "  gl_FragData[0] = vec4(ambientColor + diffuse * diffuseColor, opacity);\n"
-    )
+    one = "diffuse += max(0.0, dot(normalVCVSOutput, -lightDirectionVC{0})) * lightColor{0};\n"
+    every = "".join(one.format(number) for number in range(3 * _LAMPS))
+    return f"vec3 diffuse = vec3(0.0);\n{every}gl_FragData[0] = vec4(ambientColor + diffuse * diffuseColor, opacity);\n"
 
 
 def _coloured_lights(renderer: vtkRenderer) -> list[list[vtkLight]]:

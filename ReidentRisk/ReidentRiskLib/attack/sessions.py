@@ -123,7 +123,7 @@ def _with_fast_prelu(graph: ModelProto) -> ModelProto:
             continue
         (x, name), y = node.input, node.output[0]
         slope = numpy_helper.to_array(weights[name])
-        minus, rest, mirrored, below, added = (f"{y}/{part}" for part in ("minus", "rest", "mirrored", "below", "added"))
+        minus, rest, mirrored, below, added = (f"{y}/{i}" for i in range(5))
         network.initializer.append(numpy_helper.from_array(-np.ones_like(slope), minus))
         network.initializer.append(numpy_helper.from_array(1 - slope, rest))
         nodes += [
