@@ -165,8 +165,8 @@ def _paint_coarse(
     # Hidden voxels count as head: the walls of the cut are no skin, and distances near them are not used.
     whole = skindistance.trim_to_skin(head | mask, np.where(mask, 1, small), 2.0)
     distance = skindistance.signed_distance(whole, 2.0)
-    visible_head = VisibleHead.of(models.shape, distance, mask, seen)
-    conditioning = draw_plausible(models.shape, models.atlas, models.fitted.law, seed, visible_head)
+    visible_head = VisibleHead.of(models.shape, models.atlas, distance, mask, seen)
+    conditioning = draw_plausible(models.fitted.law, seed, visible_head)
     small, mask, seen = (a[:, -conditioning.shape.shape[1] :] for a in (small, mask, seen))
     inputs = [small * ~mask, mask, conditioning.shape / skindistance.CLIP, conditioning.atlas, seen]
     with torch.inference_mode(), precision(models.device):

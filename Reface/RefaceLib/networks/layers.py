@@ -213,7 +213,9 @@ class Generator(nn.Module):
 
     def _refined(self, low: Tensor, picture: Tensor, mask: Tensor, shape: Tensor, atlas: Tensor) -> Tensor:
         channels = enlarged_beside(low, picture, mask, shape, atlas)
-        return F.leaky_relu(atlas + channels[:, :1] + self.refine(channels), 0.02)  # a slope below zero too: air must be able to become tissue
+        return F.leaky_relu(
+            atlas + channels[:, :1] + self.refine(channels), 0.02
+        )  # a slope below zero too: air must be able to become tissue
 
 
 class FineGenerator(nn.Module):
