@@ -20,7 +20,7 @@ from RefaceLib.face.shapemodel import (
     ShapeModel,
     move_outwards,
 )
-from RefaceLib.face.skindistance import CLIP, trusted
+from RefaceLib.face.skindistance import CLIP, distance_to, trusted
 from RefaceLib.head import canonical
 
 _REACHES_MM, _SHARE = (20.0, 8.0, 4.0), 0.03  # reach of the residual's extrapolation; weight at which it has faded
@@ -148,8 +148,7 @@ class VisibleHead:
         It sets in slowly behind the edge of the mask. At the edge the visible skin determines the shape, and a skin
         that must return to it within some millimetres has pits.
         """
-        inside = ndimage.distance_transform_edt(self.mask, sampling=2.0)
-        return self.in_box(np.clip(inside / _SETS_IN, 0, 1).astype(np.float32))
+        return self.in_box(distance_to(~self.mask, 2.0, _SETS_IN) / np.float32(_SETS_IN))
 
     def in_box(self, field: np.ndarray) -> np.ndarray:
         """What of a ``field``, on either raster, is in the box."""

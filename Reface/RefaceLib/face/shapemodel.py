@@ -18,9 +18,8 @@ from scipy import ndimage
 
 from RefaceLib.face.rasters import to_raster, warp
 from RefaceLib.face.seeds import SeededDraws
-from RefaceLib.face.skindistance import CLIP, enclosed
+from RefaceLib.face.skindistance import CLIP, distance_to, enclosed
 from RefaceLib.head import canonical
-from RefaceLib.volume import geometry
 
 Random = np.random.Generator | SeededDraws
 
@@ -181,11 +180,11 @@ class Atlas:
     @cached_property
     def solid(self) -> np.ndarray:
         """Depth (96, 88, 88) under the outer skin in mm: sinuses, nasal cavity and mouth count as inside."""
-        ball = geometry.ball(_OPENING, np.diag([2.0, 2.0, 2.0, 1.0]))
-        pad = len(ball)
-        closed = enclosed(ndimage.binary_dilation(np.pad(self.depth > 0, pad, mode="edge"), ball))
-        inside = ndimage.binary_erosion(closed, ball, border_value=1)[(slice(pad, -pad),) * 3] | (self.depth > 0)
-        under = ndimage.distance_transform_edt(inside, sampling=2.0) - 1.0  # from the voxel's centre to its face
+        pad = round(_OPENING)  # voxels: twice as far
+        head = np.pad(self.depth > 0, pad, mode="edge")
+        closed = enclosed(distance_to(head, 2.0, 2 * _OPENING) <= _OPENING)
+        inside = (distance_to(~closed, 2.0, 2 * _OPENING) > _OPENING)[(slice(pad, -pad),) * 3] | (self.depth > 0)
+        under = distance_to(~inside, 2.0, 1.5 * CLIP) - 1.0  # from the voxel's centre to its face
         # Only where a sinus is nearer than the skin: a distance measured on a raster has steps.
         return np.where(inside & (under > self.depth + 2.5), np.minimum(under, CLIP), self.depth).astype(np.float32)
 
