@@ -31,13 +31,13 @@ def _finer(field: np.ndarray, factor: int, axis: int) -> np.ndarray:
     source, target = np.moveaxis(field, axis, 0), np.moveaxis(finer, axis, 0)
     for place in range(factor):
         way = (place + 0.5) / factor - 0.5  # in voxels, from the old one to the new one in it
-        share, (ahead, behind, end) = np.float32(abs(way)), (np.s_[1:], np.s_[:-1], 0)
-        if way > 0:
-            ahead, behind, end = behind, ahead, -1
-        new = target[place::factor]
-        np.multiply(source[ahead], 1 - share, out=new[ahead])
-        new[ahead] += share * source[behind]
-        new[end] = source[end]
+        share = np.float32(abs(way))
+        old, new = source, target[place::factor]
+        if way > 0:  # towards the voxel after it, else towards the one before it
+            old, new = old[::-1], new[::-1]
+        np.multiply(old[1:], 1 - share, out=new[1:])
+        new[1:] += share * old[:-1]
+        new[0] = old[0]
     return finer
 
 
@@ -52,8 +52,8 @@ def warp(pictures: np.ndarray, field: np.ndarray) -> np.ndarray:
 
 def warp_at(pictures: np.ndarray, field: np.ndarray, voxels: tuple[np.ndarray, ...]) -> np.ndarray:
     """``warp`` at some ``voxels`` only, given by their indices as of np.nonzero: (V,) or (N, V)."""
-    indices = [index.astype(np.float32) for index in voxels]
-    found = _sample(pictures, indices, field[(slice(None), *voxels)])
+    i, j, k = voxels
+    found = _sample(pictures, [index.astype(np.float32) for index in voxels], field[:, i, j, k])
     return found.reshape(*pictures.shape[:-3], -1)
 
 

@@ -156,9 +156,7 @@ def test_a_detail_sets_in_behind_the_edge_of_the_mask():
     nothing = np.zeros((3, *canonical.box(shapemodel.FIELD_SPACING).shape), np.float32)
     atlas = Atlas(ball_depth(70), ball_depth(70), nothing, nothing[None], bump_detail())
     mask = voxel_positions(2.0, canonical.BEHIND)[1] > 40
-    head = conditioning.VisibleHead.of(
-        ball_model(), atlas, ball_depth(70, canonical.BEHIND), mask, np.ones_like(mask)
-    )
+    head = conditioning.VisibleHead.of(ball_model(), atlas, ball_depth(70, canonical.BEHIND), mask, np.ones_like(mask))
     share = head.share_of_detail
     y = voxel_positions(2.0)[1]
     assert share.shape == y.shape and not share[y <= 40].any() and (share[y > 56] == 1).all()
