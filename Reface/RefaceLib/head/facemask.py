@@ -58,6 +58,8 @@ def face_mask(parse: LabelledHead, shape: tuple[int, ...], affine: np.ndarray, *
     """The face (and ears) of a raw head on the native grid ``shape``/``affine`` (IJK -> RAS): bool."""
     frame = face_frame(parse.points, parse.certainty)
     grid = _around_face(geometry.ras_grid(shape, affine, SPACING), frame)
+    if not all(grid.shape):
+        return np.zeros(shape, dtype=bool, order="F")
     places = canonical_coordinates(grid, frame)
     mask = canonical.in_face(*places)
     if ears:
@@ -67,12 +69,14 @@ def face_mask(parse: LabelledHead, shape: tuple[int, ...], affine: np.ndarray, *
 
 
 def _around_face(grid: geometry.Grid, frame: np.ndarray) -> geometry.Grid:
-    """The part of ``grid`` in which face and ears may lie; ``frame``: canonical to RAS mm."""
+    """The part of ``grid`` in which face and ears may lie, and balls that touch them; ``frame``: canonical to RAS mm."""
     to_voxels = np.linalg.inv(grid.affine) @ frame
     ends = geometry.apply_affine(np.linalg.inv(to_voxels), geometry.box_corners((0, 0, 0), grid.shape))
     low, high = canonical.FACE_AND_EARS
     corners = geometry.box_corners(low, np.minimum(high, np.maximum(low, ends.max(axis=0))))
-    return grid.part(geometry.window_of(geometry.apply_affine(to_voxels, corners), grid.shape))
+    corners = geometry.apply_affine(to_voxels, corners)
+    reach = 2 * _THIN_MM / SPACING
+    return grid.part(geometry.window_of(np.concatenate([corners - reach, corners + reach]), grid.shape))
 
 
 def _lobes(
