@@ -91,10 +91,13 @@ def _lobes(
     under = low & ~blocks
     rest = (geometry.resample(parse.head.astype(np.float32), parse.grid.affine, grid) > 0.5) & ~blocks
     thin = rest & under & ~_opened(rest, _THIN_MM, grid.affine)
+    if not thin.any():
+        return thin
     x, y, z = places
-    hanging = ndimage.binary_propagation(thin & ~canonical.in_ears(x, y, z + _HANGING_MM), mask=thin)
-    hanging &= ndimage.binary_propagation(blocks, mask=blocks | thin)
-    return ndimage.binary_dilation(hanging) & under
+    pieces, _ = ndimage.label(thin)
+    hanging = pieces[thin & ~canonical.in_ears(x, y, z + _HANGING_MM)]
+    attached = pieces[thin & ndimage.binary_dilation(blocks)]
+    return ndimage.binary_dilation(np.isin(pieces, np.intersect1d(hanging, attached))) & under
 
 
 def _opened(mask: np.ndarray, radius: float, affine: np.ndarray) -> np.ndarray:

@@ -119,8 +119,8 @@ def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: Hea
     world = Grid(box.shape, frame @ box.affine)
     posed = normalise(geometry.resample(image, grid.affine, world))
     brain_p, head_p, heat = run_network(parser, posed, device)
-    brain = ndimage.binary_fill_holes(largest_component(brain_p > 0.5))
-    head = ndimage.binary_fill_holes(largest_component((head_p > 0.5) | brain))
+    brain = without_holes(largest_component(brain_p > 0.5))
+    head = without_holes(largest_component((head_p > 0.5) | brain))
     points, certainty = decode_heatmaps(heat, world)
     near = ndimage.binary_dilation(brain, iterations=4)
     likelihood = np.where(near, np.where(brain, np.maximum(brain_p, 0.51), np.minimum(brain_p, 0.49)), 0)
@@ -200,6 +200,13 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return labels == sizes.argmax()
+
+
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    """``mask`` (bool) and all that it encloses."""
+    around = np.pad(~mask, 1, constant_values=True)
+    labels, _ = ndimage.label(around)
+    return (labels != labels[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 
 def decode_heatmaps(heat: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
