@@ -25,7 +25,6 @@ _RIM_MM, _BEFORE_MM = 3.0, 8.0  # from the rim of skin to tissue; air before int
 _LEAST_SKIN_MM2 = 3000.0  # of a piece: what is left of a head has more, a sinus or a piece of bone in a cut less
 # Not one half itself: between two voxels of the grid that is a tie, which rounding would decide.
 _HALF, _ROUNDING = 0.49, 0.005
-_BLOCK = 4  # voxels
 _THIN_MM, _HANGING_MM = 6.0, 5.0  # the radius of a ball that is thicker than a lobe; below the ears' blocks
 
 
@@ -210,38 +209,17 @@ def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, ...], aff
     window = geometry.window_of(geometry.apply_affine(np.linalg.inv(affine) @ grid.affine, corners), shape)
     piece = geometry.Grid(shape, affine).part(window)
     if all(piece.shape):
-        out[window] = _sampled(mask, grid, piece)
+        # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
+        out[window] = geometry.resample(_settled(mask, grid), grid.affine, piece, clamp=True) > _HALF
     return out
 
 
-def _sampled(mask: np.ndarray, grid: geometry.Grid, piece: geometry.Grid) -> np.ndarray:
-    """Where ``mask`` of ``grid`` is above _HALF on ``piece`` (bool); only blocks that its rim meets are interpolated."""
-    counts = [-(-n // _BLOCK) for n in piece.shape]
-    out = np.zeros([n * _BLOCK for n in counts], dtype=bool, order="F")
-    blocks = out.T.reshape([n for count in counts[::-1] for n in (count, _BLOCK)]).transpose(4, 2, 0, 5, 3, 1)
-    full, rim = _full_and_rim(mask, grid, piece.affine, counts)
-    blocks[full] = True
-    voxels = tuple(
-        (first * _BLOCK)[:, None, None, None] + np.arange(_BLOCK).reshape(np.roll([-1, 1, 1], axis))
-        for axis, first in enumerate(np.nonzero(rim))
-    )
-    # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
-    blocks[rim] = geometry.interpolate(mask, grid.affine, piece.affine, voxels) > _HALF
-    return out[tuple(slice(n) for n in piece.shape)]
+def _settled(mask: np.ndarray, grid: geometry.Grid) -> np.ndarray:
+    """``mask`` (bool, or likelihoods), but 0 or 1 wherever nothing between a voxel and its 26 neighbours is in doubt.
 
-
-def _full_and_rim(
-    mask: np.ndarray, grid: geometry.Grid, affine: np.ndarray, counts: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of so many blocks of voxels, whose grid has the ``affine``: which ``mask`` fills for sure, and which it may."""
-    middle = (_BLOCK - 1) / 2
-    corners = geometry.box_corners([-middle] * 3, [middle] * 3) @ affine[:3, :3].T
-    # From the point of the grid nearest to a block's middle: the middle, a corner, and what is interpolated there.
-    reach = np.linalg.norm(corners, axis=1).max() + 1.5 * np.linalg.norm(geometry.voxel_sizes(grid.affine))
-    some = geometry.dilate_mm(mask > _HALF - _ROUNDING, reach, grid.affine)
-    all_of_it = ~geometry.dilate_mm(mask <= _HALF + _ROUNDING, reach, grid.affine)
-    middles = np.moveaxis(np.indices(counts), 0, -1) * _BLOCK + middle
-    nearest = np.rint(geometry.apply_affine(np.linalg.inv(grid.affine) @ affine, middles)).astype(int)
-    index = tuple(np.moveaxis(np.clip(nearest, 0, np.array(mask.shape) - 1), -1, 0))
-    full = all_of_it[index]
-    return full, some[index] & ~full
+    What has one value all around need not be interpolated.
+    """
+    around = np.linalg.norm(geometry.voxel_sizes(grid.affine)) + 1e-3
+    some = geometry.dilate_mm(mask > _HALF - _ROUNDING, around, grid.affine)
+    others = geometry.dilate_mm(mask <= _HALF + _ROUNDING, around, grid.affine)
+    return np.where(some & others, mask, some).astype(np.float32)

@@ -118,30 +118,6 @@ def resample(
     return out.numpy()
 
 
-def interpolate(
-    values: np.ndarray, affine: np.ndarray, to: np.ndarray, voxels: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """``resample`` with ``clamp``, at some voxels of a grid of the affine ``to`` alone; float32.
-
-    ``voxels`` are i, j, k (integers), and the result has the shape that they have together.
-    """
-    import torch
-    import torch.nn.functional as F
-
-    to_unit = 2.0 / np.maximum(np.array(values.shape) - 1, 1)
-    matrix = (np.linalg.inv(affine) @ to)[:3] * to_unit[:, None] - [0, 0, 0, 1]
-    columns = np.ascontiguousarray(matrix[::-1].T).astype(np.float32)
-    i, j, k = (index[..., None].astype(np.float32) for index in voxels)
-    places = i * columns[0] + (j * columns[1] + k * columns[2] + columns[3])
-    source = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-    with torch.inference_mode():
-        out = F.grid_sample(
-            source[None, None], torch.from_numpy(places.reshape(1, -1, 1, 1, 3)), mode="bilinear",
-            padding_mode="border", align_corners=True,
-        )  # fmt: skip
-    return out.numpy().reshape(places.shape[:-1])
-
-
 def window_of(points: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
     """The least window of an array of this ``shape`` that holds ``points`` (N, 3; voxels), in part or whole; or empty."""
     start = np.clip(np.floor(points.min(axis=0)).astype(int), 0, shape)
