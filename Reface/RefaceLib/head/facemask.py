@@ -68,7 +68,7 @@ def face_mask(parse: LabelledHead, shape: tuple[int, ...], affine: np.ndarray, *
 
 
 def _around_face(grid: geometry.Grid, frame: np.ndarray) -> geometry.Grid:
-    """The part of ``grid`` in which face and ears may lie, and balls that touch them; ``frame``: canonical to RAS mm."""
+    """The part of ``grid`` where face and ears, and balls that touch them, may lie; ``frame``: canonical to RAS mm."""
     to_voxels = np.linalg.inv(grid.affine) @ frame
     ends = geometry.apply_affine(np.linalg.inv(to_voxels), geometry.box_corners((0, 0, 0), grid.shape))
     low, high = canonical.FACE_AND_EARS
@@ -83,8 +83,9 @@ def _lobes(
 ) -> np.ndarray:
     """The lobes that hang out of the ears' blocks, with the air around them (bool, on ``grid``).
 
-    Left behind they stand out as fins. ``places`` are canonical x, y, z, ``blocks`` those of the ears. What is thin hangs: no ball of _THIN_MM goes
-    into it, as it does into a jaw, but for the corners where the blocks end, which do not reach down to _HANGING_MM.
+    Left behind they stand out as fins. ``places`` are canonical x, y, z, ``blocks`` those of the ears. What is thin
+    hangs: no ball of _THIN_MM goes into it, as it does into a jaw, but for the corners where the blocks end, which do
+    not reach down to _HANGING_MM.
     """
     low = canonical.in_lobes(*places)
     under = low & ~blocks
@@ -219,7 +220,7 @@ def _settled(mask: np.ndarray, grid: geometry.Grid) -> np.ndarray:
 
     What has one value all around need not be interpolated.
     """
-    around = np.linalg.norm(geometry.voxel_sizes(grid.affine)) + 1e-3
+    around = float(np.linalg.norm(geometry.voxel_sizes(grid.affine))) + 1e-3
     some = geometry.dilate_mm(mask > _HALF - _ROUNDING, around, grid.affine)
     others = geometry.dilate_mm(mask <= _HALF + _ROUNDING, around, grid.affine)
     return np.where(some & others, mask, some).astype(np.float32)

@@ -119,13 +119,13 @@ def resample(
 
 
 def window_of(points: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
-    """The least window of an array of this ``shape`` that holds ``points`` (N, 3; voxels), in part or whole; or empty."""
+    """The least window of an array of this ``shape`` that holds ``points`` (N, 3; voxels); it may be empty."""
     start = np.clip(np.floor(points.min(axis=0)).astype(int), 0, shape)
     stop = np.clip(np.ceil(points.max(axis=0)).astype(int) + 1, start, shape)
     return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
 
 
-def box_corners(low: Sequence[float], high: Sequence[float]) -> np.ndarray:
+def box_corners(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> np.ndarray:
     """The eight corners (8, 3) of a box."""
     return np.array(list(itertools.product(*zip(low, high, strict=True))), dtype=float)
 
