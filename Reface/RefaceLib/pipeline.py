@@ -120,9 +120,9 @@ def reface_volume(
     models = models or load_models(options.device)
     with run.stage("parse"):
         values = volume.values()
-        finite = np.isfinite(values)
-        values[~finite] = measure_air(values).level
-        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
+        finite, air = np.isfinite(values), measure_air(values)
+        values[~finite] = air.level
+        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device, air)
         headcheck.inspect_head(values.shape, volume.affine, parse)
         headcheck.inspect_view(values, volume.affine, parse)
         headcheck.inspect_values(finite, volume.affine, parse)

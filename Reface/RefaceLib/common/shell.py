@@ -76,6 +76,8 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: Command | None = None
     print_any_name()
+    # Before PyTorch is loaded: its threads sleep until there is work, where they would keep the processors busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _terminated_as_interrupted():
             command = parse(arguments)

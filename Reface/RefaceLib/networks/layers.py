@@ -161,15 +161,22 @@ class HeadParserNet(nn.Module):
         self.refine = nn.Sequential(nn.Conv3d(5, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 2, 3, padding=1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        folded = fold(image)
-        if self.coordinates:
-            folded = torch.cat([folded, _coordinates(folded)], dim=1)
-        features = F.silu(self.norm(self.body(self.entry(folded))))
+        features = self._features(image)
         return in_slabs(self._refined, self.masks(features), image), self.heat(features)
 
     def _refined(self, folded: Tensor, image: Tensor) -> Tensor:
         masks = unfold(folded)
         return masks[:, :2] + self.refine(torch.cat([image.to(masks), masks], dim=1))
+
+    def heat_maps(self, image: Tensor) -> Tensor:
+        """The second result of ``forward``, without the first."""
+        return self.heat(self._features(image))
+
+    def _features(self, image: Tensor) -> Tensor:
+        folded = fold(image)
+        if self.coordinates:
+            folded = torch.cat([folded, _coordinates(folded)], dim=1)
+        return F.silu(self.norm(self.body(self.entry(folded))))
 
 
 def localizer_net() -> HeadParserNet:

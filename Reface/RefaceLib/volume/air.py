@@ -6,6 +6,7 @@ Every step is relative to the scan: another unit of its values changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -41,15 +42,21 @@ class Air:
     signed: bool = False
 
 
-def measure_air(values: np.ndarray) -> Air:
+def measure_air(values: np.ndarray, where: np.ndarray | None = None) -> Air:
     """The air in ``values`` (any shape; NaN and Inf are left out); Air() where all are the same.
+
+    Only what lies ``where`` (bool, the same shape; default: everywhere) has a say.
 
     Air is the darker class of Otsu's threshold, and its level the mode of that. In a magnitude image, whose noise
     reaches down to zero, the level is exactly 0.
     """
-    flat = np.ravel(values, order="K")
-    flat = flat[:: flat.size // _SAMPLE | 1]  # odd, so that all columns of the volume have a say
-    sample = np.sort(flat[np.isfinite(flat)].astype(np.float64))
+    order: Literal["C", "F"] = "F" if values.flags.f_contiguous else "C"
+    some = slice(None, None, values.size // _SAMPLE | 1)  # odd, so that all columns of the volume have a say
+    flat = values.ravel(order)[some]
+    known = np.isfinite(flat)
+    if where is not None:
+        known &= where.ravel(order)[some]
+    sample = np.sort(flat[known].astype(np.float64))
     if not sample.size or sample[0] == sample[-1]:
         return Air()
     padding = _padding(sample)
