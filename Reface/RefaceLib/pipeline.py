@@ -27,7 +27,7 @@ from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
-from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
+from RefaceLib.volume.io import Volume, check_values, in_ordinary_units, tells_contradictions
 
 if TYPE_CHECKING:
     from RefaceLib.face.painter import Painting
@@ -99,6 +99,7 @@ class _Run:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@tells_contradictions
 def reface_volume(
     volume: Volume,
     options: RefaceOptions = RefaceOptions(),
@@ -126,7 +127,7 @@ def reface_volume(
         headcheck.inspect_head(values.shape, volume.affine, parse)
         headcheck.inspect_view(values, volume.affine, parse)
         headcheck.inspect_values(finite, volume.affine, parse)
-        warnings += headcheck.inspect_pose(parse)
+        warnings += headcheck.inspect_pose(parse, placed=volume.placed)
     with run.stage("mask"):
         parts = FaceParts(parse, values.shape, volume.affine)
         mode = _choose_mode(options.mode, values, volume, parse, parts)

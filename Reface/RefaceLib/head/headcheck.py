@@ -70,12 +70,13 @@ def inspect_contrast(shape: tuple[int, ...], affine: np.ndarray, parse: HeadPars
     return []
 
 
-def inspect_pose(parse: HeadParse) -> list[str]:
-    """A warning about a header that says something else than the head."""
+def inspect_pose(parse: HeadParse, *, placed: bool) -> list[str]:
+    """A warning about a header that says something else than the head, or nothing where it is not ``placed``."""
     if not is_turned(parse):
         return []
+    said = "says wrongly" if placed else "does not say"
     return [
-        "The header does not say how the head lies: the head was found turned by "
+        f"The header {said} how the head lies: the head was found turned by "
         f"{turned_by(parse):.0f} degrees, and was used as it lies. Correct the header before you use it elsewhere."
     ]
 
