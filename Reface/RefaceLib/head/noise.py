@@ -39,10 +39,11 @@ def without_noise(image: np.ndarray, air: Air) -> np.ndarray:
 
 
 def speckles(image: np.ndarray, air: Air) -> np.ndarray:
-    """Where voxels of an ``image`` (I, J, K) are salt and pepper: any number, as in the air of ratios of two scans (bool).
+    """Where an ``image`` (I, J, K) is salt and pepper, any number as in the air of ratios of two scans (bool).
 
-    They differ from their neighbours as noise alone does, and are many; there are none in other scans. Edges, and even sheets of one voxel, vary over a region by far more than from voxel to voxel. A region that was
-    blanked, as a face may have been, tells nothing of the air beside it.
+    Such voxels differ from their neighbours as noise alone does, and are many; in other scans there are none. Edges,
+    and even sheets of one voxel, vary over a region by far more than from voxel to voxel. A region that was blanked, as
+    a face may have been, tells nothing of the air beside it.
     """
     bright = _bright(image, air)
     if air.noise < _NOISY * bright:

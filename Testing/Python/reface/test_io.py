@@ -339,9 +339,13 @@ def test_a_segmentation_is_refused_and_a_coarse_image_that_was_enlarged_is_not(m
     labels = np.kron(rng.integers(0, 4, (5, 5, 5), np.uint8), np.ones((6, 6, 6), np.uint8))
     with pytest.raises(InputError, match="holds labels"):
         check_values(Volume(labels, np.eye(4)))
+    with pytest.raises(InputError, match="holds labels"):
+        check_values(Volume(np.minimum(labels, 1), np.eye(4)))
     enlarged = np.kron(rng.integers(0, 99, (15, 15, 15), np.uint8), np.ones((2, 2, 2), np.uint8))
     assert check_values(Volume(enlarged, np.eye(4))) == ()
     enlarged[:20] = 200  # blank is not stored as 0
+    assert check_values(Volume(enlarged, np.eye(4))) == ()
+    enlarged[:, :12], enlarged[:, :, :12] = 255, 90  # saturated, and filled by a tool
     assert check_values(Volume(enlarged, np.eye(4))) == ()
 
 
