@@ -234,7 +234,8 @@ def in_ordinary_units(volume: Volume) -> Volume:
     return replace(volume, slope=volume.slope * factor, inter=volume.inter * factor)
 
 
-_Rest, _Result = ParamSpec("_Rest"), TypeVar("_Result")
+_Rest = ParamSpec("_Rest")
+_Result = TypeVar("_Result")
 
 
 def tells_contradictions(
