@@ -158,6 +158,8 @@ def test_an_sform_that_contradicts_the_qform_is_told(tmp_path):
     volume = read_volume(write_bytes(tmp_path / "a.nii", bytes(content)))
     assert volume.affine[0, 0] == pytest.approx(1.2)
     assert "sform and qform are up to 22 mm apart" in volume.warnings[0]
+    with pytest.raises(InputError, match=r"only zeros.* \(the header contradicts itself: its sform .* used\)\.$"):
+        io.tells_contradictions(check_values)(volume)
     assert read_volume(write_bytes(tmp_path / "b.nii", nifti_bytes(array, np.eye(4)))).warnings == ()
 
 
