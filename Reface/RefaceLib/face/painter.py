@@ -21,6 +21,7 @@ from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.face.weights import Models
 from RefaceLib.head import canonical
 from RefaceLib.head.headparser import HeadParse, brain_frame
+from RefaceLib.head.noise import without_noise
 from RefaceLib.networks.inference import precision
 from RefaceLib.volume import geometry
 
@@ -65,7 +66,8 @@ def paint(
     ``mask`` (I, J, K; bool) is what is blank in it, ``brain`` (bool) and ``parse`` were found in its values. The same
     arguments and ``seed`` give the same bits on one CPU.
     """
-    values, affine = defaced.values, defaced.grid.affine
+    # In noisy air there is no skin to be seen, and a face fitted to what looks like one is misshapen.
+    values, affine = without_noise(defaced.values, defaced.air), defaced.grid.affine
     frame = brain_frame(parse.points, parse.certainty, models.fitted.defaced_brain_points)
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)

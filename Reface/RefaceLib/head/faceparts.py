@@ -24,7 +24,8 @@ _BOXES = {
     "chin": ((0.0, 22.0), 72.0, (-124.0, -98.0)),
 }
 _EARS = ((72.0, 92.0), (-30.0, 5.0), (-50.0, -10.0))  # size of x, y, z
-PARTS = ("face", *_BOXES, "ears")
+INNER = tuple(_BOXES)  # the parts in the middle of the face
+PARTS = ("face", *INNER, "ears")
 # Tissue (ml) of each part in whole heads of adults: medians of 40 heads.
 _LEAST_SHOWN_ML = 5.0
 USUAL_ML = {"face": 370.0, "nose": 17.0, "eyes": 8.0, "mouth": 27.0, "chin": 19.0, "ears": 20.0}

@@ -6,8 +6,8 @@ import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head import refusal
-from RefaceLib.head.facemask import missing_mask
-from RefaceLib.head.faceparts import FaceParts, Part, share_left
+from RefaceLib.head.facemask import fill_value, missing_mask
+from RefaceLib.head.faceparts import INNER, FaceParts, Part, share_left
 from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
@@ -73,14 +73,26 @@ def inspect_contrast(shape: tuple[int, ...], affine: np.ndarray, parse: HeadPars
     return []
 
 
-def inspect_pose(parse: HeadParse) -> list[str]:
-    """A warning about a header that says something else than the head."""
+def inspect_pose(parse: HeadParse, *, placed: bool) -> list[str]:
+    """A warning about a header that says something else than the head, or nothing where it is not ``placed``."""
     if not is_turned(parse):
         return []
+    said = "says wrongly" if placed else "does not say"
     return [
-        "The header does not say how the head lies: the head was found turned by "
+        f"The header {said} how the head lies: the head was found turned by "
         f"{turned_by(parse):.0f} degrees, and was used as it lies. Correct the header before you use it elsewhere."
     ]
+
+
+def gap(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FaceParts) -> np.ndarray | None:
+    """What a tool has blanked (bool, I, J, K), where it took out eyes, nose, mouth or chin; else None.
+
+    ``values`` (I, J, K) and ``affine`` (IJK -> RAS mm) are those of the volume, ``parse`` and ``parts`` of its head.
+    """
+    shown = (part for name, part in parts.outside().items() if name in INNER)
+    if not any(part.left < DEFACED * part.usual for part in shown):
+        return None
+    return missing_mask(values, affine, parse) & (values == fill_value(values, affine))
 
 
 def parts_there(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FaceParts) -> dict[str, Part]:

@@ -118,11 +118,18 @@ def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
 
 def _with_cut_brain(parse: HeadParse, view: Grid) -> HeadParse:
     """The parse with brain in doubt beside places where the ``view`` ends and a brain may go on."""
-    outside = ~geometry.in_view(view.shape, view.affine, parse.grid)
-    if not outside.any():
+    return with_brain_beside(parse, ~geometry.in_view(view.shape, view.affine, parse.grid))
+
+
+def with_brain_beside(parse: HeadParse, hidden: np.ndarray) -> HeadParse:
+    """The parse with brain in doubt beside what is ``hidden`` (bool, on the parse's grid) near the mean brain.
+
+    The parser knows no heads that end there, and misses some millimetres of brain.
+    """
+    if not hidden.any():
         return parse
     mean = canonical.in_brain(*_places(parse))
-    beyond = geometry.dilate_mm(mean, _NEAR_MM, parse.grid.affine) & outside
+    beyond = geometry.dilate_mm(mean, _NEAR_MM, parse.grid.affine) & hidden
     if not beyond.any():
         return parse
     missed = geometry.dilate_mm(mean, _LARGER_MM, parse.grid.affine) & geometry.dilate_mm(beyond, _CUT_MM, _STEPS)

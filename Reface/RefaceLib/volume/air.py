@@ -14,6 +14,7 @@ _SAMPLE = 400_000  # voxels are enough
 _EXTREMES = (0.1, 98.0)  # percentiles: no more than rings at edges is darker; bright tissue
 _PADDED = 0.005  # the least share of the field of view that padding fills
 _APART = 4.0  # times the spread of air: padding lies farther below it
+_SATURATED = 0.005  # of what is not padding: more of the largest value is a window's upper end
 _BETWEEN = 0.03  # of what is not padding: no more lies nearer to it than to air
 # Padding within air's noise: so many steps and at most so many spreads from its mode; so many times what is beside it.
 _STEPS, _WITHIN, _SPIKE = 8, 6.0, 2.0
@@ -94,6 +95,9 @@ def _padding(sample: np.ndarray) -> float | None:
     count = int(np.searchsorted(sample, least, side="right"))
     rest = sample[count:]
     if count < _PADDED * sample.size or rest[0] == rest[-1]:
+        return None
+    # A window that saturates bone saturates air as well, and the darkest of the rest is soft tissue.
+    if rest.size - np.searchsorted(rest, rest[-1]) > _SATURATED * rest.size:
         return None
     dark, bright = _classes(rest)
     mode, spread = _mode_and_spread(dark)
