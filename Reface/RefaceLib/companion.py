@@ -22,7 +22,7 @@ from RefaceLib.head.register import Registration, moved, register
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 from RefaceLib.volume.geometry import Grid
-from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
+from RefaceLib.volume.io import Volume, check_values, in_ordinary_units, tells_contradictions
 
 if TYPE_CHECKING:
     from RefaceLib.face.weights import Models
@@ -63,6 +63,7 @@ class _Match:
     mirrored: bool
 
 
+@tells_contradictions
 def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models: Models) -> CompanionResult:
     """Deface ``other``, which shows the head of ``volume``, whose ``result`` is known.
 
@@ -76,7 +77,7 @@ def deface_companion(other: Volume, volume: Volume, result: RefaceResult, models
     values[~finite] = measure_air(values).level
     match = _match(values, other.affine, Grid(volume.stored.shape, volume.affine), result.parse, models)
     headcheck.inspect_values(finite, match.grid.affine, match.parse)
-    warnings += _inspect(match)
+    warnings += _inspect(match, placed=other.placed)
     brain, mask = _brain_and_face(match, result.ears)
     mask &= finite
     values[~finite] = np.nan  # what stands there shall not come from the face
@@ -138,9 +139,9 @@ def _match_in(grid: Grid, values: np.ndarray, first_view: Grid, first: HeadParse
     )
 
 
-def _inspect(match: _Match) -> list[str]:
+def _inspect(match: _Match, *, placed: bool) -> list[str]:
     """Warnings about what the headers say, and about a likeness that leaves doubt."""
-    found, registration = headcheck.inspect_pose(match.parse), match.registration
+    found, registration = headcheck.inspect_pose(match.parse, placed=placed), match.registration
     if match.mirrored:
         found.append("Left and right are exchanged between the headers of this volume and the first one.")
     far = registration.mm > _FAR_MM or registration.degrees > _FAR_DEGREES

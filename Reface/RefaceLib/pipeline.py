@@ -24,10 +24,10 @@ from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.faceparts import FaceParts, Part
 from RefaceLib.head.headparser import HeadParse
-from RefaceLib.head.pose import parse_head
+from RefaceLib.head.pose import parse_head, with_brain_beside
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
-from RefaceLib.volume.io import Volume, check_values, in_ordinary_units
+from RefaceLib.volume.io import Volume, check_values, in_ordinary_units, tells_contradictions
 
 if TYPE_CHECKING:
     from RefaceLib.face.painter import Painting
@@ -99,6 +99,7 @@ class _Run:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@tells_contradictions
 def reface_volume(
     volume: Volume,
     options: RefaceOptions = RefaceOptions(),
@@ -120,18 +121,23 @@ def reface_volume(
     models = models or load_models(options.device)
     with run.stage("parse"):
         values = volume.values()
-        finite = np.isfinite(values)
-        values[~finite] = measure_air(values).level
-        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device)
+        finite, air = np.isfinite(values), measure_air(values)
+        values[~finite] = air.level
+        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device, air)
         headcheck.inspect_head(values.shape, volume.affine, parse)
         headcheck.inspect_view(values, volume.affine, parse)
         headcheck.inspect_values(finite, volume.affine, parse)
-        warnings += headcheck.inspect_pose(parse)
+        warnings += headcheck.inspect_pose(parse, placed=volume.placed)
     with run.stage("mask"):
         parts = FaceParts(parse, values.shape, volume.affine)
         mode = _choose_mode(options.mode, values, volume, parse, parts)
+        gap = None if mode == "recover" else headcheck.gap(values, volume.affine, parse, parts)
+        if gap is not None:
+            parse = with_brain_beside(parse, geometry.resample(gap, volume.affine, parse.grid, nearest=True) > 0.5)
+            parts = FaceParts(parse, values.shape, volume.affine)
         brain = facemask.to_native(parse.likelihood, parse.grid, values.shape, volume.affine)
-        mask = _mask(values, volume, parse, parts, mode, options.ears) & finite & ~brain
+        mask = _mask(values, volume, parse, parts, mode, options.ears)
+        mask = (mask if gap is None else mask | gap) & finite & ~brain
         warnings += inspect_mask(mask, volume.affine, parse, parts.outside(), mode)
         warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
         values[~finite] = np.nan  # what stands there shall not come from the face

@@ -79,6 +79,8 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
     command: Command | None = None
     print_any_name()
     atexit.register(gc.freeze)  # on leaving, Python would search all of PyTorch for garbage: 0.4 s
+    # Before PyTorch is loaded: its threads sleep until there is work, where they would keep the processors busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _terminated_as_interrupted():
             command = parse(arguments)

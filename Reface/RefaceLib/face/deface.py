@@ -33,8 +33,8 @@ def deface(volume: Volume, values: np.ndarray, mask: np.ndarray) -> Defaced:
     Blank is the level of air, measured outside the mask. Values that are not finite are seen as air, and stay stored as
     they are. The arguments are not changed.
     """
-    air = measure_air(values[~mask])
-    seen, stored = values.copy(order="K"), volume.stored.copy()
+    air = measure_air(values, ~mask)
+    seen, stored = values.copy(order="K"), volume.stored.copy(order="K")
     seen[mask | ~np.isfinite(values)] = air.level
     stored[mask] = volume.codec.to_stored(np.array([air.level], dtype=np.float32))[0]
     return Defaced(seen, stored, Grid(volume.stored.shape, volume.affine), volume.codec, air)

@@ -22,7 +22,7 @@ COUNTS = ("voxels_changed", "voxels_changed_outside_mask", "brain_voxels_changed
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Where two arrays of one shape and data type differ in any bit (bool): NaN is as NaN, -0.0 is not as 0.0."""
     unsigned = f"u{before.dtype.itemsize}"
-    return np.ascontiguousarray(before).view(unsigned) != np.ascontiguousarray(after).view(unsigned)
+    return before.view(unsigned) != after.view(unsigned)
 
 
 def count_changes(before: np.ndarray, after: np.ndarray, mask: np.ndarray, brain: np.ndarray) -> dict[str, int]:

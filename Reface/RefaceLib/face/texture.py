@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.face.intensity import IntensityScale
+from RefaceLib.head.noise import speckles
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import NORMAL, RAYLEIGH, Air
 
@@ -29,6 +30,8 @@ _NEAR_ENOUGH = 1.12  # tolerance of the mean square: detail within this factor o
 _LEAST = 1e-18  # mean square of no detail, of white matter squared
 _AIR = 1e-3  # of white matter: darker voxels are painted air
 _FEWEST_EDGES = 500  # voxels
+_LEAST_AIR = 100  # voxels
+_NOISIEST = 0.1  # of white matter: what air is noisier is salt and pepper
 _MOST_THREADS = 4
 
 
@@ -55,7 +58,9 @@ def sharpened(face: np.ndarray, around: Surroundings, scale: IntensityScale) -> 
     """
     window = geometry.window_around(around.mask, 16)
     mask, head, brain = (a[window] for a in (around.mask, around.head, around.brain))
-    composed = np.nan_to_num(around.values[window]) - scale.black
+    composed = np.nan_to_num(around.values[window])
+    composed[speckles(composed, around.air)] = scale.black  # they are no edges
+    composed -= scale.black
     composed[mask] = face - scale.black
     tissue = composed > _TISSUE * (scale.white - scale.black)
     edges = ndimage.binary_dilation(tissue) & ~ndimage.binary_erosion(tissue)
@@ -134,8 +139,11 @@ def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, see
     """Give ``face`` (N,), the mask's voxels in C order, the noise of the scan around it, in tissue and in air."""
     signal = face - scale.black
     tissue_level = _TISSUE * (scale.white - scale.black)
-    air_sd = _air_noise(around, scale)
-    real, imaginary = np.random.default_rng((seed, 1)).standard_normal((2, len(face)), dtype=np.float32)
+    air = _visible_air(around, scale)
+    air_noise = float(np.median(np.abs(air)) / (NORMAL if around.air.signed else RAYLEIGH)) if air.size else 0.0
+    air_sd = min(air_noise, _NOISIEST * (scale.white - scale.black))
+    rng = np.random.default_rng((seed, 1))
+    real, imaginary = rng.standard_normal((2, len(face)), dtype=np.float32)
     share = np.clip(signal / tissue_level, 0, 1)
 
     def noisy(tissue_sd: float) -> np.ndarray:
@@ -144,20 +152,22 @@ def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, see
             return signal + sd * real
         return np.sqrt((signal + sd * real) ** 2 + (sd * imaginary) ** 2)
 
-    return noisy(_tissue_noise(signal, noisy, around, scale, tissue_level)) + scale.black
+    found = noisy(_tissue_noise(signal, noisy, around, scale, tissue_level))
+    if air_noise > air_sd:
+        # Salt and pepper, as in ratios of two scans (MP2RAGE), follows no law of noise: take values that are there.
+        found = share * found + (1 - share) * rng.choice(air, len(face))
+    return found + scale.black
 
 
-def _air_noise(around: Surroundings, scale: IntensityScale) -> float:
-    """The standard deviation of the noise in the visible air around the mask, which is not padding."""
+def _visible_air(around: Surroundings, scale: IntensityScale) -> np.ndarray:
+    """Values (N,) above black of the visible air around the mask, which is not padding; none where there is little."""
     window = geometry.window_around(around.mask, 24)
     values, mask, head = (a[window] for a in (around.values, around.mask, around.head))
     visible = ~ndimage.binary_dilation(head, iterations=4) & ~mask & np.isfinite(values)
     if around.air.padding is not None:
         visible &= values > around.air.padding
     air = values[visible] - scale.black
-    gain = NORMAL if around.air.signed else RAYLEIGH
-    level = float(np.median(np.abs(air)) / gain) if air.size > 100 else 0.0
-    return min(level, 0.1 * (scale.white - scale.black))
+    return air if air.size > _LEAST_AIR else air[:0]
 
 
 def _tissue_noise(

@@ -120,17 +120,18 @@ def in_brain(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Whether canonical points (mm) are in the mean brain: an ellipse at each height, with room for temporal poles."""
     back, front, side = (np.interp(z, _BRAIN_Z, ends) for ends in (_BRAIN_BACK, _BRAIN_FRONT, _BRAIN_SIDE))
     middle, length = (front + back) / 2, np.maximum((front - back) / 2, 1.0)
-    power = np.where((z < -12.0) & (y > middle), 4.0, 2.0)
-    return (
-        (np.abs(x / side) ** power + np.abs((y - middle) / length) ** power < 1.0)
-        & (z > _BRAIN_Z[0])
-        & (z < _BRAIN_Z[-1])
-    )
+    across, along = (x / side) ** 2, ((y - middle) / length) ** 2
+    away = np.where((z < -12.0) & (y > middle), across**2 + along**2, across + along)
+    return (away < 1.0) & (z > _BRAIN_Z[0]) & (z < _BRAIN_Z[-1])
 
 
 _LOBES = 14.0  # mm below the ears' blocks
 
 
-def under_ears(x: np.ndarray, y: np.ndarray, z: np.ndarray, gap: float = 0.0) -> np.ndarray:
-    """Whether canonical points (mm) are below the ears' blocks, where long lobes end, by at least ``gap`` (mm)."""
-    return in_ears(x, y, z + _LOBES) & ~in_ears(x, y, z + gap)
+def in_lobes(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether canonical points (mm) are where long lobes of ears end: as the ears' blocks, but lower."""
+    return in_ears(x, y, z + _LOBES)
+
+
+# Least and largest x, y, z (mm) of all that is in the face, in the ears or in their lobes.
+FACE_AND_EARS = ((-112.0, -48.0, _BOTTOM), (112.0, np.inf, _TOP))

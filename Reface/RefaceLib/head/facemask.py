@@ -23,6 +23,8 @@ _SOFT, _INTACT = 0.2, 0.85  # of bright tissue: dimmer is the rim of skin; the s
 _ALONG_MM, _BESIDE_MM = 4.0, 8.0  # along an edge; and along skin up to a cut
 _RIM_MM, _BEFORE_MM = 3.0, 8.0  # from the rim of skin to tissue; air before intact skin
 _LEAST_SKIN_MM2 = 3000.0  # of a piece: what is left of a head has more, a sinus or a piece of bone in a cut less
+# Not one half itself: between two voxels of the grid that is a tie, which rounding would decide.
+_HALF, _ROUNDING = 0.49, 0.005
 _THIN_MM, _HANGING_MM = 6.0, 5.0  # the radius of a ball that is thicker than a lobe; below the ears' blocks
 
 
@@ -53,27 +55,57 @@ def protected(parse: LabelledHead, grid: geometry.Grid) -> np.ndarray:
 
 def face_mask(parse: LabelledHead, shape: tuple[int, ...], affine: np.ndarray, *, ears: bool) -> np.ndarray:
     """The face (and ears) of a raw head on the native grid ``shape``/``affine`` (IJK -> RAS): bool."""
-    grid = geometry.ras_grid(shape, affine, SPACING)
     frame = face_frame(parse.points, parse.certainty)
-    x, y, z = canonical_coordinates(grid, frame)
-    mask = canonical.in_face(x, y, z)
+    grid = _around_face(geometry.ras_grid(shape, affine, SPACING), frame)
+    if not all(grid.shape):
+        return np.zeros(shape, dtype=bool, order="F")
+    places = canonical_coordinates(grid, frame)
+    mask = canonical.in_face(*places)
     if ears:
-        mask |= canonical.in_ears(x, y, z) | _lobes(parse, grid, (x, y, z))
+        blocks = canonical.in_ears(*places)
+        mask |= blocks | _lobes(parse, grid, places, blocks)
     return to_native(mask & ~protected(parse, grid), grid, shape, affine)
 
 
-def _lobes(parse: LabelledHead, grid: geometry.Grid, places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def _around_face(grid: geometry.Grid, frame: np.ndarray) -> geometry.Grid:
+    """The part of ``grid`` where face and ears, and balls that touch them, may lie; ``frame``: canonical to RAS mm."""
+    to_voxels = np.linalg.inv(grid.affine) @ frame
+    ends = geometry.apply_affine(np.linalg.inv(to_voxels), geometry.box_corners((0, 0, 0), grid.shape))
+    low, high = canonical.FACE_AND_EARS
+    corners = geometry.box_corners(low, np.minimum(high, np.maximum(low, ends.max(axis=0))))
+    corners = geometry.apply_affine(to_voxels, corners)
+    reach = 2 * _THIN_MM / SPACING
+    return grid.part(geometry.window_of(np.concatenate([corners - reach, corners + reach]), grid.shape))
+
+
+def _lobes(
+    parse: LabelledHead, grid: geometry.Grid, places: tuple[np.ndarray, np.ndarray, np.ndarray], blocks: np.ndarray
+) -> np.ndarray:
     """The lobes that hang out of the ears' blocks, with the air around them (bool, on ``grid``).
 
-    Left behind they stand out as fins. ``places`` are canonical x, y, z. What is thin hangs: no ball of _THIN_MM goes
-    into it, as it does into a jaw, but for the corners where the blocks end, which do not reach down to _HANGING_MM.
+    Left behind they stand out as fins. ``places`` are canonical x, y, z, ``blocks`` those of the ears. What is thin
+    hangs: no ball of _THIN_MM goes into it, as it does into a jaw, but for the corners where the blocks end, which do
+    not reach down to _HANGING_MM.
     """
-    blocks, under = canonical.in_ears(*places), canonical.under_ears(*places)
+    low = canonical.in_lobes(*places)
+    under = low & ~blocks
     rest = (geometry.resample(parse.head.astype(np.float32), parse.grid.affine, grid) > 0.5) & ~blocks
-    thin = rest & under & ~ndimage.binary_opening(rest, geometry.ball(_THIN_MM, grid.affine))
-    hanging = ndimage.binary_propagation(thin & canonical.under_ears(*places, gap=_HANGING_MM), mask=thin)
-    hanging &= ndimage.binary_propagation(blocks, mask=blocks | thin)
-    return ndimage.binary_dilation(hanging) & under
+    thin = rest & under & ~_opened(rest, _THIN_MM, grid.affine)
+    if not thin.any():
+        return thin
+    x, y, z = places
+    pieces, _ = ndimage.label(thin)
+    hanging = pieces[thin & ~canonical.in_ears(x, y, z + _HANGING_MM)]
+    attached = pieces[thin & ndimage.binary_dilation(blocks)]
+    return ndimage.binary_dilation(np.isin(pieces, np.intersect1d(hanging, attached))) & under
+
+
+def _opened(mask: np.ndarray, radius: float, affine: np.ndarray) -> np.ndarray:
+    """What balls of ``radius`` mm within ``mask`` (bool), and within its array, fill."""
+    rim = [n // 2 for n in geometry.ball(radius, affine).shape]
+    balls = ~geometry.dilate_mm(~np.pad(mask, [(n, n) for n in rim]), radius, affine)
+    opened = geometry.dilate_mm(balls, radius, affine)
+    return opened[tuple(slice(n, n + size) for n, size in zip(rim, mask.shape, strict=True))]
 
 
 def missing_mask(values: np.ndarray, affine: np.ndarray, parse: LabelledHead) -> np.ndarray:
@@ -166,23 +198,29 @@ def fill_value(values: np.ndarray, affine: np.ndarray, where: np.ndarray | None 
 
 
 def to_native(mask: np.ndarray, grid: geometry.Grid, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Bring a mask (bool, or likelihoods) of ``grid`` to a native grid: linear interpolation, cut near one half."""
-    out = np.zeros(shape, dtype=bool)
+    """Bring a mask (bool, or likelihoods) of ``grid`` to a native grid: linear interpolation, cut near one half.
+
+    The result is in Fortran order, as volumes of files are.
+    """
+    out = np.zeros(shape, dtype=bool, order="F")
     voxels = np.argwhere(mask)
     if not len(voxels):
         return out
-    low, high = voxels.min(axis=0) - 1, voxels.max(axis=0) + 1
-    corners = np.array([[a, b, c] for a in (low[0], high[0]) for b in (low[1], high[1]) for c in (low[2], high[2])])
-    native = geometry.apply_affine(np.linalg.inv(affine) @ grid.affine, corners)
-    start = np.clip(np.floor(native.min(axis=0)).astype(int), 0, shape)
-    stop = np.clip(np.ceil(native.max(axis=0)).astype(int) + 1, 0, shape)
-    if (stop <= start).any():
-        return out
-    box_affine = np.array(affine, dtype=float)
-    box_affine[:3, 3] = geometry.apply_affine(affine, start.astype(float))
-    piece = geometry.Grid(tuple(int(n) for n in stop - start), box_affine)
-    # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
-    sampled = geometry.resample(mask, grid.affine, piece, clamp=True)
-    # Not one half itself: between two voxels of the grid that is a tie, which rounding would decide.
-    out[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = sampled > 0.49
+    corners = geometry.box_corners(voxels.min(axis=0) - 1, voxels.max(axis=0) + 1)
+    window = geometry.window_of(geometry.apply_affine(np.linalg.inv(affine) @ grid.affine, corners), shape)
+    piece = geometry.Grid(shape, affine).part(window)
+    if all(piece.shape):
+        # The grid ends where the field of view ends; the native rim beyond the last grid point takes its value.
+        out[window] = geometry.resample(_settled(mask, grid), grid.affine, piece, clamp=True) > _HALF
     return out
+
+
+def _settled(mask: np.ndarray, grid: geometry.Grid) -> np.ndarray:
+    """``mask`` (bool, or likelihoods), but 0 or 1 wherever nothing between a voxel and its 26 neighbours is in doubt.
+
+    What has one value all around need not be interpolated.
+    """
+    around = float(np.linalg.norm(geometry.voxel_sizes(grid.affine))) + 1e-3
+    some = geometry.dilate_mm(mask > _HALF - _ROUNDING, around, grid.affine)
+    others = geometry.dilate_mm(mask <= _HALF + _ROUNDING, around, grid.affine)
+    return np.where(some & others, mask, some).astype(np.float32)

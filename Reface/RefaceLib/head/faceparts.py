@@ -24,7 +24,8 @@ _BOXES = {
     "chin": ((0.0, 22.0), 72.0, (-124.0, -98.0)),
 }
 _EARS = ((72.0, 92.0), (-30.0, 5.0), (-50.0, -10.0))  # size of x, y, z
-PARTS = ("face", *_BOXES, "ears")
+INNER = tuple(_BOXES)  # the parts in the middle of the face
+PARTS = ("face", *INNER, "ears")
 # Tissue (ml) of each part in whole heads of adults: medians of 40 heads.
 _LEAST_SHOWN_ML = 5.0
 USUAL_ML = {"face": 370.0, "nose": 17.0, "eyes": 8.0, "mouth": 27.0, "chin": 19.0, "ears": 20.0}
@@ -50,7 +51,7 @@ class Part:
 
 
 class FaceParts:
-    """The parts of a parsed head, on the parse's grid.
+    """The parts of a parsed head, by the voxels of the parse's grid that are tissue.
 
     ``shape`` and ``affine`` (IJK -> RAS mm) are those of the volume, whose field of view counts.
     """
@@ -58,43 +59,42 @@ class FaceParts:
     def __init__(self, parse: HeadParse, shape: tuple[int, ...], affine: np.ndarray) -> None:
         self._grid, self._affine = parse.grid, affine
         frame = brain_frame(parse.points, parse.certainty)
-        self._view = geometry.in_view(shape, affine, parse.grid)
+        view = geometry.in_view(shape, affine, parse.grid)
         brain = geometry.dilate_mm(parse.possible_brain(), _FROM_BRAIN_MM, parse.grid.affine)
-        self._tissue = (parse.head | (parse.picture > _TISSUE)) & self._view & ~brain
-        self._places = {name: place & ~brain for name, place in places(parse.grid, frame).items()}
+        self._tissue = np.nonzero((parse.head | (parse.picture > _TISSUE)) & view & ~brain)
+        to_volume = np.linalg.inv(affine) @ parse.grid.affine
+        nearest = np.rint(geometry.apply_affine(to_volume, np.transpose(self._tissue))).astype(int)
+        self._nearest = tuple(np.clip(nearest, 0, np.array(shape) - 1).T)
+        where = {name: place & ~brain for name, place in places(parse.grid, frame).items()}
+        self._places = {name: place[self._tissue] for name, place in where.items()}
+        self._seen = {name: float((place & view).sum() / max(place.sum(), 1)) for name, place in where.items()}
         self._ml = abs(np.linalg.det(parse.grid.affine[:3, :3])) / 1000
         self._size = abs(np.linalg.det(frame[:3, :3]))  # of the head against the mean adult's
 
     def outside(self, mask: np.ndarray | None = None) -> dict[str, Part]:
         """Every part of PARTS, and what of it is outside the ``mask`` (I, J, K; bool) of the volume; None: all."""
-        outside = self._tissue
-        if mask is not None:
-            outside = self._tissue & (geometry.resample(mask, self._affine, self._grid, nearest=True) < 0.5)
-        return {name: self._part(name, place, outside) for name, place in self._places.items()}
+        inside = False if mask is None else mask[self._nearest]
+        return {name: self._part(name, place, place & ~inside) for name, place in self._places.items()}
 
     def left(self, mask: np.ndarray, names: Collection[str]) -> np.ndarray:
         """The tissue of the parts ``names`` outside the ``mask``, and a rim about it: bool on the volume's grid."""
-        outside = self._tissue & (geometry.resample(mask, self._affine, self._grid, nearest=True) < 0.5)
-        place = np.any([self._places[name] for name in names], axis=0) & outside
+        place = np.zeros(self._grid.shape, dtype=bool)
+        place[self._tissue] = np.any([self._places[name] for name in names], axis=0) & ~mask[self._nearest]
         return to_native(geometry.dilate_mm(place, _AROUND_MM, self._grid.affine), self._grid, mask.shape, self._affine)
 
     def filled(self, values: np.ndarray) -> float:
         """The share of the middle of the face that has one exact value, as where a tool filled it with a grey."""
-        place = np.any([self._places[name] for name in _BOXES], axis=0) & self._tissue
-        to_volume = np.linalg.inv(self._affine) @ self._grid.affine
-        voxels = np.rint(geometry.apply_affine(to_volume, np.argwhere(place))).astype(int)
-        numbers, counts = np.unique(values[tuple(voxels.T)], return_counts=True)
+        place = np.any([self._places[name] for name in _BOXES], axis=0)
+        numbers, counts = np.unique(values[self._nearest][place], return_counts=True)
         return float(counts.max() / counts.sum()) if len(numbers) else 0.0
 
     def tissue_ml(self, mask: np.ndarray) -> float:
         """How much of the ``mask`` (I, J, K; bool) of the volume is tissue of the head, and not air before it."""
-        inside = geometry.resample(mask, self._affine, self._grid, nearest=True) > 0.5
-        return float((self._tissue & inside).sum() * self._ml)
+        return float(mask[self._nearest].sum() * self._ml)
 
     def _part(self, name: str, place: np.ndarray, outside: np.ndarray) -> Part:
-        seen = float((place & self._view).sum() / max(place.sum(), 1))
-        present, left = (float((place & where).sum() * self._ml) for where in (self._tissue, outside))
-        return Part(present, left, USUAL_ML[name] * self._size * seen, seen)
+        present, left = (float(where.sum() * self._ml) for where in (place, outside))
+        return Part(present, left, USUAL_ML[name] * self._size * self._seen[name], self._seen[name])
 
 
 def share_left(parts: dict[str, Part]) -> float:

@@ -14,10 +14,7 @@ _CUT_CM2 = 60.0  # a plane with more is no tip of a head
 
 def field_of_view(values: np.ndarray, affine: np.ndarray) -> Grid:
     """The part of a volume (I, J, K; IJK -> RAS mm) that was scanned: a cut head may lie in a larger, blank volume."""
-    window = _window(values, geometry.voxel_sizes(affine))
-    part = np.array(affine, dtype=float)
-    part[:3, 3] = geometry.apply_affine(affine, np.array([ends.start for ends in window], dtype=float))
-    return Grid(values[window].shape, part)
+    return Grid(values.shape, affine).part(_window(values, geometry.voxel_sizes(affine)))
 
 
 def is_cut(values: np.ndarray, affine: np.ndarray, air: Air) -> bool:
@@ -33,16 +30,18 @@ def _window(values: np.ndarray, sizes: np.ndarray) -> tuple[slice, ...]:
     """The box without the blank planes before a cut: where a head is whole, it begins little by little."""
     window = []
     for axis in range(3):
-        planes = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-        start, stop = 0, len(planes)
-        full = np.flatnonzero(planes.min(axis=1) != planes.max(axis=1))
-        if full.size:
-            first, last = full[[0, -1]]
-            cm2 = (planes[[first, last]] != planes[[0, -1], :1]).sum(axis=1) * _plane_cm2(sizes, axis)
-            start = first if cm2[0] > _CUT_CM2 else start
-            stop = last + 1 if cm2[1] > _CUT_CM2 else stop
-        window.append(slice(int(start), int(stop)))
+        planes = np.moveaxis(values, axis, 0)
+        before, behind = (_blank_before_cut(side, _plane_cm2(sizes, axis)) for side in (planes, planes[::-1]))
+        window.append(slice(before, len(planes) - behind))
     return tuple(window)
+
+
+def _blank_before_cut(planes: np.ndarray, voxel_cm2: float) -> int:
+    """How many of the first ``planes`` are blank, up to a plane that cuts through a head; 0 where the head is whole."""
+    for n, plane in enumerate(planes):
+        if (plane != plane[0, 0]).any():
+            return n if (plane != planes[0, 0, 0]).sum() * voxel_cm2 > _CUT_CM2 else 0
+    return 0
 
 
 def _plane_cm2(sizes: np.ndarray, axis: int) -> float:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head import refusal
-from RefaceLib.head.facemask import missing_mask
-from RefaceLib.head.faceparts import FaceParts, Part, share_left
+from RefaceLib.head.facemask import fill_value, missing_mask
+from RefaceLib.head.faceparts import INNER, FaceParts, Part, share_left
 from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
@@ -17,6 +16,8 @@ from RefaceLib.volume import geometry
 # Of a usual face's tissue: more is a whole face (0.4 to 1.6 in heads that are not cut), less was defaced (at most 0.1).
 WHOLE, DEFACED = 0.6, 0.25
 _FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
+_SCALP_MM = (14.0, 20.0)  # from the brain
+_RIM_MM = (2.0, 8.0, 16.0)  # within the brain: where its rim begins and ends, and where its core begins
 _MOST_MISSING = 0.1  # the largest share of a head without values
 # The field of view may cut the brain over so much; above _HIGH_MM (canonical) it is far from the face.
 _MOST_CUT_CM2, _HIGH_MM = 75.0, 45.0
@@ -44,8 +45,8 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
     if white - dark < 0.05 * grey:
         raise HeadNotFoundError("No head was found in the volume: what was taken for a brain is uniform.")
     # Far enough out that a brain found too small does not count its own rim as scalp.
-    away = ndimage.distance_transform_edt(~parse.brain, sampling=geometry.voxel_sizes(parse.grid.affine))
-    scalp = image[view & (away > 14) & (away < 20)]
+    near, far = (geometry.dilate_mm(parse.brain, mm, parse.grid.affine) for mm in _SCALP_MM)
+    scalp = image[view & far & ~near]
     if scalp.size and (scalp > 0.12 * white).mean() < 0.05:
         raise HeadNotFoundError(
             "The volume holds a brain without a head (skull-stripped): there is no face to replace."
@@ -54,6 +55,8 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
 
 def inspect_values(finite: np.ndarray, affine: np.ndarray, parse: HeadParse) -> None:
     """Raise InputError where much of the head has no value; ``finite`` (I, J, K; bool) is on the volume's grid."""
+    if finite.all():
+        return
     missing = geometry.resample((~finite).astype(np.float32), affine, parse.grid) > 0.5
     share = float(missing[parse.head].mean())
     if share > _MOST_MISSING:
@@ -63,21 +66,33 @@ def inspect_values(finite: np.ndarray, affine: np.ndarray, parse: HeadParse) -> 
 def inspect_contrast(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -> list[str]:
     """A warning where the brain's rim is not darker than its core: a face, which is made for T1, may not match."""
     brain = parse.brain & geometry.in_view(shape, affine, parse.grid)
-    depth = ndimage.distance_transform_edt(brain, sampling=geometry.voxel_sizes(parse.grid.affine))
-    rim, core = parse.picture[(depth > 2) & (depth < 8)], parse.picture[depth > 16]
+    outer, inner, core = (brain & ~geometry.dilate_mm(~brain, mm, parse.grid.affine) for mm in _RIM_MM)
+    rim, core = parse.picture[outer & ~inner], parse.picture[core]
     if core.size and np.median(rim) > 0.97 * np.median(core):
         return ["The volume does not look T1-weighted: the face is made for T1 and may not match."]
     return []
 
 
-def inspect_pose(parse: HeadParse) -> list[str]:
-    """A warning about a header that says something else than the head."""
+def inspect_pose(parse: HeadParse, *, placed: bool) -> list[str]:
+    """A warning about a header that says something else than the head, or nothing where it is not ``placed``."""
     if not is_turned(parse):
         return []
+    said = "says wrongly" if placed else "does not say"
     return [
-        "The header does not say how the head lies: the head was found turned by "
+        f"The header {said} how the head lies: the head was found turned by "
         f"{turned_by(parse):.0f} degrees, and was used as it lies. Correct the header before you use it elsewhere."
     ]
+
+
+def gap(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FaceParts) -> np.ndarray | None:
+    """What a tool has blanked (bool, I, J, K), where it took out eyes, nose, mouth or chin; else None.
+
+    ``values`` (I, J, K) and ``affine`` (IJK -> RAS mm) are those of the volume, ``parse`` and ``parts`` of its head.
+    """
+    shown = (part for name, part in parts.outside().items() if name in INNER)
+    if not any(part.left < DEFACED * part.usual for part in shown):
+        return None
+    return missing_mask(values, affine, parse) & (values == fill_value(values, affine))
 
 
 def parts_there(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FaceParts) -> dict[str, Part]:

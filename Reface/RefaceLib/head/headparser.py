@@ -22,6 +22,8 @@ from RefaceLib.volume.air import Air, measure_air
 from RefaceLib.volume.geometry import Grid
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from RefaceLib.networks.layers import HeadParserNet
 
 SPACING = 2.0  # mm of the working rasters
@@ -99,10 +101,7 @@ def around_content(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
         length = min(-(-(high - low + 1 + 2 * _MARGIN) // 16) * 16, size)
         start = int(np.clip((low + high + 1 - length) // 2, 0, size - length))
         window.append(slice(start, start + length))
-    affine = grid.affine.copy()
-    affine[:3, 3] = geometry.apply_affine(grid.affine, np.array([s.start for s in window], dtype=float))
-    part = np.ascontiguousarray(image[tuple(window)])
-    return part, Grid(part.shape, affine)
+    return np.ascontiguousarray(image[tuple(window)]), grid.part(tuple(window))
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -120,8 +119,8 @@ def parse_in_frame(image: np.ndarray, grid: Grid, frame: np.ndarray, parser: Hea
     world = Grid(box.shape, frame @ box.affine)
     posed = normalise(geometry.resample(image, grid.affine, world))
     brain_p, head_p, heat = run_network(parser, posed, device)
-    brain = ndimage.binary_fill_holes(largest_component(brain_p > 0.5))
-    head = ndimage.binary_fill_holes(largest_component((head_p > 0.5) | brain))
+    brain = without_holes(largest_component(brain_p > 0.5))
+    head = without_holes(largest_component((head_p > 0.5) | brain))
     points, certainty = decode_heatmaps(heat, world)
     near = ndimage.binary_dilation(brain, iterations=4)
     likelihood = np.where(near, np.where(brain, np.maximum(brain_p, 0.51), np.minimum(brain_p, 0.49)), 0)
@@ -173,11 +172,24 @@ def run_network(net: HeadParserNet, image: np.ndarray, device: str) -> tuple[np.
     from RefaceLib.networks.inference import precision
 
     with torch.inference_mode(), precision(device):
-        tensor = torch.from_numpy(image)[None, None].to(device)
-        masks, heat = net(tensor)
-        masks = torch.sigmoid(masks.float())[0].cpu().numpy()
-        heat = torch.softmax(heat.float().flatten(2), dim=-1).reshape(heat.shape)[0].cpu().numpy()
-    return masks[0], masks[1], heat
+        masks, heat = net(torch.from_numpy(image)[None, None].to(device))
+        brain, head = torch.sigmoid(masks.float())[0].cpu().numpy()
+        return brain, head, _to_shares(heat)
+
+
+def heat_maps(net: HeadParserNet, image: np.ndarray, device: str) -> np.ndarray:
+    """The heat maps of ``run_network`` alone."""
+    import torch
+
+    from RefaceLib.networks.inference import precision
+
+    with torch.inference_mode(), precision(device):
+        return _to_shares(net.heat_maps(torch.from_numpy(image)[None, None].to(device)))
+
+
+def _to_shares(heat: Tensor) -> np.ndarray:
+    """Heat maps (L, X, Y, Z) that sum to 1, of their logits (1, L, X, Y, Z)."""
+    return heat.float().flatten(2).softmax(dim=-1).reshape(heat.shape)[0].cpu().numpy()
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
@@ -188,6 +200,13 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return labels == sizes.argmax()
+
+
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    """``mask`` (bool) and all that it encloses."""
+    around = np.pad(~mask, 1, constant_values=True)
+    labels, _ = ndimage.label(around)
+    return (labels != labels[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 
 def decode_heatmaps(heat: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, refusal
@@ -26,8 +25,8 @@ from RefaceLib.head.headparser import (
     brain_frame,
     conform,
     decode_heatmaps,
+    heat_maps,
     parse_in_frame,
-    run_network,
 )
 from RefaceLib.networks.layers import HeadParserNet
 from RefaceLib.volume import geometry
@@ -43,7 +42,8 @@ _BETTER = 0.25  # by so much another pose must be trusted more than that of the 
 _ROUGH_MM, _MOVED_MM, _SETTLED_MM, _REFINED = 7.0, 6.0, 2.5, 4
 _TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
 _TRIED = 4  # of all poses, by the trust of the localizer alone
-_CUT_MM = 20.0  # from the end of the field of view the parser may miss brain
+_STEPS = np.diag([SPACING, SPACING, SPACING, 1.0])  # distances are those of the canonical head, whatever its size
+_CUT_MM = 19.9  # from the end of the field of view the parser may miss brain
 _LARGER_MM = 8.0  # than the mean brain: nearly all are within
 _NEAR_MM = 12.0  # of the mean brain: an end of the field of view so near misleads the parser
 _DOUBTFUL = 0.3  # likelihood of brain that is only there because brains are: protected, but not called brain
@@ -110,22 +110,29 @@ def cut_cm2(parse: HeadParse, view: Grid, below: float = np.inf) -> float:
     """
     places = _places(parse)
     brain = (parse.brain | canonical.in_brain(*places)) & (places[2] < below)
-    to_end = _to_end(parse, view)
-    layer = brain & (to_end > 0) & (to_end <= 2 * SPACING)
+    seen = np.pad(geometry.in_view(view.shape, view.affine, parse.grid), 1)  # the grid may end first
+    near_end = geometry.dilate_mm(~seen, 2 * SPACING, _STEPS) & seen
+    layer = brain & near_end[1:-1, 1:-1, 1:-1]
     return float(layer.sum() * abs(np.linalg.det(parse.grid.affine[:3, :3])) / (2 * SPACING) / 100)
 
 
 def _with_cut_brain(parse: HeadParse, view: Grid) -> HeadParse:
     """The parse with brain in doubt beside places where the ``view`` ends and a brain may go on."""
-    outside = ~geometry.in_view(view.shape, view.affine, parse.grid)
-    if not outside.any():
+    return with_brain_beside(parse, ~geometry.in_view(view.shape, view.affine, parse.grid))
+
+
+def with_brain_beside(parse: HeadParse, hidden: np.ndarray) -> HeadParse:
+    """The parse with brain in doubt beside what is ``hidden`` (bool, on the parse's grid) near the mean brain.
+
+    The parser knows no heads that end there, and misses some millimetres of brain.
+    """
+    if not hidden.any():
         return parse
     mean = canonical.in_brain(*_places(parse))
-    beyond = geometry.dilate_mm(mean, _NEAR_MM, parse.grid.affine) & outside
+    beyond = geometry.dilate_mm(mean, _NEAR_MM, parse.grid.affine) & hidden
     if not beyond.any():
         return parse
-    brain = geometry.dilate_mm(mean, _LARGER_MM, parse.grid.affine)
-    missed = brain & (ndimage.distance_transform_edt(~beyond, sampling=SPACING) < _CUT_MM)
+    missed = geometry.dilate_mm(mean, _LARGER_MM, parse.grid.affine) & geometry.dilate_mm(beyond, _CUT_MM, _STEPS)
     likelihood = np.where(missed, np.maximum(parse.likelihood, _DOUBTFUL), parse.likelihood)
     return replace(parse, likelihood=likelihood.astype(np.float32))
 
@@ -133,12 +140,6 @@ def _with_cut_brain(parse: HeadParse, view: Grid) -> HeadParse:
 def _places(parse: HeadParse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Canonical x, y, z (mm) of the voxels of the parse's grid, by its brain."""
     return canonical_coordinates(parse.grid, brain_frame(parse.points, parse.certainty))
-
-
-def _to_end(parse: HeadParse, view: Grid) -> np.ndarray:
-    """How far (mm) each voxel of the parse's grid is from where the ``view`` ends; 0 beyond it."""
-    seen = np.pad(geometry.in_view(view.shape, view.affine, parse.grid), 1)  # the grid may end first
-    return ndimage.distance_transform_edt(seen, sampling=SPACING)[1:-1, 1:-1, 1:-1]
 
 
 def is_turned(parse: HeadParse) -> bool:
@@ -159,8 +160,7 @@ def _margin(found: HeadParse) -> float:
 def _locate(turn: np.ndarray, image: np.ndarray, grid: Grid, localizer: HeadParserNet, device: str) -> _Attempt:
     """The canonical pose by the localizer alone; HeadNotFoundError where it finds no head."""
     content, content_grid = around_content(image, grid)
-    _, _, heat = run_network(localizer, content, device)
-    points, certainty = decode_heatmaps(heat, content_grid)
+    points, certainty = decode_heatmaps(heat_maps(localizer, content, device), content_grid)
     frame = brain_frame(points, certainty)
     trust, off = _trust(points, certainty, frame)
     return _Attempt(turn, image, grid, frame, trust, off)

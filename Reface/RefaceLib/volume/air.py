@@ -6,6 +6,7 @@ Every step is relative to the scan: another unit of its values changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,7 @@ _SAMPLE = 400_000  # voxels are enough
 _EXTREMES = (0.1, 98.0)  # percentiles: no more than rings at edges is darker; bright tissue
 _PADDED = 0.005  # the least share of the field of view that padding fills
 _APART = 4.0  # times the spread of air: padding lies farther below it
+_SATURATED = 0.005  # of what is not padding: more of the largest value is a window's upper end
 _BETWEEN = 0.03  # of what is not padding: no more lies nearer to it than to air
 # Padding within air's noise: so many steps and at most so many spreads from its mode; so many times what is beside it.
 _STEPS, _WITHIN, _SPIKE = 8, 6.0, 2.0
@@ -41,15 +43,21 @@ class Air:
     signed: bool = False
 
 
-def measure_air(values: np.ndarray) -> Air:
+def measure_air(values: np.ndarray, where: np.ndarray | None = None) -> Air:
     """The air in ``values`` (any shape; NaN and Inf are left out); Air() where all are the same.
+
+    Only what lies ``where`` (bool, the same shape; default: everywhere) has a say.
 
     Air is the darker class of Otsu's threshold, and its level the mode of that. In a magnitude image, whose noise
     reaches down to zero, the level is exactly 0.
     """
-    flat = np.ravel(values, order="K")
-    flat = flat[:: flat.size // _SAMPLE | 1]  # odd, so that all columns of the volume have a say
-    sample = np.sort(flat[np.isfinite(flat)].astype(np.float64))
+    order: Literal["C", "F"] = "F" if values.flags.f_contiguous else "C"
+    some = slice(None, None, values.size // _SAMPLE | 1)  # odd, so that all columns of the volume have a say
+    flat = values.ravel(order)[some]
+    known = np.isfinite(flat)
+    if where is not None:
+        known &= where.ravel(order)[some]
+    sample = np.sort(flat[known].astype(np.float64))
     if not sample.size or sample[0] == sample[-1]:
         return Air()
     padding = _padding(sample)
@@ -87,6 +95,9 @@ def _padding(sample: np.ndarray) -> float | None:
     count = int(np.searchsorted(sample, least, side="right"))
     rest = sample[count:]
     if count < _PADDED * sample.size or rest[0] == rest[-1]:
+        return None
+    # A window that saturates bone saturates air as well, and the darkest of the rest is soft tissue.
+    if rest.size - np.searchsorted(rest, rest[-1]) > _SATURATED * rest.size:
         return None
     dark, bright = _classes(rest)
     mode, spread = _mode_and_spread(dark)

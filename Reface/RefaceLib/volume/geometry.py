@@ -20,6 +20,12 @@ class Grid:
     shape: tuple[int, ...]
     affine: np.ndarray
 
+    def part(self, window: tuple[slice, ...]) -> Grid:
+        """The grid of the voxels in a ``window`` (three slices with a start and a stop)."""
+        affine = np.array(self.affine, dtype=float)
+        affine[:3, 3] = apply_affine(self.affine, np.array([s.start for s in window], dtype=float))
+        return Grid(tuple(s.stop - s.start for s in window), affine)
+
 
 def voxel_sizes(affine: np.ndarray) -> np.ndarray:
     """Edge lengths of a voxel in mm, one per array axis."""
@@ -39,8 +45,7 @@ def ras_grid(
     The grid's shape is padded to ``multiple``. A field of view longer than ``limit`` mm is cut to its middle
     along R and A and to its top along S: the head is at the top of a long scan.
     """
-    corners = np.array(list(itertools.product(*[(-0.5, n - 0.5) for n in shape])))
-    world = apply_affine(affine, corners)
+    world = apply_affine(affine, box_corners([-0.5] * 3, np.array(shape) - 0.5))
     low, high = world.min(axis=0), world.max(axis=0)
     excess = np.maximum(high - low - limit, 0)
     low, high = low + excess * (0.5, 0.5, 1.0), high - excess * (0.5, 0.5, 0.0)
@@ -113,6 +118,18 @@ def resample(
     return out.numpy()
 
 
+def window_of(points: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
+    """The least window of an array of this ``shape`` that holds ``points`` (N, 3; voxels); it may be empty."""
+    start = np.clip(np.floor(points.min(axis=0)).astype(int), 0, shape)
+    stop = np.clip(np.ceil(points.max(axis=0)).astype(int) + 1, start, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+
+
+def box_corners(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The eight corners (8, 3) of a box."""
+    return np.array(list(itertools.product(*zip(low, high, strict=True))), dtype=float)
+
+
 def window_around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
     """The slices of the box around ``mask`` (bool, not empty), ``margin`` voxels larger on every side."""
     window = ndimage.find_objects(mask.astype(np.uint8))[0]
@@ -177,7 +194,20 @@ def ball(radius: float, affine: np.ndarray) -> np.ndarray:
 
 
 def dilate_mm(mask: np.ndarray, radius: float, affine: np.ndarray) -> np.ndarray:
-    """``mask`` grown by ``radius`` mm (Euclidean distance on the grid of ``affine``)."""
-    if not mask.any():
-        return mask.copy()
-    return ndimage.distance_transform_edt(~mask, sampling=voxel_sizes(affine)) <= radius + 1e-6
+    """``mask`` (I, J, K; bool) grown by ``radius`` mm (Euclidean distance on the grid of ``affine``).
+
+    A ball is a bundle of lines along the last axis: the mask is drawn out along it, and laid down once for every line.
+    On grids of 2 mm that takes a tenth of the time of a distance transform.
+    """
+    halves = (ball(radius, affine).sum(axis=2) + 1) // 2  # of the lines, their middle included; 0 where there is none
+    reach_i, reach_j = (n // 2 for n in halves.shape)
+    rows, columns, length = mask.shape
+    drawn = np.pad(mask, ((reach_i, reach_i), (reach_j, reach_j), (0, 0)))
+    line, out = drawn.copy(), np.zeros(mask.shape, dtype=bool)
+    for half in range(1, int(halves.max()) + 1):
+        if 1 < half <= length:
+            line[:, :, half - 1 :] |= drawn[:, :, : length - half + 1]
+            line[:, :, : length - half + 1] |= drawn[:, :, half - 1 :]
+        for i, j in np.argwhere(halves == half):
+            out |= line[i : i + rows, j : j + columns]
+    return out

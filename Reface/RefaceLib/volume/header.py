@@ -16,6 +16,7 @@ from RefaceLib.common.errors import InputError
 LEFT_RIGHT_UNKNOWN = (
     "The header does not say how the volume lies in the head, so left and right cannot be known; check the result."
 )
+CONTRADICTION = "The header contradicts itself"  # so begins the warning of one that does
 
 MAX_HEADER = 1 << 28  # bytes; a header that claims more than this is damaged
 _MAX_ORIGIN = 1e6  # mm; also refuses NaN

@@ -10,19 +10,21 @@ import contextlib
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import wraps
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from RefaceLib.common.errors import InputError, OutputError
+from RefaceLib.common.errors import InputError, OutputError, PromiseError
 from RefaceLib.common.files import OutputSet
 from RefaceLib.common.imagenames import FORMATS, IMAGE_EXTENSIONS, image_extension
 from RefaceLib.volume.codec import Codec, parts
-from RefaceLib.volume.header import FileSource, Header
+from RefaceLib.volume.header import CONTRADICTION, LEFT_RIGHT_UNKNOWN, FileSource, Header
 from RefaceLib.volume.mgh import new_mgh_header, read_mgh_header
 from RefaceLib.volume.nifti import new_nifti_header, read_nifti_header
 from RefaceLib.volume.nrrd import new_nrrd_header, read_nrrd_header
@@ -30,6 +32,7 @@ from RefaceLib.volume.nrrd import new_nrrd_header, read_nrrd_header
 # The largest share of NaN and Inf voxels that check_values lets pass: SPM writes NaN wherever a turned volume ends.
 MAX_NON_FINITE = 0.75
 MAX_EQUAL = 0.65  # and of neighbours of one value: at most 0.2 in heads (0.3 in means of many), at least 0.75 in labels
+_COMMON = 3  # values that may fill regions of an image: blank, what a tool has filled, saturation
 _CHUNK = 1 << 23  # bytes (or voxels) that are handled at once, so that large volumes need no second copy
 _SOME = 100_000  # voxels tell which value is the most common, and how bright a scan is
 _ORDINARY = (1.0, 1e6)  # values of bright tissue whose squares and differences float32 holds
@@ -58,6 +61,11 @@ class Volume:
     def name(self) -> str:
         """What error messages call the volume."""
         return "The volume" if self.source is None else str(self.source.path)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the header says how the volume lies in the world."""
+        return LEFT_RIGHT_UNKNOWN not in self.warnings
 
     def values(self) -> np.ndarray:
         """The values, (I, J, K) float32 in the memory order of ``stored``; NaN and Inf are kept."""
@@ -184,28 +192,30 @@ def check_values(volume: Volume) -> tuple[str, ...]:
         raise InputError(f"{volume.name} holds only zeros: give the image of a head.")
     if low == high:
         raise InputError(f"{volume.name} holds the same value in every voxel: give the image of a head.")
-    if _equal_neighbours(volume.stored) > MAX_EQUAL:
+    if all(_equal_neighbours(volume.stored, common) > MAX_EQUAL for common in (1, _COMMON)):
         raise InputError(f"{volume.name} holds labels (regions of one value), not an image: give the image of a head.")
     if bad == 1:
         return ("1 voxel is not finite; it stays as it is.",)
     return (f"{bad} voxels are not finite; they stay as they are.",) if bad else ()
 
 
-def _equal_neighbours(stored: np.ndarray) -> float:
-    """Of all pairs of neighbouring voxels that are not background, the share in which both are the same.
+def _equal_neighbours(stored: np.ndarray, common: int) -> float:
+    """Of all pairs of neighbouring voxels without the most ``common`` values, the share in which both are the same.
 
-    Background is the most common value: 0 as a rule, but what a blank voxel is stored as depends on the scaling.
+    The most common value is background: 0 as a rule, but what a blank voxel is stored as depends on the scaling. Where
+    a tool has filled a face, or a narrow window has saturated bone, these are further such values.
     """
     some, counts = np.unique(np.ravel(stored, order="K")[:: max(1, stored.size // _SOME)], return_counts=True)
-    background = some[counts.argmax()]
+    background = some[counts.argsort()[-common:]]
     equal = pairs = 0
     for part in parts(stored.shape):
         for axis in range(stored.ndim):
             block = np.moveaxis(stored[part], axis, 0)
-            both = (block[1:] != background) & (block[:-1] != background)
+            seen = np.logical_and.reduce([block != value for value in background])
+            both = seen[1:] & seen[:-1]
             pairs += int(np.count_nonzero(both))
             equal += int(np.count_nonzero((block[1:] == block[:-1]) & both))
-    return equal / max(pairs, 1)
+    return equal / pairs if pairs else float(common > 1)  # of a mask nothing is left
 
 
 def in_ordinary_units(volume: Volume) -> Volume:
@@ -222,6 +232,29 @@ def in_ordinary_units(volume: Volume) -> Volume:
         return volume
     factor = 2.0 ** round(math.log2(1000.0 / bright))
     return replace(volume, slope=volume.slope * factor, inter=volume.inter * factor)
+
+
+_Rest = ParamSpec("_Rest")
+_Result = TypeVar("_Result")
+
+
+def tells_contradictions(
+    function: Callable[Concatenate[Volume, _Rest], _Result],
+) -> Callable[Concatenate[Volume, _Rest], _Result]:
+    """Decorate a ``function`` of a volume: where it refuses one whose header contradicts itself, the error tells so."""
+
+    @wraps(function)
+    def told(volume: Volume, *rest: _Rest.args, **named: _Rest.kwargs) -> _Result:
+        try:
+            return function(volume, *rest, **named)
+        except (InputError, PromiseError) as error:
+            for warning in volume.warnings:
+                if warning.startswith(CONTRADICTION):
+                    cause = warning[0].lower() + warning[1:-1]
+                    raise type(error)(f"{str(error).removesuffix('.')} ({cause}).") from error
+            raise
+
+    return told
 
 
 # ---- writing ----

@@ -14,6 +14,7 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.volume.header import (
+    CONTRADICTION,
     LEFT_RIGHT_UNKNOWN,
     MAX_HEADER,
     Header,
@@ -107,7 +108,7 @@ def _contradictions(header: Nifti1Header) -> tuple[str, ...]:
     apart = float(np.linalg.norm(sform - qform, axis=1).max())
     if not apart > _APART_MM:
         return ()
-    return (f"The header contradicts itself: its sform and qform are up to {apart:.0f} mm apart; the sform was used.",)
+    return (f"{CONTRADICTION}: its sform and qform are up to {apart:.0f} mm apart; the sform was used.",)
 
 
 def new_nifti_header(

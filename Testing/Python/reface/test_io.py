@@ -158,6 +158,8 @@ def test_an_sform_that_contradicts_the_qform_is_told(tmp_path):
     volume = read_volume(write_bytes(tmp_path / "a.nii", bytes(content)))
     assert volume.affine[0, 0] == pytest.approx(1.2)
     assert "sform and qform are up to 22 mm apart" in volume.warnings[0]
+    with pytest.raises(InputError, match=r"only zeros.* \(the header contradicts itself: its sform .* used\)\.$"):
+        io.tells_contradictions(check_values)(volume)
     assert read_volume(write_bytes(tmp_path / "b.nii", nifti_bytes(array, np.eye(4)))).warnings == ()
 
 
@@ -339,9 +341,13 @@ def test_a_segmentation_is_refused_and_a_coarse_image_that_was_enlarged_is_not(m
     labels = np.kron(rng.integers(0, 4, (5, 5, 5), np.uint8), np.ones((6, 6, 6), np.uint8))
     with pytest.raises(InputError, match="holds labels"):
         check_values(Volume(labels, np.eye(4)))
+    with pytest.raises(InputError, match="holds labels"):
+        check_values(Volume(np.minimum(labels, 1), np.eye(4)))
     enlarged = np.kron(rng.integers(0, 99, (15, 15, 15), np.uint8), np.ones((2, 2, 2), np.uint8))
     assert check_values(Volume(enlarged, np.eye(4))) == ()
     enlarged[:20] = 200  # blank is not stored as 0
+    assert check_values(Volume(enlarged, np.eye(4))) == ()
+    enlarged[:, :12], enlarged[:, :, :12] = 255, 90  # saturated, and filled by a tool
     assert check_values(Volume(enlarged, np.eye(4))) == ()
 
 

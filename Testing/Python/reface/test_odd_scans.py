@@ -16,7 +16,7 @@ from RefaceLib.face.weights import Models
 from RefaceLib.pipeline import RefaceOptions, RefaceResult, reface_volume
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
-from RefaceLib.volume.io import Volume, read_volume
+from RefaceLib.volume.io import Volume, check_values, read_volume
 
 CPU = RefaceOptions(mode="reface", device="cpu")
 DEFACE = RefaceOptions(mode="deface", device="cpu")
@@ -147,6 +147,18 @@ def test_a_new_face_is_whole_and_its_air_as_noisy_as_the_scans(what: str, small_
     assert inside < 1.5 * outside + 0.002 * bright and inside > outside / 1.5 - 0.002 * bright
 
 
+@pytest.mark.parametrize("shift", [0.0, -0.6])
+def test_the_air_of_a_ratio_image_goes_on_in_the_mask(shift: float, small_head: Volume, models: Models) -> None:
+    """Mean and spread, also where the values lie about zero; and no face is fitted to salt and pepper."""
+    bright = float(np.percentile(small_head.values(), 98))
+    result = reface_volume(changed(small_head, lambda x: speckled(x) / bright + shift), CPU, models=models)
+    air = ~ndimage.binary_dilation(ndimage.gaussian_filter(small_head.values(), 1) > 0.1 * bright, iterations=5)
+    inside, outside = result.stored[air & result.mask], result.stored[air & ~result.mask]
+    assert inside.mean() - shift == pytest.approx(outside.mean() - shift, rel=0.1)
+    assert inside.std() == pytest.approx(outside.std(), rel=0.1)
+    assert not any("None of" in warning for warning in result.warnings)
+
+
 @pytest.mark.parametrize("factor", [2.0**-100, 2.0**-40, 2.0**30])
 def test_another_unit_gives_the_same_bits(
     factor: float, small_head: Volume, refaced: RefaceResult, models: Models
@@ -214,6 +226,17 @@ def test_what_cannot_be_parsed_is_refused_by_its_own_cause(what: str, small_head
     change, says = REFUSED[what]
     with pytest.raises(HeadNotFoundError, match=f"No head was found in the volume: .*{says}"):
         reface_volume(change(small_head), DEFACE, models=models)
+
+
+@pytest.mark.parametrize("window", [(0.2, 0.6), (0.3, 0.6)])
+def test_a_windowed_ct_is_filled_with_its_air_and_can_be_read_again(
+    window: tuple[float, float], shared_data: Path, models: Models
+) -> None:
+    scan = read_volume(shared_data / "contrasts" / "jnifti_CT.nii.gz")
+    share = np.clip((scan.values() - window[0]) / (window[1] - window[0]), 0, 1)
+    result = reface_volume(Volume(np.rint(255 * share).astype(np.uint8), scan.affine), DEFACE, models=models)
+    assert not result.stored[result.mask].any()
+    assert check_values(Volume(result.stored, scan.affine)) == ()
 
 
 def test_a_head_of_which_much_has_no_value_is_refused(small_head: Volume, models: Models) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,10 @@ def test_blank_planes_before_a_whole_head_are_part_of_it():
     i, j, k = np.indices((60, 60, 60)) - 30
     ball = np.where(i**2 + j**2 + k**2 < 20**2, 100.0 + i, 0.0).astype(np.float32)
     assert field_of_view(ball, np.diag([2.0, 2.0, 2.0, 1.0])).shape == ball.shape
+
+
+@pytest.mark.parametrize("placed, said", [(True, "says wrongly"), (False, "does not say")])
+def test_a_header_that_is_wrong_is_not_called_silent(placed, said):
+    turned = replace(mean_head(), turn=np.diag([-1.0, -1.0, 1.0]))
+    assert f"The header {said} how the head lies" in headcheck.inspect_pose(turned, placed=placed)[0]
+    assert headcheck.inspect_pose(mean_head(), placed=placed) == []
