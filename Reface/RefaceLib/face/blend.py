@@ -9,6 +9,8 @@ from RefaceLib.face.painter import Painting
 from RefaceLib.face.texture import Surroundings, add_noise, sharpened
 from RefaceLib.volume import geometry
 
+_MARGIN = 16  # voxels: so much of the scan beside the mask tells how sharp and how noisy it is
+
 
 def blend(defaced: Defaced, around: Surroundings, painting: Painting, seed: int) -> np.ndarray:
     """The stored numbers (I, J, K) of ``defaced`` with the painted face in the mask.
@@ -22,9 +24,10 @@ def blend(defaced: Defaced, around: Surroundings, painting: Painting, seed: int)
     here = defaced.grid.affine.copy()
     here[:3, 3] = geometry.apply_affine(here, np.array([s.start for s in window], dtype=float))
     face = sampled(painting, geometry.Grid(mask[window].shape, here))[mask[window]]
-    face = sharpened(face, around, painting.scale)
+    near = around.near(_MARGIN)
+    face = sharpened(face, near, painting.scale)
     out = defaced.stored.copy()
-    out[mask] = defaced.codec.to_stored(add_noise(face, around, painting.scale, seed))
+    out[mask] = defaced.codec.to_stored(add_noise(face, near, painting.scale, seed))
     return out
 
 
