@@ -17,17 +17,18 @@ def blend(defaced: Defaced, around: Surroundings, painting: Painting, seed: int)
 
     The painting is sampled once, gets the sharpness and the noise of this scan, and is written to mask voxels only.
     """
-    mask = around.mask
-    if not mask.any():
+    if not around.mask.any():
         return defaced.stored
-    window = geometry.window_around(mask, 1)
-    here = defaced.grid.affine.copy()
+    around = around.turned()
+    window = geometry.window_around(around.mask, 1)
+    here = defaced.grid.affine[:, [2, 1, 0, 3]]
     here[:3, 3] = geometry.apply_affine(here, np.array([s.start for s in window], dtype=float))
-    face = sampled(painting, geometry.Grid(mask[window].shape, here))[mask[window]]
+    mask = around.mask[window]
+    face = sampled(painting, geometry.Grid(mask.shape, here))[mask]
     near = around.near(_MARGIN)
     face = sharpened(face, near, painting.scale)
-    out = defaced.stored.copy()
-    out[mask] = defaced.codec.to_stored(add_noise(face, near, painting.scale, seed))
+    out = defaced.stored.copy(order="K")
+    out.T[around.mask] = defaced.codec.to_stored(add_noise(face, near, painting.scale, seed))
     return out
 
 

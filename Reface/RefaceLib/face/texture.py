@@ -48,6 +48,10 @@ class Surroundings:
     brain: np.ndarray
     air: Air
 
+    def turned(self) -> Surroundings:
+        """The same, seen with its axes in reverse order (K, J, I): arrays of a file lie so in memory."""
+        return Surroundings(self.values.T, self.mask.T, self.head.T, self.brain.T, self.air)
+
     def near(self, margin: int) -> Surroundings:
         """What lies up to ``margin`` voxels beyond the box around the mask, as arrays in C order."""
         window = geometry.window_around(self.mask, margin)
@@ -115,14 +119,14 @@ def _smoothed(a: np.ndarray, kernel: tuple[float, ...]) -> np.ndarray:
     """``a`` correlated with a symmetric ``kernel`` along every axis, without the rim where that has no neighbours."""
     reach = len(kernel) // 2
     for axis in range(a.ndim):
-        a = np.moveaxis(a, axis, 0)
+        a = a.swapaxes(axis, 0)
         count = len(a) - 2 * reach
         found = a[reach : reach + count] * np.float32(kernel[reach])
         for step in range(1, reach + 1):
             pair = a[reach - step :][:count] + a[reach + step :][:count]
             pair *= np.float32(kernel[reach - step])
             found += pair
-        a = np.moveaxis(found, 0, axis)
+        a = found.swapaxes(axis, 0)
     return a
 
 
@@ -134,10 +138,10 @@ def _of_neighbours(a: np.ndarray, extreme: np.ufunc) -> np.ndarray:
     """The minimum or maximum (``extreme``: np.minimum, np.maximum) over a voxel and its 26 neighbours, for all voxels
     of ``a`` that have them. Equal to scipy's filters of size 3, but far faster."""
     for axis in range(a.ndim):
-        a = np.moveaxis(a, axis, 0)
+        a = a.swapaxes(axis, 0)
         found = extreme(a[:-2], a[2:])
         extreme(found, a[1:-1], out=found)
-        a = np.moveaxis(found, 0, axis)
+        a = found.swapaxes(axis, 0)
     return a
 
 

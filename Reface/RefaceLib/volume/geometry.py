@@ -137,14 +137,14 @@ def _extremes(
 
 def _of_pieces(a: np.ndarray, axis: int, size: int, extreme: np.ufunc, beyond: float | None) -> np.ndarray:
     """The minimum or maximum (``extreme``) of every ``size`` elements along the ``axis``; past its end, ``beyond``."""
-    a = np.moveaxis(a, axis, 0)
+    a = a.swapaxes(axis, 0)
     found = a[::size].copy()
     for start in range(1, min(size, len(a))):
         more = a[start::size]
         extreme(found[: len(more)], more, out=found[: len(more)])
     if beyond is not None and len(a) % size:
         found[-1] = extreme(found[-1], beyond)
-    return np.moveaxis(found, 0, axis)
+    return found.swapaxes(axis, 0)
 
 
 def _sampler(
@@ -154,11 +154,16 @@ def _sampler(
     import torch
     import torch.nn.functional as F
 
-    moved = np.ascontiguousarray(values, dtype=np.float32)
-    source = torch.from_numpy(moved - np.float32(outside) if outside and not clamp else moved)[None, None]
+    moved = values.astype(np.float32, copy=False)  # in whichever order it lies in memory
+    moved = moved - np.float32(outside) if outside and not clamp else moved
     # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
     to_unit = 2.0 / np.maximum(np.array(values.shape) - 1, 1)
-    unit = (matrix * to_unit[:, None] - [0, 0, 0, 1])[::-1]
+    unit = matrix * to_unit[:, None] - [0, 0, 0, 1]
+    if moved.flags.f_contiguous:
+        moved = moved.T
+    else:
+        moved, unit = np.ascontiguousarray(moved), unit[::-1]
+    source = torch.from_numpy(moved)[None, None]
     within = (np.indices((_BRICK,) * 3).reshape(3, -1).T @ unit[:, :3].T).astype(np.float32)
     mode, padding = "nearest" if nearest else "bilinear", "border" if clamp else "zeros"
 
@@ -210,14 +215,14 @@ def shrunk(mask: np.ndarray, steps: int) -> np.ndarray:
         for here, there in _pairs(mask, before):
             here &= there
         for axis in range(mask.ndim):
-            np.moveaxis(mask, axis, 0)[[0, -1]] = False
+            mask.swapaxes(axis, 0)[[0, -1]] = False
     return mask
 
 
 def _pairs(changed: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Views of two arrays of one shape: voxels of the first, and the next and the last ones along every axis."""
     for axis in range(changed.ndim):
-        here, there = (np.moveaxis(a, axis, 0) for a in (changed, other))
+        here, there = changed.swapaxes(axis, 0), other.swapaxes(axis, 0)
         yield here[:-1], there[1:]
         yield here[1:], there[:-1]
 
