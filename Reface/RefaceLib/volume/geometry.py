@@ -154,24 +154,21 @@ def _sampler(
     import torch
     import torch.nn.functional as F
 
-    moved = values.astype(np.float32, copy=False)  # in whichever order it lies in memory
-    moved = moved - np.float32(outside) if outside and not clamp else moved
+    moved = np.ascontiguousarray(values, dtype=np.float32)
+    source = torch.from_numpy(moved - np.float32(outside) if outside and not clamp else moved)[None, None]
     # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
     to_unit = 2.0 / np.maximum(np.array(values.shape) - 1, 1)
-    unit = matrix * to_unit[:, None] - [0, 0, 0, 1]
-    if moved.flags.f_contiguous:
-        moved = moved.T
-    else:
-        moved, unit = np.ascontiguousarray(moved), unit[::-1]
-    source = torch.from_numpy(moved)[None, None]
-    within = (np.indices((_BRICK,) * 3).reshape(3, -1).T @ unit[:, :3].T).astype(np.float32)
+    unit = (matrix * to_unit[:, None] - [0, 0, 0, 1])[::-1]
+    by_i, by_j, by_k, shift = unit.T.astype(np.float32)[..., None, None, None, None]
+    steps = np.arange(_BRICK)
     mode, padding = "nearest" if nearest else "bilinear", "border" if clamp else "zeros"
 
     def sample(first: np.ndarray) -> np.ndarray:
-        corners = (first @ unit[:, :3].T + unit[:, 3]).astype(np.float32)
-        places = torch.from_numpy(corners[:, None] + within)[None, :, :, None]
+        i, j, k = ((start[:, None] + steps).astype(np.float32) for start in first.T)
+        plane = by_j * j[:, None, :, None] + by_k * k[:, None, None, :] + shift
+        places = torch.from_numpy(by_i * i[:, :, None, None] + plane).reshape(3, 1, -1, 1, 1)
         with torch.inference_mode():
-            found = F.grid_sample(source, places, mode, padding, align_corners=True)
+            found = F.grid_sample(source, places.permute(1, 2, 3, 4, 0), mode, padding, align_corners=True)
         return found.numpy().reshape(-1, *(_BRICK,) * 3) + np.float32(0 if clamp else outside)
 
     return sample
