@@ -9,12 +9,12 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from RefaceLib.bids.job import Job
-from RefaceLib.bids.record import FAILED, KEPT, Record, Row
+from RefaceLib.bids.record import FAILED, KEPT, Record, Row, write_record
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet, write_error
 from RefaceLib.common.hashing import sha256_of
@@ -45,40 +45,45 @@ def pointer_sentence(path: Path) -> str:
     return ""
 
 
+Content = str | Path  # of a file that is put somewhere: its text, or the file that it is linked to or copied from
+
+
 @dataclass
 class Taken:
-    """Files that are put into the folder ``out``: ``paths`` (posix), with ``former`` those of an earlier run."""
+    """Files that are put into the folder ``out``: ``paths`` (posix), with ``former`` those that are ours already."""
 
     out: Path
     former: frozenset[str]
     paths: list[str] = field(default_factory=list)
 
-    def place(self, source: Path, path: str) -> None:
-        """The file ``source`` at ``path``: a hard link or, of a link or from another disk, a copy."""
-        target = self._target(path)
-        if target.exists() and not target.is_symlink():
-            if os.path.samefile(source, target) or _same_bytes(source, target):
-                return
-        self._check(target, path)
-        if source.is_symlink() or not _linked(source, target):  # what a link leads to belongs to git-annex
-            with OutputSet(overwrite=True) as staged:
-                shutil.copyfile(source, staged.stage(target))
+    def claim(self, contents: Mapping[str, Content]) -> None:
+        """Make these ours from now on. Raises OutputError, before anything is written, where one is another's."""
+        for path, content in contents.items():
+            target = self.out / path
+            foreign = path not in self.former or target.is_symlink()
+            if foreign and os.path.lexists(target) and not _is_there(content, target):
+                raise OutputError(
+                    f"{target} exists and was not written by reface bids as it is, so it is kept: move it."
+                )
+        self.former |= contents.keys()
 
-    def write(self, text: str, path: str) -> None:
-        """A file with this text at ``path``."""
-        target, content = self._target(path), text.encode("utf-8", "surrogateescape")
-        if target.is_file() and not target.is_symlink() and target.read_bytes() == content:
+    def put(self, content: Content, path: str) -> None:
+        """A file at ``path``, which was claimed: a text, or a hard link or, of a link or from another disk, a copy."""
+        target = self.out / path
+        self.paths.append(path)
+        if _is_there(content, target):
             return
-        self._check(target, path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(target, error) from error
+        if isinstance(content, Path) and not content.is_symlink() and _linked(content, target):
+            return  # what a link leads to belongs to git-annex
         with OutputSet(overwrite=True) as staged:
-            staged.stage(target).write_bytes(content)
-
-    def claim(self, paths: Iterable[str]) -> None:
-        """Make these ours from now on. Raises OutputError, before anything is written, where one is not."""
-        claimed = list(paths)
-        for path in claimed:
-            self._check(self.out / path, path)
-        self.former |= set(claimed)
+            if isinstance(content, Path):
+                shutil.copyfile(content, staged.stage(target))
+            else:
+                staged.stage(target).write_bytes(_encoded(content))
 
     def remove_others(self) -> None:
         """Remove what an earlier run has put there and this one has not."""
@@ -86,18 +91,18 @@ class Taken:
             with contextlib.suppress(OSError):
                 (self.out / path).unlink()
 
-    def _target(self, path: str) -> Path:
-        self.paths.append(path)
-        target = self.out / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(target, error) from error
-        return target
 
-    def _check(self, target: Path, path: str) -> None:
-        if os.path.lexists(target) and (path not in self.former or target.is_symlink()):
-            raise OutputError(f"{target} exists and was not written by reface bids as it is, so it is kept: move it.")
+def _is_there(content: Content, target: Path) -> bool:
+    """Whether the file holds this already."""
+    if target.is_symlink() or not target.is_file():
+        return False
+    if isinstance(content, Path):
+        return os.path.samefile(content, target) or _same_bytes(content, target)
+    return target.read_bytes() == _encoded(content)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _linked(source: Path, target: Path) -> bool:
@@ -124,44 +129,51 @@ class Carrier:
     record: Record
 
     def carry(self) -> Record:
-        """The record with the files that were taken over, and a row for each whose content is not here."""
-        taken = Taken(self.job.out, frozenset(self.record.carried))
-        volumes = [row for row in self.record.rows if row.suffix]
+        """The record with the files that were taken over, and a row for each whose content is not here.
+
+        It is on the disk as well, and was before the first of these files, so that a run that is killed knows them.
+        """
+        volumes = tuple(row for row in self.record.rows if row.suffix)
         gone = {_stem(row.file) for row in volumes if not row.written and row.status != KEPT}
         files = [row.file for row in volumes if row.status == KEPT]
         files += [path for path in self.job.person.files if _stem(path) not in gone]
-        missing = []
-        for path in files:
-            if path in self.record.outputs or _stem(path).endswith(_LEFT_OUT):
-                continue
-            if sentence := pointer_sentence(self.job.source / path):
-                sentence = sentence.replace(str(self.job.source / path), "The file")
-                missing.append(Row(f"sub-{self.job.person.label}", "", path, "", FAILED, sentence))
-            else:
-                self._take(taken, path, gone)
+        files = [path for path in files if path not in self.record.outputs and not _stem(path).endswith(_LEFT_OUT)]
+        absent = {path: said for path in files if (said := pointer_sentence(self.job.source / path))}
+        missing = [
+            Row(f"sub-{self.job.person.label}", "", path, "", FAILED, self.job.unnamed(said, path))
+            for path, said in absent.items()
+        ]
+        contents = {path: self._content(path, gone) for path in files if path not in absent}
+        taken = Taken(self.job.out, frozenset(self.record.carried))
+        taken.claim(contents)
+        record = self._keep(replace(self.record, carried=tuple(sorted(taken.former))))
+        for path, content in contents.items():
+            taken.put(content, path)
         taken.remove_others()
-        return replace(self.record, rows=(*volumes, *missing), carried=tuple(sorted(taken.paths)))
+        return self._keep(replace(record, rows=(*volumes, *missing), carried=tuple(sorted(taken.paths))))
 
-    def _take(self, taken: Taken, path: str, gone: set[str]) -> None:
+    def _keep(self, record: Record) -> Record:
+        if record != self.record:
+            write_record(self.job.record, record)
+            self.record = record
+        return record
+
+    def _content(self, path: str, gone: set[str]) -> Content:
         source = self.job.source / path
         if path.endswith("_scans.tsv"):
             folder = Path(path).parent
             absent = [stem for stem in gone if Path(stem).is_relative_to(folder)]
             names = {Path(stem).relative_to(folder).as_posix() for stem in absent}
-            taken.write(scans_table(read_text(source), names), path)
-        elif path.endswith(".json"):
-            take_json(taken, source, path)
-        else:
-            taken.place(source, path)
+            return scans_table(read_text(source), names)
+        return published_json(source) if path.endswith(".json") else source
 
 
-def take_json(taken: Taken, source: Path, path: str) -> None:
+def published_json(source: Path) -> Content:
     """A JSON file without the fields that name a person or an examination; as it is where it has none."""
     fields = read_sidecar(source)
     if fields is None or without_personal(fields) == fields:
-        taken.place(source, path)
-    else:
-        taken.write(json.dumps(without_personal(fields), indent=2, ensure_ascii=False) + "\n", path)
+        return source
+    return json.dumps(without_personal(fields), indent=2, ensure_ascii=False) + "\n"
 
 
 def scans_table(text: str, gone: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib import __version__
-from RefaceLib.bids.carry import Taken, pointer_sentence, read_text, take_json, tsv
+from RefaceLib.bids.carry import Content, Taken, pointer_sentence, published_json, read_text, tsv
 from RefaceLib.bids.job import MASKS, PERSONS, STATE, Options
 from RefaceLib.bids.marks import MARKS, read_marks
 from RefaceLib.bids.quality import INDEX, Report, page_of
@@ -83,30 +84,37 @@ def title_of(description: dict[str, Any]) -> str:
     return str(description.get("Name") or "Data set")
 
 
+def check_top(source: Path, output: str) -> None:
+    """Raise InputError where the content of a file that goes with the data set is not here."""
+    for path in _top_files(source) if output == "dataset" else ():
+        if sentence := pointer_sentence(source / path):
+            raise InputError(sentence)
+
+
 def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     """Write the table, the quality pages and the top of OUT, from the records of all persons there, which are returned.
 
-    Raises OutputError where another one's file stands in the way.
+    Raises OutputError, before anything is written, where another one's file stands in the way.
     """
+    check_top(source, options.output)
     records = read_records(out)
     try:
         former = json.loads((out / STATE / _TOP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         former = []
-    top = Taken(out, frozenset(former))
-    rows = [row for record in records for row in record.rows]
     description = check_description(source)
     report = Report(title_of(description), records, read_marks(out))
-    top.claim([TABLE, INDEX, *(page_of(record) for record in records)])
-    _write_state(out, top.former)  # before all the pages, so that a run that is killed knows its files
-    top.write(table(rows), TABLE)
-    for path, text in report.pages():
-        top.write(text, path)
+    contents: dict[str, Content] = {TABLE: table([row for record in records for row in record.rows])}
     if options.output == "dataset":
-        _write_published(top, source, description, records)
-        _write_derived(top, description, f"{MASKS}/", "Face masks", _README_MASKS)
+        contents |= _published(source, description, records)
+        contents |= _derived(description, f"{MASKS}/", "Face masks", _README_MASKS)
     else:
-        _write_derived(top, description, "", f"{title_of(description)}: {_NAME}", _README)
+        contents |= _derived(description, "", f"{title_of(description)}: {_NAME}", _README)
+    top = Taken(out, frozenset(former))
+    top.claim({**contents, **dict.fromkeys([INDEX, *(page_of(record) for record in records)], "")})
+    _write_state(out, top.former)  # before all of them, so that a run that ends in between knows its files
+    for path, content in itertools.chain(contents.items(), report.pages()):
+        top.put(content, path)
     top.remove_others()
     _write_state(out, top.paths)
     return records
@@ -114,11 +122,11 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
 
 def _write_state(out: Path, paths: Iterable[str]) -> None:
     """Keep which files of the top are ours."""
-    state = Taken(out, frozenset([f"{STATE}/{_TOP}"]))
-    state.write(json.dumps(sorted(paths)), f"{STATE}/{_TOP}")
+    path = f"{STATE}/{_TOP}"
+    Taken(out, frozenset([path])).put(json.dumps(sorted(paths)), path)
 
 
-def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: str, readme: str) -> None:
+def _derived(description: dict[str, Any], folder: str, name: str, readme: str) -> dict[str, Content]:
     """The top of a data set of derivatives in ``folder`` ("" or ending with a slash)."""
     kept = {key: value for key, value in description.items() if key in ("License", "EthicsApprovals")}
     sources = [{"DOI": description["DatasetDOI"]}] if description.get("DatasetDOI") else []
@@ -131,12 +139,14 @@ def _write_derived(top: Taken, description: dict[str, Any], folder: str, name: s
     }
     if sources:
         found["SourceDatasets"] = sources
-    top.write(_json(found), f"{folder}dataset_description.json")
-    top.write(readme.format(name=name, version=__version__, table=TABLE), f"{folder}README.md")
-    top.write("\n".join([*_IGNORED, *_IGNORED_DERIVED]) + "\n", f"{folder}.bidsignore")
+    return {
+        f"{folder}dataset_description.json": _json(found),
+        f"{folder}README.md": readme.format(name=name, version=__version__, table=TABLE),
+        f"{folder}.bidsignore": "\n".join([*_IGNORED, *_IGNORED_DERIVED]) + "\n",
+    }
 
 
-def _write_published(top: Taken, source: Path, description: dict[str, Any], records: Sequence[Record]) -> None:
+def _published(source: Path, description: dict[str, Any], records: Sequence[Record]) -> dict[str, Content]:
     """The top of a copy of the data set: its own, but for what names persons who are not in it."""
     made = description.get("GeneratedBy")
     found = {key: value for key, value in description.items() if key != "DatasetDOI"}  # of another data set
@@ -144,20 +154,17 @@ def _write_published(top: Taken, source: Path, description: dict[str, Any], reco
     found["GeneratedBy"] = [*(made if isinstance(made, list) else []), _GENERATED_BY]
     if description.get("DatasetDOI"):
         found["SourceDatasets"] = [*description.get("SourceDatasets", []), {"DOI": description["DatasetDOI"]}]
-    top.write(_json(found), "dataset_description.json")
+    contents: dict[str, Content] = {"dataset_description.json": _json(found)}
     there = {f"sub-{record.label}" for record in records if record.carried or any(row.written for row in record.rows)}
     for path in _top_files(source):
-        if sentence := pointer_sentence(source / path):
-            raise InputError(sentence)
         if path == "participants.tsv":
-            top.write(participants_table(read_text(source / path), there), path)
-        elif path.endswith(".json"):
-            take_json(top, source / path, path)
+            contents[path] = participants_table(read_text(source / path), there)
         else:
-            top.place(source / path, path)
+            contents[path] = published_json(source / path) if path.endswith(".json") else source / path
     ignored = source / ".bidsignore"
     lines = read_text(ignored).splitlines() if ignored.is_file() else []
-    top.write("\n".join([*lines, *(line for line in _IGNORED if line not in lines)]) + "\n", ".bidsignore")
+    contents[".bidsignore"] = "\n".join([*lines, *(line for line in _IGNORED if line not in lines)]) + "\n"
+    return contents
 
 
 def _top_files(source: Path) -> list[str]:

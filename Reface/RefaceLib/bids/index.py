@@ -33,7 +33,12 @@ class Scan:
     @property
     def stem(self) -> str:
         """The path without the extension."""
-        return self.path.removesuffix(".gz").removesuffix(".nii")
+        return stem_of(self.path)
+
+
+def stem_of(path: str) -> str:
+    """The path of a NIfTI file without its extension."""
+    return path.removesuffix(".gz").removesuffix(".nii")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import hmac
 from dataclasses import dataclass
 from pathlib import Path
 
-from RefaceLib.bids.index import Person, Scan
+from RefaceLib.bids.index import Person, Scan, stem_of
 from RefaceLib.common.options import MAX_SEED
+from RefaceLib.common.steps import with_names
 
 OUTPUTS = ("derivatives", "dataset")
 MASKS = "derivatives/reface"  # where a data set has its masks: a data set of its own
@@ -57,11 +58,15 @@ class Job:
         """The folder in which outputs wait until they are complete, on the disk of the others."""
         return self.out / STATE / "work" / f"sub-{self.person.label}"
 
-    def unnamed(self, sentence: str) -> str:
-        """The sentence without the folders of this computer, which are no business of those who get the outputs."""
-        for folder, name in ((self.out, "OUT_DIR"), (self.source, "BIDS_DIR")):
-            sentence = sentence.replace(str(folder), name)
-        return sentence
+    def unnamed(self, sentence: str, path: str = "") -> str:
+        """The sentence without the folders of this computer, which are no business of those who get the outputs.
+
+        It is of the file at ``path`` in the data set, whose row says which it is.
+        """
+        names = {self.out: "OUT_DIR", self.source: "BIDS_DIR"}
+        if path:
+            names[self.source / path] = "The file"
+        return with_names(sentence, names)
 
     def image(self, scan: Scan, description: str) -> str:
         """The path in the outputs of the new volume, which was `refaced` or `defaced`."""
@@ -70,7 +75,7 @@ class Job:
     def mask(self, scan: Scan) -> str:
         """The path in the outputs of the volume's face mask; BIDS' names tell suffixes of masks by `desc` alone."""
         label = "face" if scan.suffix == "T1w" else f"face{scan.suffix}"
-        path = _described(scan.path, label, "mask").removesuffix(".gz").removesuffix(".nii") + ".nii.gz"
+        path = stem_of(_described(scan.path, label, "mask")) + ".nii.gz"
         return f"{MASKS}/{path}" if self.options.output == "dataset" else path
 
     def picture(self, scan: Scan) -> str:

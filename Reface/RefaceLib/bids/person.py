@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from RefaceLib import __version__
 from RefaceLib.bids import suffixes
 from RefaceLib.bids.carry import Carrier, pointer_sentence
-from RefaceLib.bids.index import Scan
+from RefaceLib.bids.index import Scan, stem_of
 from RefaceLib.bids.job import Job
 from RefaceLib.bids.record import (
     DEFACED,
@@ -83,12 +83,7 @@ def _reface_locked(job: Job, weights: Mapping[str, str]) -> Record:
         record = former
     else:
         record = _Work(job, found, former).run()
-    if job.options.output == "dataset":
-        carried = Carrier(job, record).carry()
-        if carried != record:
-            write_record(job.record, carried)
-        return carried
-    return record
+    return Carrier(job, record).carry() if job.options.output == "dataset" else record
 
 
 def _limit_threads(count: int) -> None:
@@ -178,7 +173,7 @@ class _Work:
         if volume is None or result is None:
             error = outcome.error or RuntimeError("no result")
             self.again = self.again or not isinstance(error, RefaceError)
-            said = self._unnamed(sentence_of(error), scan)
+            said = self.job.unnamed(sentence_of(error), scan.path)
             self.rows[scan.path] = self._row(scan, FAILED, said, seconds=round(outcome.seconds, 2))
             return
         status = _STATUS.get(getattr(result, "mode", "deface"), DEFACED)
@@ -193,7 +188,9 @@ class _Work:
         self.rows[scan.path] = self._row(
             scan,
             status,
-            warnings=tuple(self._unnamed(said, scan) for said in dict.fromkeys((*volume.warnings, *result.warnings))),
+            warnings=tuple(
+                self.job.unnamed(said, scan.path) for said in dict.fromkeys((*volume.warnings, *result.warnings))
+            ),
             output=image,
             mask=mask,
             picture=picture,
@@ -211,8 +208,8 @@ class _Work:
         fields = inherited(self.job.source, source, everything=derived)
         mode = {REFACED: "reface", RECOVERED: "recover"}.get(status, "deface")
         skull = {"SkullStripped": False} if derived else {}
-        write_json(self._stage(_with_ending(image, ".json")), {**deidentified(fields, mode, __version__), **skull})
-        write_json(self._stage(_with_ending(mask, ".json")), {"Type": "Face", "SkullStripped": False})
+        write_json(self._stage(f"{stem_of(image)}.json"), {**deidentified(fields, mode, __version__), **skull})
+        write_json(self._stage(f"{stem_of(mask)}.json"), {"Type": "Face", "SkullStripped": False})
         if derived:
             for ending in _FRAME_FILES:
                 beside = self.job.source / f"{scan.stem}{ending}"
@@ -223,11 +220,6 @@ class _Work:
         session = f"ses-{scan.session}" if scan.session else ""
         row = Row(f"sub-{self.job.person.label}", session, scan.path, scan.suffix, status, sentence)
         return replace(row, **known)
-
-    def _unnamed(self, sentence: str, scan: Scan) -> str:
-        """The sentence without the folder of the data set, which is no one else's business."""
-        path = self.job.source / scan.path
-        return self.job.unnamed(sentence.replace(str(path), "The file"))
 
     # ---- the outputs ----
 
@@ -265,10 +257,6 @@ class _Work:
             raise OutputError(f"{target} is a link, as git-annex makes them, so it is kept: 'datalad unlock' it first.")
         if target.exists() and sha256_of(target) not in ours:
             raise OutputError(f"{target} exists and was not written by reface bids as it is, so it is kept: move it.")
-
-
-def _with_ending(path: str, ending: str) -> str:
-    return path.removesuffix(".gz").removesuffix(".nii") + ending
 
 
 def _magnitude_of(scan: Scan, scans: Mapping[str, Scan]) -> str | None:

@@ -55,8 +55,9 @@ function showMarks() {
 function showMark(row, shown, told) {
   row.dataset.shown = shown;
   row.dataset.told = told;
-  row.querySelector(".mark small").textContent = told;
-  for (const button of row.querySelectorAll(".mark button")) {
+  const cell = row.lastElementChild; // a selector such as ".mark small" takes a browser longer the more rows there are
+  cell.querySelector("small").textContent = told;
+  for (const button of cell.querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.value === shown));
   }
 }

@@ -17,6 +17,7 @@ from string import Template
 from urllib.parse import quote
 
 from RefaceLib import __version__
+from RefaceLib.bids.index import stem_of
 from RefaceLib.bids.job import PERSONS
 from RefaceLib.bids.marks import Mark
 from RefaceLib.bids.record import FAILED, KEPT, LEFT_OUT, Record, Row
@@ -168,7 +169,7 @@ def _image(row: Row, path: str, word: str) -> str:
 def _short(row: Row) -> str:
     """The name of the volume without what other columns tell; it can be broken into lines."""
     path = PurePosixPath(row.file)
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    name = stem_of(path.name)
     for prefix in (row.participant_id, row.session_id):
         name = name.removeprefix(f"{prefix}_") if prefix else name
     return _text(f"{path.parent.name}/{name}").replace("/", "/<wbr>").replace("_", "_<wbr>")

@@ -47,6 +47,7 @@ def run_participants(
     """
     dataset.check_folders(source, out, options.output)
     dataset.check_description(source)
+    dataset.check_top(source, options.output)
     read_marks(out)  # which the pages show at the end
     persons = index_dataset(source, selection.participants, selection.sessions, selection.filters)
     dataset.make_out(out)

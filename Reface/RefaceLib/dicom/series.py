@@ -92,6 +92,11 @@ class Series:
         return str(self.first.get("Modality") or "")
 
     @property
+    def world(self) -> str:
+        """The frame of reference: places in two series can be compared where it is the same."""
+        return str(self.first.get("FrameOfReferenceUID") or "")
+
+    @property
     def name(self) -> str:
         """What messages call the series: nothing that a person typed."""
         return f"Series {self.number} ({self.modality or 'no modality'}, {_counted(len(self.files), 'file')})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -33,13 +33,12 @@ class Edit:
 
 
 def write_files(
-    series: Series, edits: list[Edit], folder: Path, anonymiser: Anonymiser, description: str, tick: Callable[[], None]
+    series: Series, edits: Sequence[Edit], folder: Path, anonymiser: Anonymiser, description: str
 ) -> list[Path]:
     """Write all files of ``series`` into ``folder``; the files, whose names say nothing.
 
-    Outside the masks every stored number stays. ``description`` becomes that of the series. ``tick`` is called after
-    every file. Raises PromiseError where an image has no edit, since its face would stay, and InputError where a file
-    cannot be read any more.
+    Outside the masks every stored number stays. ``description`` becomes that of the series. Raises PromiseError where
+    an image has no edit, since its face would stay, and InputError where a file cannot be read any more.
     """
     planes = _planes(edits)
     written = []
@@ -47,7 +46,6 @@ def write_files(
         target = folder / f"IM{index + 1:06d}.dcm"
         _write_file(path, planes.get(path, {}), target, anonymiser, description)
         written.append(target)
-        tick()
     return written
 
 
@@ -70,7 +68,7 @@ def write_into_copies(volume: Volume, paths: Sequence[Path], folder: Path, descr
     original = stacks[0].read()
     stored = original.codec.to_stored(values)
     edit = Edit(stacks[0], stored, stored != original.stored)
-    write_files(series[0], [edit], folder, Anonymiser(), description, lambda: None)
+    write_files(series[0], [edit], folder, Anonymiser(), description)
     return True
 
 
@@ -90,7 +88,7 @@ def on_grid(volume: Volume, stack: Stack) -> np.ndarray | None:
     return values if near and values.shape == stack.shape else None
 
 
-def _planes(edits: list[Edit]) -> dict[Path, dict[int, tuple[Frame, np.ndarray, np.ndarray]]]:
+def _planes(edits: Sequence[Edit]) -> dict[Path, dict[int, tuple[Frame, np.ndarray, np.ndarray]]]:
     """By file and frame: the frame, its new numbers and its mask, both (rows, columns)."""
     planes: dict[Path, dict[int, tuple[Frame, np.ndarray, np.ndarray]]] = {}
     for edit in edits:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.face.plausibility import Law, Plausibility, measure
-from RefaceLib.face.rasters import to_raster, warp
+from RefaceLib.face.plausibility import Gauge, Law
+from RefaceLib.face.rasters import to_raster, warp, warp_at
 from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import (
     BOUND,
@@ -21,7 +20,7 @@ from RefaceLib.face.shapemodel import (
     ShapeModel,
     move_outwards,
 )
-from RefaceLib.face.skindistance import CLIP, trusted
+from RefaceLib.face.skindistance import CLIP, distance_to, trusted
 from RefaceLib.head import canonical
 
 _REACHES_MM, _SHARE = (20.0, 8.0, 4.0), 0.03  # reach of the residual's extrapolation; weight at which it has faded
@@ -62,25 +61,68 @@ class Conditioning:
 
 
 @dataclass(frozen=True, eq=False)
-class VisibleHead:
-    """A head with a hidden face, as far as every draw of a face for it needs the same.
+class VisibleSkin:
+    """The visible skin on one raster, as far as the residual of every drawn shape needs the same.
 
-    ``distance`` (mm to the skin), ``mask`` and ``view`` (bool) are at 2 mm, ``small`` and ``sure`` the distance and
-    where it is valid on the raster of SPACING, ``near`` where it is valid at 2 mm; all of them may extend behind the
-    box. ``mean`` (K,) and ``root`` (K, K) are of the posterior of its code, see ShapeModel.posterior.
+    ``distance`` (mm) may extend behind the box, ``weight`` (float32) is 1 where it is valid. Each of the ``sigmas``
+    (voxels) smooths what those before it left; ``spreads`` are the smoothed weights.
     """
 
     distance: np.ndarray
+    weight: np.ndarray
+    sigmas: tuple[float, ...]
+    spreads: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls, distance: np.ndarray, sure: np.ndarray, spacing: float,
+        reaches: tuple[float, ...] = _REACHES_MM, share: float = _SHARE,
+    ) -> VisibleSkin:  # fmt: skip
+        """From a signed ``distance`` (mm), and where it is ``sure`` (bool), on a raster of ``spacing`` mm."""
+        # Deep inside and far outside both are clipped, and their difference carries no information.
+        weight = (sure & (np.abs(distance) < CLIP / 2)).astype(np.float32)
+        sigmas = tuple(reach / spacing for reach in reaches)
+        spreads = tuple(ndimage.gaussian_filter(weight, sigma) + np.float32(share) for sigma in sigmas)
+        return cls(distance, weight, sigmas, spreads)
+
+    def residual(self, shape: np.ndarray) -> np.ndarray:
+        """The distance (mm) of the visible skin from a drawn ``shape`` (mm) of the box, extrapolated from there.
+
+        A head that is wider than drawn remains so for some centimetres into the face; the rest of the error fades
+        sooner. Behind the box the shape continues by reflection.
+        """
+        behind = self.distance.shape[1] - shape.shape[1]
+        whole = np.pad(shape, ((0, 0), (behind, 0), (0, 0)), mode="reflect", reflect_type="odd") if behind else shape
+        error = np.clip(self.distance - np.clip(whole, -CLIP, CLIP), -LONGEST, LONGEST)
+        extrapolated = np.zeros_like(error, np.float32)
+        for sigma, spread in zip(self.sigmas, self.spreads, strict=True):
+            extrapolated += ndimage.gaussian_filter((error - extrapolated) * self.weight, sigma) / spread
+        return extrapolated[:, behind:]
+
+
+@dataclass(frozen=True, eq=False)
+class VisibleHead:
+    """A head with a hidden face, as far as every draw of a face for it needs the same.
+
+    ``distance`` (mm to the skin), ``mask`` and ``view`` (bool) are at 2 mm, ``far`` and ``near`` its visible skin on
+    the raster of SPACING and at 2 mm; all of them may extend behind the box. ``mean`` (K,) and ``root`` (K, K) are of
+    the posterior of its code, see ShapeModel.posterior.
+    """
+
+    model: ShapeModel
+    atlas: Atlas
+    distance: np.ndarray
     mask: np.ndarray
     view: np.ndarray
-    small: np.ndarray
-    sure: np.ndarray
-    near: np.ndarray
+    far: VisibleSkin
+    near: VisibleSkin
     mean: np.ndarray
     root: np.ndarray
 
     @classmethod
-    def of(cls, model: ShapeModel, distance: np.ndarray, mask: np.ndarray, view: np.ndarray) -> VisibleHead:
+    def of(
+        cls, model: ShapeModel, atlas: Atlas, distance: np.ndarray, mask: np.ndarray, view: np.ndarray
+    ) -> VisibleHead:
         """From a signed ``distance``, the ``mask`` and what is in the field of view, all at 2 mm."""
         small = to_raster(distance, 2.0, SPACING)
         hidden = to_raster((mask | ~view).astype(np.float32), 2.0, SPACING) > 0.01
@@ -88,22 +130,36 @@ class VisibleHead:
         # The raster of 4 mm hardly resolves the last millimetres before the mask: a residual there would be a step.
         near, _ = trusted(distance, mask | ~view, 2.0, margin=0.0)
         box = np.s_[:, sure.shape[1] - model.mean.shape[1] :]
-        return cls(distance, mask, view, small, sure, near, *model.posterior(small[box], (sure & (away < RING))[box]))
-
-    @property
-    def likeliest(self) -> np.ndarray:
-        """The most probable code (K,)."""
-        return np.clip(self.mean, -BOUND, BOUND).astype(np.float32)
+        return cls(
+            model, atlas, distance, mask, view, VisibleSkin.of(small, sure, SPACING),
+            VisibleSkin.of(distance, near, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE),
+            *model.posterior(small[box], (sure & (away < RING))[box]),
+        )  # fmt: skip
 
     @cached_property
-    def inside(self) -> np.ndarray:
-        """Distance (96, 88, 88) in mm behind the mask's edge, 0 outside the mask."""
-        return self.in_box(ndimage.distance_transform_edt(self.mask, sampling=2.0))
+    def likeliest(self) -> np.ndarray:
+        """The displacements (3, 96, 88, 88) of the most probable code."""
+        return self.atlas.field(np.clip(self.mean, -BOUND, BOUND).astype(np.float32))
+
+    @cached_property
+    def share_of_detail(self) -> np.ndarray:
+        """How much of a drawn detail every voxel (96, 88, 88) gets, 0 where skin is visible to 1.
+
+        It sets in slowly behind the edge of the mask. At the edge the visible skin determines the shape, and a skin
+        that must return to it within some millimetres has pits.
+        """
+        return self.in_box(distance_to(~self.mask, 2.0, _SETS_IN) / np.float32(_SETS_IN))
 
     def in_box(self, field: np.ndarray) -> np.ndarray:
         """What of a ``field``, on either raster, is in the box."""
         spacing = 2.0 if field.shape == self.mask.shape else SPACING
         return field[:, -canonical.box(spacing).shape[1] :]
+
+    def fitted(self, field: np.ndarray) -> np.ndarray:
+        """Displacements (3, 96, 88, 88; mm), fitted to the visible skin on both rasters."""
+        field = fit_to_visible_skin(self.atlas, field, self.far)
+        drawn = warp(self.atlas.solid, field)
+        return move_outwards(field, drawn, self.near.residual(drawn))
 
 
 def condition(
@@ -115,31 +171,27 @@ def condition(
     ``mask`` and ``view`` (in the field of view) are bool at 2 mm. All three may extend behind the box. With ``own``
     the code is the head's own, for training by reconstruction. Otherwise it is drawn given the skin outside ``mask``.
     """
-    head = VisibleHead.of(model, distance, mask, view)
+    head = VisibleHead.of(model, atlas, distance, mask, view)
     if not own:
-        return Conditioning.of(atlas, *draw_face(model, atlas, head, rng))
+        return Conditioning.of(atlas, *draw_face(head, rng))
     seen = to_raster(head.in_box(view).astype(np.float32), 2.0, SPACING) > 0.99
-    code = model.project(head.in_box(head.small), seen)
-    return Conditioning.of(atlas, code, _fitted(atlas, head, atlas.field(code)))
+    code = model.project(head.in_box(head.far.distance), seen)
+    return Conditioning.of(atlas, code, head.fitted(atlas.field(code)))
 
 
-def draw_plausible(model: ShapeModel, atlas: Atlas, law: Law, seed: int, head: VisibleHead) -> Conditioning:
+def draw_plausible(law: Law, seed: int, head: VisibleHead) -> Conditioning:
     """The face of a ``seed`` for a head: the first of its draws that a true face may look like by the ``law``.
 
     Where none of ATTEMPTS does, it is the most plausible of them. The first draw is stretched in full, each
     further one a little less.
     """
-    visible = [head.in_box(part) for part in (head.distance, head.mask, head.view)]
-
-    def measured(field: np.ndarray) -> Plausibility:
-        return measure(model, field, warp(atlas.solid, field), *visible)
-
-    likeliest = measured(_fitted(atlas, head, atlas.field(head.likeliest)))
+    atlas = head.atlas
+    gauge = Gauge(head.model, *(head.in_box(part) for part in (head.distance, head.mask, head.view)))
+    likeliest = gauge.measure(atlas.solid, head.fitted(head.likeliest))
     best, rank = None, (True, np.inf)
     for attempt in range(ATTEMPTS):
-        stretch = 1.0 - _LESS * attempt
-        drawn = draw_face(model, atlas, head, SeededDraws(seed, attempt), stretch)
-        found = measured(drawn[1])
+        drawn = draw_face(head, SeededDraws(seed, attempt), 1.0 - _LESS * attempt)
+        found = gauge.measure(atlas.solid, drawn[1])
         if law.passes(found, likeliest, attempt):
             return Conditioning.of(atlas, *drawn, attempt + 1)
         if law.rank(found) < rank or best is None:
@@ -148,34 +200,13 @@ def draw_plausible(model: ShapeModel, atlas: Atlas, law: Law, seed: int, head: V
     return Conditioning.of(atlas, *best, ATTEMPTS, plausible=False)
 
 
-def draw_face(
-    model: ShapeModel, atlas: Atlas, head: VisibleHead, rng: Random, stretch: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_face(head: VisibleHead, rng: Random, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Code (K,) and displacements (3, 96, 88, 88; mm) of a random face; ``stretch`` as of ShapeModel.draw."""
-    code = model.draw(rng, head.mean, head.root, atlas.is_smooth, stretch)
-    code, field = _within_the_box(atlas, code, _drawn_detail(atlas, rng, head.inside, stretch))
-    return code, _fitted(atlas, head, _set_in(atlas.field(head.likeliest), field))
-
-
-def _fitted(atlas: Atlas, head: VisibleHead, field: np.ndarray) -> np.ndarray:
-    """Displacements (3, 96, 88, 88; mm), fitted to the visible skin on both rasters."""
-    field = fit_to_visible_skin(atlas, field, head.small, head.sure)
-    drawn = warp(atlas.solid, field)
-    error = _residual_of_the_box(drawn, head.distance, head.near, 2.0, _NEAR_REACHES_MM, _NEAR_SHARE)
-    return move_outwards(field, drawn, error)
-
-
-def _drawn_detail(
-    atlas: Atlas, rng: Random, inside: np.ndarray, stretch: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """A random detail and its share at every voxel of the box (see Atlas.detailed), 0 where skin is visible.
-
-    It sets in slowly ``inside`` the mask (mm behind its edge, 2 mm). At the edge the visible skin determines the
-    shape, and a skin that must return to it within some millimetres has pits.
-    """
-    if atlas.detail is None:
-        return None
-    return atlas.detail.draw(rng, stretch), np.clip(inside / _SETS_IN, 0, 1).astype(np.float32)
+    atlas = head.atlas
+    code = head.model.draw(rng, head.mean, head.root, atlas.is_smooth, stretch)
+    detail = None if atlas.detail is None else (atlas.detail.draw(rng, stretch), head.share_of_detail)
+    code, field = _within_the_box(atlas, code, detail)
+    return code, head.fitted(_set_in(head.likeliest, field))
 
 
 def _set_in(likeliest: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -197,8 +228,10 @@ def _within_the_box(
     """
     step = int(FIELD_SPACING / 2.0)
     field = atlas.detailed(code, detail)
+    wide, long, high = field.shape[1:]
+    plane = tuple(a.ravel() for a in np.mgrid[:wide, long - 1 : long, :high])
     for _ in range(8):  # each round corrects the voxel that is deepest in the nose
-        front = warp(atlas.depth, field)[:, -1]
+        front = warp_at(atlas.depth, field, plane).reshape(wide, high)
         x, z = np.unravel_index(front.argmax(), front.shape)
         if front[x, z] < -_AIR_MM:
             break
@@ -209,39 +242,11 @@ def _within_the_box(
     return code, field
 
 
-def fit_to_visible_skin(atlas: Atlas, field: np.ndarray, distance: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Displacements ``field`` (3, 96, 88, 88; mm) that also move the skin along its normals onto the visible skin.
+def fit_to_visible_skin(atlas: Atlas, field: np.ndarray, visible: VisibleSkin) -> np.ndarray:
+    """Displacements ``field`` (3, 96, 88, 88; mm) that also move the skin along its normals onto the ``visible`` one.
 
-    ``distance`` (mm), valid where ``sure`` (bool), is on the raster of SPACING; both may extend behind the box.
+    That is on the raster of SPACING.
     """
     drawn = warp(atlas.solid, field)
-    error = to_raster(_residual_of_the_box(to_raster(drawn, 2.0, SPACING), distance, sure, SPACING), SPACING, 2.0)
+    error = to_raster(visible.residual(to_raster(drawn, 2.0, SPACING)), SPACING, 2.0)
     return move_outwards(field, drawn, error)
-
-
-def residual(
-    shape: np.ndarray, distance: np.ndarray, sure: np.ndarray, spacing: float,
-    reaches: tuple[float, ...] = _REACHES_MM, share: float = _SHARE,
-) -> np.ndarray:  # fmt: skip
-    """The distance (mm) of a drawn ``shape`` (mm) from the visible skin where ``sure`` (bool), extrapolated from there.
-
-    A head that is wider than drawn remains so for some centimetres into the face; the rest of the error fades sooner.
-    Each of the ``reaches`` (mm) extrapolates what those before it left.
-    """
-    # Deep inside and far outside both are clipped, and their difference carries no information.
-    weight = (sure & (np.abs(distance) < CLIP / 2)).astype(np.float32)
-    error = np.clip(distance - shape, -LONGEST, LONGEST)
-    extrapolated = np.zeros_like(error)
-    for reach in reaches:
-        missing, spread = (
-            ndimage.gaussian_filter(a, reach / spacing) for a in ((error - extrapolated) * weight, weight)
-        )
-        extrapolated = extrapolated + missing / (spread + share)
-    return extrapolated.astype(np.float32)
-
-
-def _residual_of_the_box(drawn: np.ndarray, distance: np.ndarray, *visible: Any) -> np.ndarray:
-    """``residual`` of a head ``drawn`` in the box alone, continued behind it by reflection."""
-    behind = distance.shape[1] - drawn.shape[1]
-    whole = np.pad(drawn, ((0, 0), (behind, 0), (0, 0)), mode="reflect", reflect_type="odd")
-    return residual(np.clip(whole, -CLIP, CLIP), distance, *visible)[:, behind:]

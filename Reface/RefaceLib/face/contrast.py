@@ -9,7 +9,8 @@ front.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+
+from RefaceLib.face.skindistance import distance_to
 
 TISSUE = 0.15  # of white matter: brighter voxels are tissue
 _MUSCLE = 0.32  # no tissue becomes darker: thin walls of cavities would open
@@ -32,9 +33,12 @@ def flesh(
     ``visible`` (X, Y, Z) is the scan, 1 = white matter. ``hidden``, ``view`` (in the field of view), ``head`` and
     ``brain`` are bool.
     """
-    skin, face, away = (ndimage.distance_transform_edt(a, sampling=spacing) for a in (head, ~hidden, ~brain))
-    near = (skin < _NEAR_AIR_MM) & (face < _NEAR_FACE_MM) & (away > _FROM_BRAIN_MM)
-    return view & ~hidden & head & near & (visible > TISSUE)
+    near_air, near_face = (
+        distance_to(part, spacing, 1.5 * limit) < limit
+        for part, limit in ((~head, _NEAR_AIR_MM), (hidden, _NEAR_FACE_MM))
+    )
+    far_in = distance_to(brain, spacing, 1.5 * _FROM_BRAIN_MM) > _FROM_BRAIN_MM
+    return view & ~hidden & head & near_air & near_face & far_in & (visible > TISSUE)
 
 
 def match(

@@ -25,12 +25,15 @@ from RefaceLib.networks.inference import precision
 from RefaceLib.volume import geometry
 
 _FINE_FROM = 20.0  # canonical y, mm: no eyes, nose or mouth behind it that need detail
+_DETAIL_MM = (2.0, 6.0)  # depths over which its detail sets in
+_AROUND_SKIN_MM = -4.0  # depth from which the fine network sees the face: air before the skin belongs to it
 _SEAM_MM = 6.0  # reach into the face of the ratio of scan and painting at the mask's edge
 _FACTORS = (0.8, 1.3)  # limits of that ratio
 _FLESH = 0.3  # of white matter: brighter voxels are soft tissue
 _REMAINDER_MM, _REMAINDER_SHARE = (1.5, 0.8), 0.05  # reach of the remainder: mean, detail; weight where it has faded
 _SKIN_MM = (1.0, 3.0)  # depths over which the remainder sets in
-_CONTRAST_MM, _CONTRAST_SMOOTHING_MM = (3.0, 8.0), 1.5  # depths over which contrast matching sets in; its blur
+# Depths over which contrast matching sets in; its blur in voxels of 2 mm, with that of the raster 1.5 mm in all.
+_CONTRAST_MM, _CONTRAST_SMOOTHING = (3.0, 8.0), 0.58
 _AROUND_MM = 20.0  # from the mask: visible skin within this distance is compared with the hidden one
 _INNER_MM = (4.0, 10.0)  # depths over which cavities stop to count as outside
 # Least brightness of skin at these depths (mm): without it, thin lids and wings of noses would have pits.
@@ -85,7 +88,7 @@ def paint(
     picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = rasters.to_raster(shape, 2.0, 1.0)
     picture = _with_skin(picture, depth, visible, hidden, view, models.fitted)
-    deep, under = (np.interp(depth, ends, (0, 1)).astype(np.float32) for ends in (_CONTRAST_MM, _SKIN_MM))
+    deep, under = (np.clip((depth - low) / (high - low), 0, 1) for low, high in (_CONTRAST_MM, _SKIN_MM))
     painted = _halve((hidden & view).astype(np.float32)) > 0.5
     picture = _match_contrast(picture, shape, deep, painted, shown, models.fitted)
     picture = _match_edges(picture, visible, hidden, view)
@@ -121,7 +124,7 @@ def _match_skin(
     """
     y = (canonical.BOX_CORNER[1] + 0.5 + np.arange(picture.shape[1]))[None, :, None]
     face = np.interp(y, (_FINE_FROM, _FINE_FROM + 15.0), (0, 1)).astype(np.float32)
-    away = ndimage.distance_transform_edt(_halve(hidden.astype(np.float32)) == 0, sampling=2.0).astype(np.float32)
+    away = skindistance.distance_to(_halve(hidden.astype(np.float32)) > 0, 2.0, 2 * _AROUND_MM)
     near = view & ~hidden & (rasters.to_raster(away, 2.0, 1.0) < _AROUND_MM)
     return contrast.match_skin(picture, depth, visible, near, hidden & view, face)
 
@@ -146,7 +149,8 @@ def _match_contrast(
     face = painted & (shape > _CONTRAST_MM[0])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
     matched = contrast.match(picture, _halve(picture)[face], shown, fitted.percentiles, fitted.offsets)
-    return np.maximum(picture + ndimage.gaussian_filter(matched - picture, _CONTRAST_SMOOTHING_MM) * deep, 0)
+    smooth = ndimage.gaussian_filter(_halve(matched - picture), _CONTRAST_SMOOTHING)
+    return np.maximum(picture + rasters.to_raster(smooth, 2.0, 1.0) * deep, 0)
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
@@ -165,8 +169,8 @@ def _paint_coarse(
     # Hidden voxels count as head: the walls of the cut are no skin, and distances near them are not used.
     whole = skindistance.trim_to_skin(head | mask, np.where(mask, 1, small), 2.0)
     distance = skindistance.signed_distance(whole, 2.0)
-    visible_head = VisibleHead.of(models.shape, distance, mask, seen)
-    conditioning = draw_plausible(models.shape, models.atlas, models.fitted.law, seed, visible_head)
+    visible_head = VisibleHead.of(models.shape, models.atlas, distance, mask, seen)
+    conditioning = draw_plausible(models.fitted.law, seed, visible_head)
     small, mask, seen = (a[:, -conditioning.shape.shape[1] :] for a in (small, mask, seen))
     inputs = [small * ~mask, mask, conditioning.shape / skindistance.CLIP, conditioning.atlas, seen]
     with torch.inference_mode(), precision(models.device):
@@ -191,7 +195,7 @@ def _paint_fine(
     import torch
 
     large, depth = rasters.to_raster(coarse, 2.0, 1.0), rasters.to_raster(shape, 2.0, 1.0)
-    face = hidden & (depth > -4.0)
+    face = hidden & (depth > _AROUND_SKIN_MM)
     face[:, : int(_FINE_FROM - canonical.BOX_CORNER[1])] = False
     if not face.any():
         return large
@@ -203,7 +207,7 @@ def _paint_fine(
             for a in (large, visible, hidden)
         ]
         detail = models.fine(*tensors).float()[0, 0].cpu().numpy() - large[window]
-    large[window] += detail * np.clip((depth[window] - 2.0) / 4.0, 0, 1)
+    large[window] += detail * np.interp(depth[window], _DETAIL_MM, (0, 1)).astype(np.float32)
     return large
 
 

@@ -6,12 +6,14 @@ before the ears, lips beyond the nose. docs/experiments.md (85) has the measurem
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
-from RefaceLib.face.rasters import to_raster
+from RefaceLib.face.rasters import to_raster, warp_at
 from RefaceLib.face.shapemodel import SPACING, ShapeModel
 from RefaceLib.head import canonical
 
@@ -84,42 +86,77 @@ class Law:
         return not found.has_profile, self.score(found)
 
 
-def measure(
-    model: ShapeModel, field: np.ndarray, drawn: np.ndarray, distance: np.ndarray, mask: np.ndarray, view: np.ndarray
-) -> Plausibility:
-    """The plausibility of a face ``drawn`` (depth under the outer skin, mm) by a warp ``field`` (3, 96, 88, 88; mm).
+@dataclass(frozen=True, eq=False)
+class Gauge:
+    """Measures faces drawn for one head.
 
     Outside the ``mask`` the head's own skin is seen, of signed ``distance`` (mm). ``mask`` and ``view`` (in the field
-    of view) are bool; all of them are of the box at 2 mm.
+    of view) are bool; all three are of the box at 2 mm.
     """
-    head = np.where(mask, drawn, distance).astype(np.float32)
-    hidden = ndimage.binary_dilation(mask, iterations=2)
-    return Plausibility(
-        *_explained(model, head, mask, view), _strain(field, drawn, hidden), _horns(head, hidden), _profile(head)
-    )
 
+    model: ShapeModel
+    distance: np.ndarray
+    mask: np.ndarray
+    view: np.ndarray
 
-def _explained(model: ShapeModel, head: np.ndarray, mask: np.ndarray, view: np.ndarray) -> tuple[float, float, float]:
-    """What of the skin of a ``head`` (mm, at 2 mm) in the ``mask`` no code explains (mm), and the norm of the best."""
-    small, known, hidden = (to_raster(a.astype(np.float32), 2.0, SPACING) for a in (head, view, mask))
-    code = model.project(small, known > 0.99)
-    face = (known > 0.99) & (hidden > 0) & (np.abs(small) < _SHELL_MM) & (_places(SPACING)[2] > _THROAT_Z)
-    left = np.abs(small - model.shape(code))[face]
-    most, peaks = np.percentile(left, (95, 99)) if left.size else (0.0, 0.0)
-    return float(most), float(peaks), float(np.linalg.norm(code))
+    def measure(self, solid: np.ndarray, field: np.ndarray) -> Plausibility:
+        """The plausibility of the face that a warp ``field`` (3, 96, 88, 88; mm) makes of an atlas.
 
+        ``solid`` is the atlas's depth under the outer skin (mm).
+        """
+        drawn = self.distance.copy()
+        drawn[self._near] = warp_at(solid, field, self._near)
+        head = np.where(self.mask, drawn, self.distance)
+        return Plausibility(
+            *self._explained(head), self._strain(field, drawn), _horns(head, self._hidden), _profile(head)
+        )
 
-def _strain(field: np.ndarray, drawn: np.ndarray, hidden: np.ndarray) -> float:
-    """Hencky's strain of the warp ``field`` (3, X, Y, Z; mm) at the ``drawn`` skin (mm) where it is ``hidden``."""
-    _x, y, z = _places(2.0)
-    skin = _inner(hidden & (np.abs(drawn) < _SKIN_MM) & (z > _THROAT_Z) & (y > _EARS_Y))
-    if not skin.any():
-        return 0.0
-    slopes = np.array([[slope[skin] for slope in np.gradient(component, 2.0)] for component in field])
-    gradient = np.moveaxis(slopes, -1, 0) + np.eye(3)
-    squares = np.linalg.eigvalsh(np.swapaxes(gradient, 1, 2) @ gradient)  # of the stretch factors
-    logarithms = np.log(np.maximum(squares, _MOST_SQUEEZED**2)) / 2
-    return float(np.sqrt((logarithms**2).sum(axis=1).mean()))
+    @cached_property
+    def _hidden(self) -> np.ndarray:
+        """Where a face is judged (bool): the mask, and the skin that was fitted at its edge."""
+        return ndimage.binary_dilation(self.mask, iterations=2)
+
+    @cached_property
+    def _near(self) -> tuple[np.ndarray, ...]:
+        return np.nonzero(self._hidden)
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        return to_raster(self.view.astype(np.float32), 2.0, SPACING) > 0.99
+
+    @cached_property
+    def _face(self) -> np.ndarray:
+        """What of the raster of SPACING is masked, in view, and no throat (bool)."""
+        masked = to_raster(self.mask.astype(np.float32), 2.0, SPACING) > 0
+        return self._known & masked & (_places(SPACING)[2] > _THROAT_Z)
+
+    @cached_property
+    def _project(self) -> Callable[[np.ndarray], np.ndarray]:
+        return self.model.projector(self._known)
+
+    def _explained(self, head: np.ndarray) -> tuple[float, float, float]:
+        """What of the masked skin of a ``head`` (mm) no code explains (mm), and the norm of the best code."""
+        small = to_raster(head, 2.0, SPACING)
+        code = self._project(small)
+        face = self._face & (np.abs(small) < _SHELL_MM)
+        explained = self.model.mean[face] + np.einsum("k,kn->n", code, self.model.modes[:, face])
+        left = np.abs(small[face] - explained)
+        most, peaks = np.percentile(left, (95, 99)) if left.size else (0.0, 0.0)
+        return float(most), float(peaks), float(np.linalg.norm(code))
+
+    def _strain(self, field: np.ndarray, drawn: np.ndarray) -> float:
+        """Hencky's strain of the warp ``field`` (3, X, Y, Z; mm) at the ``drawn`` skin (mm) where it is hidden."""
+        _x, y, z = _places(2.0)
+        skin = np.flatnonzero(_inner(self._hidden & (np.abs(drawn) < _SKIN_MM) & (z > _THROAT_Z) & (y > _EARS_Y)))
+        if not skin.size:
+            return 0.0
+        strides = np.array(drawn.strides) // drawn.itemsize
+        components = field.reshape(3, -1)
+        slopes = np.stack([(components[:, skin + step] - components[:, skin - step]) / 4.0 for step in strides], axis=1)
+        gradient = np.moveaxis(slopes, -1, 0) + np.eye(3)
+        squares = np.linalg.eigvalsh(np.swapaxes(gradient, 1, 2) @ gradient)  # of the stretch factors
+        logarithms = np.log(np.maximum(squares, _MOST_SQUEEZED**2)) / 2
+        return float(np.sqrt((logarithms**2).sum(axis=1).mean()))
 
 
 def _horns(head: np.ndarray, hidden: np.ndarray) -> float:
@@ -145,7 +182,7 @@ def _profile(head: np.ndarray) -> tuple[float, float]:
     """How far (mm) the nose of a ``head`` (mm, at 2 mm) reaches beyond the lips and the lips beyond the chin."""
     x, y, z = (a.ravel() for a in _places(2.0))
     middle = ndimage.gaussian_filter(np.clip(head, -8, 8)[np.abs(x) < _MIDDLE + 4], 0.5)[2:-2]
-    front = np.array([[_foremost(line, y) for line in plane.T] for plane in middle]).max(axis=0)
+    front = _foremost(middle, y).max(axis=0)
     nose = (z > _NOSE_Z[0]) & (z < _NOSE_Z[1])
     tip = z[nose][front[nose].argmax()]
     lips = (z > _LIPS_Z) & (z < tip - _UNDER_NOSE)
@@ -154,15 +191,18 @@ def _profile(head: np.ndarray) -> tuple[float, float]:
     return float(places[0] - places[1]), float(places[1] - places[2])
 
 
-def _foremost(line: np.ndarray, y: np.ndarray) -> float:
-    """Where a ``line`` of depths (mm) leaves the head for the last time, as a place on ``y`` (mm); -inf for never."""
-    inside = np.flatnonzero(line > 0)
-    if not inside.size:
-        return -np.inf
-    last = inside[-1]
-    if last + 1 == len(line):
-        return float(y[last])
-    return float(y[last] + (y[last + 1] - y[last]) * line[last] / (line[last] - line[last + 1]))
+def _foremost(depth: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where the lines along y of a ``depth`` (X, Y, Z; mm) leave the head for the last time: places on ``y`` (mm).
+
+    (X, Z); -inf where a line is never in the head.
+    """
+    inside = depth > 0
+    last = len(y) - 1 - inside[:, ::-1].argmax(axis=1)
+    here, there = (
+        np.take_along_axis(depth, index[:, None], axis=1)[:, 0] for index in (last, np.minimum(last + 1, len(y) - 1))
+    )
+    share = np.where(there <= 0, here / np.maximum(here - there, 1e-6), 0)  # 0 where the head reaches the last voxel
+    return np.where(inside.any(axis=1), y[last] + (y[1] - y[0]) * share, -np.inf)
 
 
 def _inner(where: np.ndarray) -> np.ndarray:

@@ -18,15 +18,15 @@ from scipy import ndimage
 
 from RefaceLib.face.rasters import to_raster, warp
 from RefaceLib.face.seeds import SeededDraws
-from RefaceLib.face.skindistance import CLIP, enclosed
+from RefaceLib.face.skindistance import CLIP, distance_to, enclosed
 from RefaceLib.head import canonical
-from RefaceLib.volume import geometry
 
 Random = np.random.Generator | SeededDraws
 
 SPACING = 4.0  # mm, raster of the shape model: distances are smooth
 FIELD_SPACING = 8.0  # mm, raster of the atlas's displacements: they are smoother
 _OPENING = 6.0  # mm: radius of a ball that does not pass through nostrils and lips
+_BLOCK = 4096  # voxels that are added up at once
 OBSERVATION_SD = 30.0  # mm per voxel: neighbouring voxels are correlated, so each must count for very little
 _OWN_SD = 6.0  # the same for a head's own code, for which all of the skin is known
 BOUND = 3.5  # standard deviations: slightly more than the largest codes of real heads
@@ -78,8 +78,21 @@ class ShapeModel:
 
         The larger ``sd`` (mm per voxel), the less weight the voxels have against the prior.
         """
-        mean, _ = self.posterior(distance, known, sd)
-        return np.clip(mean, -BOUND, BOUND).astype(np.float32)
+        return self.projector(known, sd)(distance)
+
+    def projector(self, known: np.ndarray, sd: float = _OWN_SD) -> Callable[[np.ndarray], np.ndarray]:
+        """``project`` for any number of distances of which the same voxels are ``known``."""
+        basis = self.modes[:, known]
+        inverse = np.linalg.inv(np.eye(self.size) + _products(basis) / sd**2) / sd**2
+        parts = range(0, basis.shape[1], _BLOCK)
+
+        def project(distance: np.ndarray) -> np.ndarray:
+            residual = (distance - self.mean)[known].astype(np.float32)
+            # Short sums are exact enough in float32, and einsum adds alike with any number of threads.
+            sums = (np.einsum("kn,n->k", basis[:, n : n + _BLOCK], residual[n : n + _BLOCK]) for n in parts)
+            return np.clip(inverse @ sum(sums, np.zeros(self.size)), -BOUND, BOUND).astype(np.float32)
+
+        return project
 
     def draw(
         self, rng: Random, mean: np.ndarray, root: np.ndarray,
@@ -109,11 +122,17 @@ class ShapeModel:
         skin constrains little, many directions share one variance, and eigenvectors rotate among them with the last bit
         of a network's output. With eigenvectors, a seed would give a different face on another processor.
         """
-        basis = self.modes[:, known].astype(np.float64) / sd
-        residual = (distance - self.mean)[known].astype(np.float64) / sd
-        values, vectors = np.linalg.eigh(np.eye(self.size) + basis @ basis.T)
-        mean = vectors @ ((vectors.T @ (basis @ residual)) / values)
+        basis = self.modes[:, known]
+        residual = (distance - self.mean)[known].astype(float) / sd**2
+        values, vectors = np.linalg.eigh(np.eye(self.size) + _products(basis) / sd**2)
+        mean = vectors @ ((vectors.T @ np.einsum("kn,n->k", basis, residual)) / values)
         return mean, (vectors / np.sqrt(values)) @ vectors.T
+
+
+def _products(basis: np.ndarray) -> np.ndarray:
+    """The scalar products (K, K) of all pairs of rows of a ``basis`` (K, N), in float64 and by blocks of columns."""
+    blocks = (basis[:, n : n + _BLOCK].astype(float) for n in range(0, basis.shape[1], _BLOCK))
+    return sum((block @ block.T for block in blocks), np.zeros((len(basis), len(basis))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,17 +180,17 @@ class Atlas:
     @cached_property
     def solid(self) -> np.ndarray:
         """Depth (96, 88, 88) under the outer skin in mm: sinuses, nasal cavity and mouth count as inside."""
-        ball = geometry.ball(_OPENING, np.diag([2.0, 2.0, 2.0, 1.0]))
-        pad = len(ball)
-        closed = enclosed(ndimage.binary_dilation(np.pad(self.depth > 0, pad, mode="edge"), ball))
-        inside = ndimage.binary_erosion(closed, ball, border_value=1)[(slice(pad, -pad),) * 3] | (self.depth > 0)
-        under = ndimage.distance_transform_edt(inside, sampling=2.0) - 1.0  # from the voxel's centre to its face
+        pad = round(_OPENING)  # voxels: twice as far
+        head = np.pad(self.depth > 0, pad, mode="edge")
+        closed = enclosed(distance_to(head, 2.0, 2 * _OPENING) <= _OPENING)
+        inside = (distance_to(~closed, 2.0, 2 * _OPENING) > _OPENING)[(slice(pad, -pad),) * 3] | (self.depth > 0)
+        under = distance_to(~inside, 2.0, 1.5 * CLIP) - 1.0  # from the voxel's centre to its face
         # Only where a sinus is nearer than the skin: a distance measured on a raster has steps.
         return np.where(inside & (under > self.depth + 2.5), np.minimum(under, CLIP), self.depth).astype(np.float32)
 
     def field(self, code: np.ndarray) -> np.ndarray:
         """The displacements (3, 96, 88, 88) in mm of a code (K,)."""
-        return np.stack([to_raster(component, FIELD_SPACING, 2.0) for component in self._coarse_field(code)])
+        return to_raster(self._coarse_field(code), FIELD_SPACING, 2.0)
 
     def _coarse_field(self, code: np.ndarray) -> np.ndarray:
         return self.centre + np.tensordot(code.astype(np.float32), self.modes, axes=1)
@@ -217,5 +236,7 @@ def move_outwards(field: np.ndarray, drawn: np.ndarray, error: np.ndarray) -> np
     It moves along the normals of ``drawn``, the warped depth under the *outer* skin. Along the normals of a sinus, skin
     and sinus would move against each other, and the skin could tear.
     """
-    slope = np.stack(np.gradient(drawn, 2.0))
-    return field + error * slope / np.maximum(np.sqrt((slope**2).sum(axis=0)), 0.5)
+    slopes = np.gradient(drawn, 2.0)
+    length = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2)
+    share = error / np.maximum(length, 0.5)
+    return np.stack([component + share * slope for component, slope in zip(field, slopes, strict=True)])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_SLAB = 16  # voxels of the halved raster
 
 
 def fold(x: Tensor) -> Tensor:
@@ -21,15 +25,62 @@ def unfold(x: Tensor) -> Tensor:
     return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // 8, 2 * x_, 2 * y_, 2 * z_)
 
 
+def in_slabs(last: Callable[..., Tensor], low: Tensor, *full: Tensor) -> Tensor:
+    """``last(low, *full)``, computed in slabs along X: what a slab needs stays in the processor's cache.
+
+    ``low`` (B, C, X/2, Y/2, Z/2) is on the halved raster of ``full`` (B, C, X, Y, Z). A voxel of the result may depend
+    on four voxels on each side: an enlargement and two convolutions reach no farther. So the result is the same.
+    """
+    parts = []
+    for start in range(0, low.shape[2], _SLAB):
+        stop = min(start + _SLAB, low.shape[2])
+        first = max(0, start - 2)
+        piece = last(low[:, :, first : stop + 2], *(a[:, :, 2 * first : 2 * (stop + 2)] for a in full))
+        parts.append(piece[:, :, 2 * (start - first) : 2 * (stop - first)])
+    return torch.cat(parts, dim=2)
+
+
+def enlarged_beside(low: Tensor, *pictures: Tensor) -> Tensor:
+    """The channels of ``low``, enlarged to the raster of the ``pictures`` (B, 1, X, Y, Z), and these after them.
+
+    PyTorch is fast where a voxel's channels are side by side in memory, and are a multiple of eight floats.
+    """
+    used = low.shape[1] + len(pictures)
+    padded = F.pad(low.float(), (*[0] * 7, -(-used // 8) * 8 - low.shape[1]))
+    channels = F.interpolate(padded, scale_factor=2, mode="trilinear")
+    for place, picture in enumerate(pictures, low.shape[1]):
+        channels[:, place : place + 1] = picture
+    return channels[:, :used]
+
+
+class Norm(nn.GroupNorm):
+    """nn.GroupNorm, but for one sample on a CPU its bits do not depend on the number of threads.
+
+    PyTorch adds up one partial sum a thread. Here the parts are slabs, and every channel has its own sum.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or len(x) > 1 or torch.is_grad_enabled():
+            return super().forward(x)
+        sums = torch.zeros(2, self.num_channels)
+        with torch.autocast("cpu", enabled=False):
+            for slab in x.split(_SLAB, dim=2):
+                floats = slab.float()
+                sums += torch.stack([a.sum(dim=(0, 2, 3, 4)) for a in (floats, floats * floats)])
+            means = sums.view(2, self.num_groups, -1).sum(dim=2) * (self.num_groups / x.numel())
+            mean, square = means.repeat_interleave(self.num_channels // self.num_groups, dim=1)
+            return F.batch_norm(x, mean, (square - mean**2).clamp_min(0), self.weight, self.bias, eps=self.eps)
+
+
 class Block(nn.Module):
     """A residual block of two 3 x 3 x 3 convolutions with group normalisation; ``code`` may shift and scale it."""
 
     def __init__(self, channels: int, code: int = 0) -> None:
         super().__init__()
         groups = max(1, channels // 16)
-        self.norm1 = nn.GroupNorm(groups, channels)
+        self.norm1 = Norm(groups, channels)
         self.conv1 = nn.Conv3d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups, channels)
+        self.norm2 = Norm(groups, channels)
         self.conv2 = nn.Conv3d(channels, channels, 3, padding=1)
         self.style = nn.Linear(code, 2 * channels) if code else None
         assert self.conv2.bias is not None  # nn.Conv3d has one, if it is not told otherwise
@@ -104,7 +155,7 @@ class HeadParserNet(nn.Module):
         self.coordinates = coordinates
         self.entry = nn.Conv3d(11 if coordinates else 8, widths[0], 3, padding=1)
         self.body = UNet(tuple(widths))
-        self.norm = nn.GroupNorm(2, widths[0])
+        self.norm = Norm(2, widths[0])
         self.heat = nn.Conv3d(widths[0], landmarks, 1)
         self.masks = nn.Conv3d(widths[0], 8 * 4, 1)
         self.refine = nn.Sequential(nn.Conv3d(5, 8, 3, padding=1), nn.SiLU(), nn.Conv3d(8, 2, 3, padding=1))
@@ -114,9 +165,11 @@ class HeadParserNet(nn.Module):
         if self.coordinates:
             folded = torch.cat([folded, _coordinates(folded)], dim=1)
         features = F.silu(self.norm(self.body(self.entry(folded))))
-        masks = unfold(self.masks(features))
-        masks = masks[:, :2] + self.refine(torch.cat([image, masks], dim=1))
-        return masks, self.heat(features)
+        return in_slabs(self._refined, self.masks(features), image), self.heat(features)
+
+    def _refined(self, folded: Tensor, image: Tensor) -> Tensor:
+        masks = unfold(folded)
+        return masks[:, :2] + self.refine(torch.cat([image.to(masks), masks], dim=1))
 
 
 def localizer_net() -> HeadParserNet:
@@ -143,7 +196,7 @@ class Generator(nn.Module):
         self.entry = nn.Conv3d(40, widths[0], 3, padding=1)
         self.embed = nn.Sequential(nn.Linear(code, 64), nn.SiLU())
         self.body = UNet(tuple(widths), code=64)
-        self.norm = nn.GroupNorm(1, widths[0])
+        self.norm = Norm(1, widths[0])
         # No depth to space at the exit: its raster of two voxels shows in the skin. Smooth features are enlarged, and
         # sharp edges come from the pictures that the last convolutions see at full size.
         self.exit = nn.Conv3d(widths[0], 8, 1)
@@ -156,9 +209,13 @@ class Generator(nn.Module):
         picture = visible * (1 - mask)
         features = self.entry(fold(torch.cat([picture, mask, shape, atlas, view], dim=1)))
         features = F.silu(self.norm(self.body(features, self.embed(code))))
-        fine = F.interpolate(self.exit(features), scale_factor=2, mode="trilinear")
-        added = fine[:, :1] + self.refine(torch.cat([fine, picture, mask, shape, atlas], dim=1))
-        return F.leaky_relu(atlas + added, 0.02)  # a slope below zero too: air must be able to become tissue
+        return in_slabs(self._refined, self.exit(features), picture, mask, shape, atlas)
+
+    def _refined(self, low: Tensor, picture: Tensor, mask: Tensor, shape: Tensor, atlas: Tensor) -> Tensor:
+        channels = enlarged_beside(low, picture, mask, shape, atlas)
+        return F.leaky_relu(
+            atlas + channels[:, :1] + self.refine(channels), 0.02
+        )  # a slope below zero too: air must be able to become tissue
 
 
 class FineGenerator(nn.Module):
@@ -179,5 +236,8 @@ class FineGenerator(nn.Module):
     def forward(self, coarse: Tensor, visible: Tensor, mask: Tensor) -> Tensor:
         picture = visible * (1 - mask)
         features = F.silu(self.body(self.entry(fold(torch.cat([coarse, picture, mask], dim=1)))))
-        fine = F.interpolate(self.exit(features), scale_factor=2, mode="trilinear")
-        return F.relu(coarse + fine[:, :1] + self.refine(torch.cat([fine, coarse, picture], dim=1)))
+        return in_slabs(self._refined, self.exit(features), coarse, picture)
+
+    def _refined(self, low: Tensor, coarse: Tensor, picture: Tensor) -> Tensor:
+        channels = enlarged_beside(low, coarse, picture)
+        return F.relu(coarse + channels[:, :1] + self.refine(channels))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from RefaceLib.face import rasters, shapemodel, skindistance
-from RefaceLib.face.conditioning import Conditioning, condition, fit_to_visible_skin
+from RefaceLib.face.conditioning import Conditioning, VisibleSkin, condition, fit_to_visible_skin
 from RefaceLib.face.rasters import warp
 from RefaceLib.face.shapemodel import Atlas, ShapeModel
 from RefaceLib.head import canonical
@@ -64,7 +64,8 @@ def random_face(rng: np.random.Generator, box: Box, model: ShapeModel, atlas: At
         )
     # A code does not determine all of a face. A generator conditioned on skin that is not there learns to blur it.
     known, small = (rasters.to_raster(a, 2.0, shapemodel.SPACING) for a in (view.astype(np.float32), distance))
-    field = fit_to_visible_skin(atlas, conditioning.field, small, known > 0.99)
+    visible = VisibleSkin.of(small, known > 0.99, shapemodel.SPACING)
+    field = fit_to_visible_skin(atlas, conditioning.field, visible)
     conditioning = Conditioning.of(atlas, conditioning.code, field)
 
     def tensor(array: np.ndarray) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -13,10 +14,11 @@ import pytest
 
 from helpers import bidsset
 from helpers.checkout import REPOSITORY
+from helpers.commandline import contents
 from helpers.phantom import make_phantom
 from helpers.reface.bidswork import blank_person
-from RefaceLib.bids import dataset, person, suffixes
-from RefaceLib.bids.carry import scans_table
+from RefaceLib.bids import dataset, person, run, suffixes
+from RefaceLib.bids.carry import Taken, scans_table
 from RefaceLib.bids.index import Filters, index_dataset, read_filters
 from RefaceLib.bids.job import Job, Options, seed_of
 from RefaceLib.bids.record import read_record, table
@@ -286,6 +288,67 @@ def test_the_scans_themselves_are_never_written_to(root, tmp_path):
     published(root, tmp_path / "out")
     published(root, tmp_path / "out")
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before}
+
+
+def killed_after(count: int):
+    """As Taken.put, but that the run is killed after so many files."""
+    put, number = Taken.put, itertools.count(1)
+
+    def put_or_end(taken, content, path):
+        put(taken, content, path)
+        if next(number) == count:
+            raise KeyboardInterrupt
+
+    return put_or_end
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_run_that_is_killed_among_the_persons_other_files_knows_them(root, tmp_path, monkeypatch, files):
+    """Their content changes before the next run, so they are not what that one would write."""
+    job = job_of(root, tmp_path / "out", "01", output="dataset")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Taken, "put", killed_after(files))
+        blank_person(job)
+    for path in root.rglob("*_scans.tsv"):
+        path.write_text(path.read_text().replace("acq_time", "acq_time\tnote").replace("\n", "\tx\n"))
+    record = blank_person(job)
+    assert record.complete and "note" in (tmp_path / "out" / "sub-01/ses-a/sub-01_ses-a_scans.tsv").read_text()
+
+
+def test_a_run_that_is_killed_among_the_files_of_the_top_knows_them(root, tmp_path, monkeypatch):
+    out, options = tmp_path / "out", Options(output="dataset")
+    blank_person(job_of(root, out, "01", output="dataset"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Taken, "put", killed_after(6))
+        dataset.write_top(root, out, options)
+    assert (out / "dataset_description.json").is_file()
+    description = json.loads((root / "dataset_description.json").read_text())
+    (root / "dataset_description.json").write_text(json.dumps({**description, "Name": "Renamed"}))
+    (root / "participants.tsv").write_text("participant_id\tsex\nsub-01\tF\n")
+    dataset.write_top(root, out, options)
+    assert json.loads((out / "dataset_description.json").read_text())["Name"] == "Renamed"
+    assert "sex" in (out / "participants.tsv").read_text()
+
+
+@pytest.mark.parametrize("output", ["derivatives", "dataset"])
+def test_a_file_of_another_one_at_the_top_is_told_before_anything_is_written(root, tmp_path, output):
+    out = tmp_path / "out"
+    blank_person(job_of(root, out, "01", output=output))
+    before = contents(out)
+    (out / "dataset_description.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"dataset_description.json exists and was not written by reface bids"):
+        dataset.write_top(root, out, Options(output=output))
+    (out / "dataset_description.json").unlink()
+    assert contents(out) == before
+    dataset.write_top(root, out, Options(output=output))
+
+
+def test_a_file_of_the_top_without_content_is_told_before_the_work(root, tmp_path):
+    (root / "CHANGES").write_bytes(b"/annex/objects/MD5E-s1--00\n")
+    with pytest.raises(InputError, match="CHANGES is a pointer of git-annex"):
+        run.run_participants(root, tmp_path / "out", Options(output="dataset"), work=pytest.fail)
+    assert not (tmp_path / "out").exists()
+    run.dataset.check_top(root, "derivatives")  # which takes nothing over
 
 
 def annexed(root: Path, path: str, there: bool) -> Path:

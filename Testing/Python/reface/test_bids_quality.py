@@ -20,6 +20,7 @@ from helpers.realhead import reoriented
 from helpers.reface.bidswork import blank_person
 from helpers.reface.htmlpages import Element, parse, read
 from RefaceLib.bids import dataset, run
+from RefaceLib.bids.carry import Taken
 from RefaceLib.bids.engine import Workers
 from RefaceLib.bids.index import index_dataset
 from RefaceLib.bids.job import Job, Options
@@ -169,9 +170,15 @@ def test_pages_of_another_one_are_kept(root, tmp_path):
 
 
 def test_a_run_that_is_killed_among_the_pages_goes_on(root, tmp_path, monkeypatch):
-    out = tmp_path / "out"
+    out, put = tmp_path / "out", Taken.put
+
+    def killed(taken, content, path):
+        put(taken, content, path)
+        if path == "persons/sub-02.html":
+            raise KeyboardInterrupt
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dataset, "_write_derived", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Taken, "put", killed)
         done(root, out)
     assert (out / "persons/sub-02.html").exists()
     (out / "persons/sub-02.html").write_text("half")

@@ -30,23 +30,25 @@ def front():
     return front_mask()
 
 
+def _residual(shape, distance, sure):
+    return conditioning.VisibleSkin.of(distance, sure, shapemodel.SPACING).residual(shape)
+
+
 def test_the_residual_is_the_heads_error_where_that_is_sure_and_fades_far_from_it(model):
     shape = model.shape(np.array([1.0, 0, 0]))
     y = voxel_positions(shapemodel.SPACING)[1]
     sure, skin = y < 20, np.abs(shape) < 6
-    error = conditioning.residual(shape, shape + 2.0, sure, shapemodel.SPACING)
+    error = _residual(shape, shape + 2.0, sure)
     assert np.abs(error[skin & (y < 10)] - 2.0).max() < 0.2
     assert 1.0 < error[skin & (np.abs(y - 30) < 2.5)].mean() < 2.0  # extrapolated for a centimetre and more,
     assert error[skin & (y > 75)].mean() < 0.5 * error[skin & (np.abs(y - 30) < 2.5)].mean()  # and then it fades
-    assert (
-        np.abs(conditioning.residual(shape, shape - 90, sure, shapemodel.SPACING)).max() <= conditioning.LONGEST + 1e-3
-    )
+    assert np.abs(_residual(shape, shape - 90, sure)).max() <= conditioning.LONGEST + 1e-3
 
 
 def test_what_is_clipped_has_no_weight_in_the_residual(model):
     deep = np.full(model.mean.shape, skindistance.CLIP, np.float32)
     everywhere = np.ones(model.mean.shape, bool)
-    assert not conditioning.residual(deep - 5, deep, everywhere, shapemodel.SPACING).any()
+    assert not _residual(deep - 5, deep, everywhere).any()
 
 
 def _condition(model, distance, mask, depth=None, detail=None, **options):
@@ -154,8 +156,8 @@ def test_a_detail_sets_in_behind_the_edge_of_the_mask():
     nothing = np.zeros((3, *canonical.box(shapemodel.FIELD_SPACING).shape), np.float32)
     atlas = Atlas(ball_depth(70), ball_depth(70), nothing, nothing[None], bump_detail())
     mask = voxel_positions(2.0, canonical.BEHIND)[1] > 40
-    head = conditioning.VisibleHead.of(ball_model(), ball_depth(70, canonical.BEHIND), mask, np.ones_like(mask))
-    _, share = conditioning._drawn_detail(atlas, np.random.default_rng(0), head.inside, 1.0)
+    head = conditioning.VisibleHead.of(ball_model(), atlas, ball_depth(70, canonical.BEHIND), mask, np.ones_like(mask))
+    share = head.share_of_detail
     y = voxel_positions(2.0)[1]
     assert share.shape == y.shape and not share[y <= 40].any() and (share[y > 56] == 1).all()
     assert 0.3 < share[(y > 46) & (y < 48)].mean() < 0.6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from helpers.dicomfiles import LEFT_BEHIND, write_classic, write_enhanced
 from helpers.phantom import make_phantom
 from helpers.reface.commands import *  # noqa: F403
 from helpers.reface.commands import SHAPE, SPACING, zero_in_mask
+from RefaceLib import session
 from RefaceLib.commandline import cli
 from RefaceLib.common.errors import HeadNotFoundError, InputError, PromiseError
 from RefaceLib.dicom import study
+from RefaceLib.dicom.series import Stack
+from RefaceLib.volume.io import Volume
 
 HEAD = make_phantom(SHAPE, SPACING, "LPS")
 
@@ -24,7 +28,7 @@ HEAD = make_phantom(SHAPE, SPACING, "LPS")
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch, pipeline):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(study, "pipeline", pipeline)
+    monkeypatch.setattr(session, "pipeline", pipeline)
     return tmp_path
 
 
@@ -264,6 +268,98 @@ def test_many_volumes_of_a_series_share_the_mask_of_their_mean(place, monkeypatc
     (entry,) = [one for one in report_of("out")["series"] if one["number"] == "9"]
     assert len(entry["volumes"]) == 3 and entry["files"] == 3 * SHAPE[2]
     assert all(volume["voxels_changed"] > 0 == volume["brain_voxels_changed"] for volume in entry["volumes"])
+
+
+def test_a_volume_of_a_study_is_decoded_once_to_find_its_face(place, monkeypatch):
+    make_study(place / "in")
+    read, taken = Stack.read, []
+    monkeypatch.setattr(Stack, "read", lambda stack: taken.append(stack.name) or read(stack))
+    assert run("in", "out", "--study", "-q") == 0
+    assert taken == ["Series 3 (MR, 32 files)", "Series 2 (MR, 32 files)"]
+
+
+# ---- phase images ----
+
+
+def phase(_, dataset):
+    dataset.ImageType, dataset.SeriesDescription = ["ORIGINAL", "PRIMARY", "P"], "phase"
+
+
+def elsewhere(index, dataset):
+    phase(index, dataset)
+    dataset.FrameOfReferenceUID = "1.2.999.2.7"
+
+
+def shifted() -> Volume:
+    affine = HEAD.affine.copy()
+    affine[0, 3] += 4.0
+    return replace(HEAD, affine=affine)
+
+
+def series_of(name: str) -> dict[str, dict]:
+    return {entry["number"]: entry for entry in report_of(name)["series"]}
+
+
+def planes_of(folder: Path) -> np.ndarray:
+    return np.stack([pydicom.dcmread(path).pixel_array for path in sorted(folder.iterdir())])
+
+
+def test_phase_images_in_a_series_of_their_own_are_masked_as_their_magnitude(place, monkeypatch):
+    """No head is looked for in them, and nobody's face is made of one; the numbers outside the mask stay."""
+    make_study(place / "in")
+    write_classic(place / "in" / "magnitude", shifted(), number=8, change=flat)
+    write_classic(place / "in" / "phase", shifted(), number=7, change=phase)
+    seen = []
+
+    def companion(other, *rest):
+        seen.append(tuple(other.affine[:3, 3]))
+        return zero_in_mask(other, *rest)
+
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", companion)
+    assert run("in", "out", "--study", "-q") == 0
+    assert len(seen) == 2  # the T2 and the magnitude
+    entries = series_of("out")
+    assert {number: entry["mode"] for number, entry in entries.items()} == {
+        "3": "reface", "2": "deface", "8": "deface", "7": "deface"
+    }  # fmt: skip
+    masked, magnitude = (planes_of(place / "out" / entries[number]["folder"]) != HEAD.stored.T for number in "78")
+    assert magnitude.any() and np.array_equal(masked, magnitude)
+    (counted,) = entries["7"]["volumes"]
+    assert counted["voxels_changed_outside_mask"] == counted["brain_voxels_changed"] == 0
+
+
+@pytest.mark.parametrize("change", [phase, elsewhere], ids=["another grid", "another frame of reference"])
+def test_phase_images_without_a_magnitude_are_left_out_and_listed(place, change, capsys):
+    make_study(place / "in")
+    write_classic(place / "in" / "phase", HEAD if change is elsewhere else shifted(), number=7, change=change)
+    assert run("in", "out", "--study", "--progress", "none") == 0
+    said = "Left out: Series 7 (MR, 32 files) holds phase images, and no magnitude on their grid shows"
+    assert said in capsys.readouterr().err
+    assert series_of("out").keys() == {"2", "3"} and any(said in each for each in report_of("out")["warnings"])
+
+
+def test_phase_images_alone_are_refused(place, capsys):
+    write_classic(place / "in", HEAD, change=phase)
+    assert run("in", "out", "-q") == 2
+    assert "holds phase images" in capsys.readouterr().err and names(place) == {"in"}
+
+
+def test_phase_images_fail_with_their_magnitude(place, monkeypatch, capsys):
+    make_study(place / "in")
+    write_classic(place / "in" / "magnitude", shifted(), number=8, change=flat)
+    write_classic(place / "in" / "phase", shifted(), number=7, change=phase)
+
+    def companion(other, *rest):
+        if np.allclose(other.affine, shifted().affine):
+            raise InputError("No head was found.")
+        return zero_in_mask(other, *rest)
+
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", companion)
+    assert run("in", "out", "--study", "--progress", "none") == 2
+    said = capsys.readouterr().err
+    assert "Not written: Series 8 (MR, 32 files): No head was found." in said
+    assert "Not written: Series 7 (MR, 32 files): The volume is masked as its magnitude is" in said
+    assert series_of("out").keys() == {"2", "3"}
 
 
 def test_values_with_a_scale_of_each_slice_go_back_exactly(place):

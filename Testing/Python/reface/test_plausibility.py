@@ -10,7 +10,7 @@ import pytest
 from helpers.ballhead import ball_depth, ball_distance, ball_model, bump_detail, front_mask, voxel_positions
 from RefaceLib.face import conditioning, rasters, shapemodel
 from RefaceLib.face.conditioning import VisibleHead
-from RefaceLib.face.plausibility import Law, Plausibility, measure
+from RefaceLib.face.plausibility import Gauge, Law, Plausibility
 from RefaceLib.face.seeds import SeededDraws
 from RefaceLib.face.shapemodel import Atlas
 from RefaceLib.head import canonical
@@ -27,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def ball():
-    """What ``measure`` needs of a ball that nothing warped."""
+    """What a face is measured by: a ball that nothing warped."""
     mask = front_mask()
     return {
         "field": np.zeros((3, *mask.shape), np.float32),
@@ -36,6 +36,13 @@ def ball():
         "mask": mask,
         "view": np.ones_like(mask),
     }
+
+
+def measure(model, field, drawn, **head):
+    """The plausibility of what is ``drawn`` without, and strained by, a warp ``field``."""
+    unmoved = np.zeros_like(field)
+    gauge = Gauge(model, **head)
+    return replace(gauge.measure(drawn, unmoved), strain=gauge._strain(field, drawn))
 
 
 def test_a_head_that_is_the_models_mean_is_explained_and_has_no_strain(model, ball):
@@ -115,9 +122,9 @@ def test_the_limit_rises_with_the_attempts():
 
 
 @pytest.fixture(scope="module")
-def head(model):
+def head(model, atlas):
     mask = front_mask()
-    return VisibleHead.of(model, ball_distance(2.0), mask, np.ones_like(mask))
+    return VisibleHead.of(model, atlas, ball_distance(2.0), mask, np.ones_like(mask))
 
 
 @pytest.fixture(scope="module")
@@ -142,26 +149,26 @@ def _passing(monkeypatch, *, after):
     monkeypatch.setattr(Law, "rank", rank)
 
 
-def test_a_face_that_passes_is_the_first_draw(model, atlas, head, monkeypatch):
+def test_a_face_that_passes_is_the_first_draw(head, monkeypatch):
     _passing(monkeypatch, after=0)
-    found = conditioning.draw_plausible(model, atlas, LAW, 6, head)
-    code, field = conditioning.draw_face(model, atlas, head, SeededDraws(6))
+    found = conditioning.draw_plausible(LAW, 6, head)
+    code, field = conditioning.draw_face(head, SeededDraws(6))
     assert found.draws == 1 and found.plausible
     assert np.array_equal(found.code, code) and np.array_equal(found.field, field)
 
 
-def test_a_face_that_fails_is_drawn_again(model, atlas, head, monkeypatch):
+def test_a_face_that_fails_is_drawn_again(head, monkeypatch):
     _passing(monkeypatch, after=2)
-    found = conditioning.draw_plausible(model, atlas, LAW, 6, head)
+    found = conditioning.draw_plausible(LAW, 6, head)
     assert found.draws == 3 and found.plausible
-    assert not np.array_equal(found.code, conditioning.draw_face(model, atlas, head, SeededDraws(6))[0])
-    again, _ = conditioning.draw_face(model, atlas, head, SeededDraws(6, 2), stretch=0.9)
+    assert not np.array_equal(found.code, conditioning.draw_face(head, SeededDraws(6))[0])
+    again, _ = conditioning.draw_face(head, SeededDraws(6, 2), stretch=0.9)
     assert np.array_equal(found.code, again)
 
 
-def test_the_best_of_all_draws_is_taken_where_none_passes(model, atlas, head, monkeypatch):
+def test_the_best_of_all_draws_is_taken_where_none_passes(head, monkeypatch):
     monkeypatch.setattr(conditioning, "ATTEMPTS", 4)
     _passing(monkeypatch, after=99)
-    found = conditioning.draw_plausible(model, atlas, LAW, 6, head)
-    last, _ = conditioning.draw_face(model, atlas, head, SeededDraws(6, 3), stretch=0.85)
+    found = conditioning.draw_plausible(LAW, 6, head)
+    last, _ = conditioning.draw_face(head, SeededDraws(6, 3), stretch=0.85)
     assert found.draws == 4 and not found.plausible and np.array_equal(found.code, last)

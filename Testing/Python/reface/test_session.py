@@ -48,6 +48,13 @@ def test_frames_alone_have_one_mask(small_head, models):
     assert_frames(done, series)
 
 
+def test_the_mean_of_frames_is_taken_once(small_head, defaced, models, monkeypatch):
+    taken = []
+    monkeypatch.setattr(session, "mean_frame", lambda volume: taken.append(1) or mean_frame(volume))
+    deface_beside(frames_of(small_head, 1.0, 0.8), small_head, defaced, models)
+    assert len(taken) == 1
+
+
 def test_the_mean_takes_what_is_finite_in_any_frame():
     stored = np.ones((2, 2, 2, 3), dtype=np.float32)
     stored[0, 0, 0] = np.nan, 2, 4
@@ -130,6 +137,21 @@ def test_one_that_fails_does_not_lose_the_others(told):
 def test_where_the_best_fails_the_next_gets_the_face(told):
     done = run(member("a", 13), member("b", 3), member("T2w", 2), faces=("a", "b"))
     assert told == [(3, "auto"), (2, "beside 3")] and done["a"].error
+
+
+def test_a_volume_without_a_face_of_its_own_is_tried_again_beside_the_one_that_got_it(told, monkeypatch):
+    """Beside another volume less is asked of it: its field of view may end in the brain, say."""
+    reface = session.pipeline.reface_volume
+
+    def refusing(volume, options, **rest):
+        if volume.stored.max() == 1:
+            raise InputError("The brain is cut.")
+        return reface(volume, options, **rest)
+
+    monkeypatch.setattr(session.pipeline, "reface_volume", refusing)
+    done = run(member("phase", 9, "a"), member("a", 1), member("b", 3), member("T2w", 2), faces=("a", "b"))
+    assert told == [(3, "auto"), (2, "beside 3"), (1, "beside 3")]
+    assert list(done) == ["b", "T2w", "a", "phase"] and not any(outcome.error for outcome in done.values())
 
 
 def test_without_a_head_for_a_face_every_volume_is_defaced_alone(told):

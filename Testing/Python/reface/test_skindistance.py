@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from helpers.ballhead import ball_distance, front_mask, voxel_positions
 from RefaceLib.face import skindistance
@@ -42,3 +43,14 @@ def test_dark_bone_at_a_cut_is_not_outside():
     found = skindistance.trim_to_skin(head, np.where(hidden, 1.0, picture), 2.0)
     assert found[bone].all() and found[hidden].all()
     assert not found[(radius > 74) & ~hidden].any()
+
+
+@pytest.mark.parametrize(("spacing", "limit"), [(2.0, 6.0), (1.0, 9.5), (4.0, 500.0)])
+def test_the_distance_to_what_is_near_is_scipys(spacing, limit):
+    where = np.random.default_rng(0).random((30, 25, 20)) < 0.001
+    expected = np.minimum(ndimage.distance_transform_edt(~where, sampling=spacing), limit)
+    np.testing.assert_allclose(skindistance.distance_to(where, spacing, limit), expected, rtol=1e-6)
+
+
+def test_what_is_nowhere_is_as_far_as_the_limit():
+    assert (skindistance.distance_to(np.zeros((9, 9, 9), bool), 2.0, 7.0) == 7.0).all()

@@ -14,7 +14,7 @@ from RefaceLib.bids.job import Job
 from RefaceLib.bids.person import reface_person
 from RefaceLib.bids.record import Record
 from RefaceLib.companion import CompanionResult
-from RefaceLib.session import Member, Outcome, deface_frames
+from RefaceLib.session import Member, Outcome, deface_frames, mean_frame
 
 
 def blank_session(members: list[Member], options, models, *, faces=(), **rest) -> Iterator[Outcome]:
@@ -27,7 +27,7 @@ def blank_session(members: list[Member], options, models, *, faces=(), **rest) -
             continue
         mask = np.zeros(volume.stored.shape[:3], dtype=bool)
         mask[:, mask.shape[1] * 2 // 3 :] = True
-        stored, counts = deface_frames(volume, mask, ~mask)
+        stored, counts = deface_frames(volume, mean_frame(volume), mask, ~mask)
         removed = {"nose": 1.0}
         result = CompanionResult(stored, mask, ~mask, {**counts, "tissue_ml": 1.0}, removed, 0.0, 0.0, volume.warnings)
         yield Outcome(member.name, volume, result, None, 0.01)

@@ -80,7 +80,7 @@ def zero_in_mask(other, volume, result, models):
 
 
 def companion_result(other, stored, result):
-    counts = promise.count_changes(other.stored, stored, result.mask, result.brain)
+    counts = {**promise.count_changes(other.stored, stored, result.mask, result.brain), "tissue_ml": 1.0}
     return CompanionResult(stored, result.mask, result.brain, counts, {"nose": 1.0}, 0.5, 0.25, other.warnings)
 
 
