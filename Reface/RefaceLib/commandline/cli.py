@@ -37,6 +37,10 @@ Gives the head in a DICOM series another face, and writes copies of its files in
 the face keep their stored numbers; headers lose what names a person (DICOM PS3.15, Basic Profile). With --study the
 best volume of all series gets a face and the others are defaced; localizers and secondary captures are left out.
 """
+_BENCHMARK = """\
+Refaces a head twice and tells the seconds of every stage. With --against, runs `reface image` and `niimath -reface` in
+turn, five times each, and tells the processor and wall seconds and the peak memory of whole runs.
+"""
 _MODES_HELP = (
     "reface: replace the face; deface: remove it; recover: give a face to a head that was defaced; auto (default): "
     "reface a head that has its face, recover one that was defaced"
@@ -85,10 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("folder", type=Path, metavar="OUTDIR")
     _add_common(demo)
 
-    benchmark = commands.add_parser("benchmark", help="measure the seconds of every stage")
-    benchmark.add_argument("--size", type=int, default=256, metavar="N", help="voxels along each axis (%(default)s)")
-    add_device(benchmark)
-    benchmark.add_argument("--input", type=Path, metavar="FILE", help="a head of your own instead of the demo head")
+    _add_benchmark(commands.add_parser("benchmark", help="measure time and memory", description=_BENCHMARK))
 
     commands.add_parser("train", help="train the networks; see 'reface train --help'")
     return parser
@@ -141,6 +142,15 @@ def _add_dicom(parser: argparse.ArgumentParser) -> None:
     )
     _add_work(parser)
     _add_common(parser)
+
+
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=int, default=256, metavar="N", help="voxels along each axis (%(default)s)")
+    add_device(parser)
+    parser.add_argument("--input", type=Path, metavar="FILE", help="a head of your own instead of the demo head")
+    parser.add_argument("--against", metavar="niimath", help="the other program, or its path")
+    for name, text in (("template", "head"), ("shell", "shell of faces"), ("weight", "weight")):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"the {text} that niimath -reface takes")
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:

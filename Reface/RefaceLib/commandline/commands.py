@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from RefaceLib.commandline.image import PROGRAM, ImageCommand
 from RefaceLib.common.console import NORMAL, QUIET, tell_done, tell_warnings
+from RefaceLib.common.errors import InputError
 
 if TYPE_CHECKING:
     from RefaceLib.commandline.writing import Done
@@ -66,20 +67,35 @@ class DemoCommand:
 
 @dataclass(frozen=True)
 class BenchmarkCommand:
-    """`reface benchmark`: seconds of every stage."""
+    """`reface benchmark`: seconds of every stage, or what a whole run costs beside one of niimath."""
 
     size: int = 256
     device: str = "auto"
     input: Path | None = None
+    against: str | None = None
+    template: Path | None = None
+    shell: Path | None = None
+    weight: Path | None = None
 
-    stopped = "stopped; nothing was written"
+    stopped = "stopped"
 
     def run(self) -> int:
-        from RefaceLib.commandline.benchmark import run_benchmark
-
-        for line in run_benchmark(self.size, self.device, self.input):
+        for line in self._lines():
             print(line)
         return 0
+
+    def _lines(self) -> list[str]:
+        if not self.against:
+            from RefaceLib.commandline.benchmark import run_benchmark
+
+            if self.template or self.shell or self.weight:
+                raise InputError("--template, --shell and --weight are files of niimath: give --against niimath, too.")
+            return run_benchmark(self.size, self.device, self.input)
+        from RefaceLib.commandline import against
+        from RefaceLib.common.demo import demo_head
+
+        theirs = against.Niimath(self.against, self.template, self.shell, self.weight).command()
+        return against.compare(self.input or demo_head(), self.device, theirs)
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,26 @@ from RefaceLib.face.painter import Painting
 from RefaceLib.face.texture import Surroundings, add_noise, sharpened
 from RefaceLib.volume import geometry
 
+_MARGIN = 16  # voxels: so much of the scan beside the mask tells how sharp and how noisy it is
+
 
 def blend(defaced: Defaced, around: Surroundings, painting: Painting, seed: int) -> np.ndarray:
     """The stored numbers (I, J, K) of ``defaced`` with the painted face in the mask.
 
     The painting is sampled once, gets the sharpness and the noise of this scan, and is written to mask voxels only.
     """
-    mask = around.mask
-    if not mask.any():
+    if not around.mask.any():
         return defaced.stored
-    window = geometry.window_around(mask, 1)
-    here = defaced.grid.affine.copy()
+    around = around.turned()
+    window = geometry.window_around(around.mask, 1)
+    here = defaced.grid.affine[:, [2, 1, 0, 3]]
     here[:3, 3] = geometry.apply_affine(here, np.array([s.start for s in window], dtype=float))
-    face = sampled(painting, geometry.Grid(mask[window].shape, here))[mask[window]]
-    face = sharpened(face, around, painting.scale)
-    out = defaced.stored.copy()
-    out[mask] = defaced.codec.to_stored(add_noise(face, around, painting.scale, seed))
+    mask = around.mask[window]
+    face = sampled(painting, geometry.Grid(mask.shape, here))[mask]
+    near = around.near(_MARGIN)
+    face = sharpened(face, near, painting.scale)
+    out = defaced.stored.copy(order="K")
+    out.T[around.mask] = defaced.codec.to_stored(add_noise(face, near, painting.scale, seed))
     return out
 
 

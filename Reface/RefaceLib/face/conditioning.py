@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from RefaceLib.common.progress import Cancelled, raise_if_cancelled
 from RefaceLib.face.plausibility import Gauge, Law
 from RefaceLib.face.rasters import to_raster, warp, warp_at
 from RefaceLib.face.seeds import SeededDraws
@@ -179,17 +180,18 @@ def condition(
     return Conditioning.of(atlas, code, head.fitted(atlas.field(code)))
 
 
-def draw_plausible(law: Law, seed: int, head: VisibleHead) -> Conditioning:
+def draw_plausible(law: Law, seed: int, head: VisibleHead, cancelled: Cancelled | None = None) -> Conditioning:
     """The face of a ``seed`` for a head: the first of its draws that a true face may look like by the ``law``.
 
     Where none of ATTEMPTS does, it is the most plausible of them. The first draw is stretched in full, each
-    further one a little less.
+    further one a little less. CancelledError between two of them.
     """
     atlas = head.atlas
     gauge = Gauge(head.model, *(head.in_box(part) for part in (head.distance, head.mask, head.view)))
     likeliest = gauge.measure(atlas.solid, head.fitted(head.likeliest))
     best, rank = None, (True, np.inf)
     for attempt in range(ATTEMPTS):
+        raise_if_cancelled(cancelled)
         drawn = draw_face(head, SeededDraws(seed, attempt), 1.0 - _LESS * attempt)
         found = gauge.measure(atlas.solid, drawn[1])
         if law.passes(found, likeliest, attempt):

@@ -82,7 +82,7 @@ def paint(
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, coarse_world) > 0.5
     inner = geometry.resample(brain.astype(np.float32), affine, coarse_world) > 0.5
     shown = _shown(visible, hidden, view, head, inner)
-    conditioning, coarse = _paint_coarse(visible, hidden, view, head, models, seed)
+    conditioning, coarse = _paint_coarse(visible, hidden, view, head, models, seed, cancelled)
     shape = _under_the_skin(conditioning, models.atlas)
     behind = int(canonical.BEHIND)
     visible, hidden, view = visible[:, behind:], hidden[:, behind:], view[:, behind:]
@@ -161,8 +161,9 @@ def _halve(field: np.ndarray) -> np.ndarray:
 
 
 def _paint_coarse(
-    visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int
-) -> tuple[Conditioning, np.ndarray]:
+    visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, head: np.ndarray, models: Models, seed: int,
+    cancelled: Cancelled | None,
+) -> tuple[Conditioning, np.ndarray]:  # fmt: skip
     """The conditioning and the generator's picture (96, 88, 88) at 2 mm. The arguments extend behind the box."""
     import torch
 
@@ -172,7 +173,7 @@ def _paint_coarse(
     whole = skindistance.trim_to_skin(head | mask, np.where(mask, 1, small), 2.0)
     distance = skindistance.signed_distance(whole, 2.0)
     visible_head = VisibleHead.of(models.shape, models.atlas, distance, mask, seen)
-    conditioning = draw_plausible(models.fitted.law, seed, visible_head)
+    conditioning = draw_plausible(models.fitted.law, seed, visible_head, cancelled)
     small, mask, seen = (a[:, -conditioning.shape.shape[1] :] for a in (small, mask, seen))
     inputs = [small * ~mask, mask, conditioning.shape / skindistance.CLIP, conditioning.atlas, seen]
     with torch.inference_mode(), precision(models.device):

@@ -6,11 +6,14 @@ Every affine maps voxel indices (I, J, K) to RAS millimetres (4 x 4, float64). A
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+
+_BRICK = 8  # voxels: the edge of the pieces of a grid that are sampled, or are seen to have one value
+_AT_ONCE = 128  # such pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,29 +96,87 @@ def resample(
     """Sample ``values`` (I, J, K; IJK -> RAS by ``affine``) on ``grid``; float32.
 
     Linear interpolation, or the ``nearest`` voxel. Out of view there is ``outside``, or, with ``clamp``, what is at the
-    edge. PyTorch does it some ten times faster than scipy's affine_transform; the result is the same.
+    edge. The result is that of scipy's affine_transform. PyTorch samples some ten times faster, and only the bricks of
+    the grid whose surroundings have more than one value. It runs in one thread: the bits depend on no number of them.
     """
+    matrix = (np.linalg.inv(affine) @ grid.affine)[:3]
+    counts = [-(-n // _BRICK) for n in grid.shape]
+    least, most = _extremes(values, matrix, counts, None if clamp else outside)
+    bricks = np.empty([n for count in counts for n in (count, _BRICK)], dtype=np.float32)
+    bricks[:] = least[:, None, :, None, :, None]
+    mixed = np.argwhere(least != most)
+    sample = _sampler(values, matrix, outside, nearest, clamp)
+    for start in range(0, len(mixed), _AT_ONCE):  # as many as a processor's cache holds
+        some = mixed[start : start + _AT_ONCE]
+        i, j, k = some.T
+        bricks[i, :, j, :, k] = sample(some * _BRICK)
+    return bricks.reshape([n * _BRICK for n in counts])[tuple(slice(n) for n in grid.shape)]
+
+
+def _extremes(
+    values: np.ndarray, matrix: np.ndarray, counts: list[int], outside: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest of the ``values`` that a sample in each brick of a grid is made of, two (``counts``).
+
+    ``matrix`` (3 x 4) maps the grid's voxels to those of the values, which are ``outside`` out of view (None: as at the
+    edge). The values' own bricks are at least as long as a brick of the grid reaches from its middle, so that the 27
+    around the middle hold all of them.
+    """
+    reach = np.ceil(np.abs(matrix[:, :3]).sum(axis=1) * (_BRICK - 1) / 2 + 1.01).astype(int)
+    middles = [index * _BRICK + (_BRICK - 1) / 2 for index in np.ogrid[tuple(slice(n) for n in counts)]]
+    at = []
+    for row, size in zip(matrix, reach, strict=True):
+        place = row[0] * middles[0] + row[1] * middles[1] + row[2] * middles[2] + row[3]
+        at.append(np.floor(place / size).astype(int) + 2)
+    found = []
+    for extreme, around in ((np.minimum, ndimage.minimum_filter), (np.maximum, ndimage.maximum_filter)):
+        coarse = values
+        for axis in np.argsort(values.strides)[::-1]:  # the axis whose voxels lie farthest apart is the fastest
+            coarse = _of_pieces(coarse, axis, reach[axis], extreme, outside)
+        coarse = coarse.astype(np.float32)
+        coarse = np.pad(coarse, 2, "edge") if outside is None else np.pad(coarse, 2, constant_values=outside)
+        i, j, k = (np.clip(a, 0, n - 1) for a, n in zip(at, coarse.shape, strict=True))
+        found.append(around(coarse, 3, mode="nearest")[i, j, k])
+    return found[0], found[1]
+
+
+def _of_pieces(a: np.ndarray, axis: int, size: int, extreme: np.ufunc, beyond: float | None) -> np.ndarray:
+    """The minimum or maximum (``extreme``) of every ``size`` elements along the ``axis``; past its end, ``beyond``."""
+    a = a.swapaxes(axis, 0)
+    found = a[::size].copy()
+    for start in range(1, min(size, len(a))):
+        more = a[start::size]
+        extreme(found[: len(more)], more, out=found[: len(more)])
+    if beyond is not None and len(a) % size:
+        found[-1] = extreme(found[-1], beyond)
+    return found.swapaxes(axis, 0)
+
+
+def _sampler(
+    values: np.ndarray, matrix: np.ndarray, outside: float, nearest: bool, clamp: bool
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from the first voxels (N, 3) of bricks to the samples (N, _BRICK, _BRICK, _BRICK) in them."""
     import torch
     import torch.nn.functional as F
 
+    moved = np.ascontiguousarray(values, dtype=np.float32)
+    source = torch.from_numpy(moved - np.float32(outside) if outside and not clamp else moved)[None, None]
     # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
     to_unit = 2.0 / np.maximum(np.array(values.shape) - 1, 1)
-    matrix = (np.linalg.inv(affine) @ grid.affine)[:3] * to_unit[:, None] - [0, 0, 0, 1]
-    columns = torch.from_numpy(np.ascontiguousarray(matrix[::-1].T)).float()
-    j, k = (torch.arange(n, dtype=torch.float32)[:, None] for n in grid.shape[1:])
-    plane = (j * columns[1])[:, None] + (k * columns[2])[None] + columns[3]
-    source = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32) - np.float32(outside))
-    slabs = min(8, grid.shape[0])  # each a sample of a batch, so that all threads work
-    padded = -(-grid.shape[0] // slabs) * slabs
-    first = torch.arange(padded, dtype=torch.float32)[:, None] * columns[0]
-    with torch.inference_mode():
-        places = (first[:, None, None] + plane).reshape(slabs, -1, *grid.shape[1:], 3)
-        out = F.grid_sample(
-            source.expand(slabs, 1, *source.shape), places, mode="nearest" if nearest else "bilinear",
-            padding_mode="border" if clamp else "zeros", align_corners=True,
-        )  # fmt: skip
-        out = out.reshape(padded, *grid.shape[1:])[: grid.shape[0]] + outside
-    return out.numpy()
+    unit = (matrix * to_unit[:, None] - [0, 0, 0, 1])[::-1]
+    by_i, by_j, by_k, shift = unit.T.astype(np.float32)[..., None, None, None, None]
+    steps = np.arange(_BRICK)
+    mode, padding = "nearest" if nearest else "bilinear", "border" if clamp else "zeros"
+
+    def sample(first: np.ndarray) -> np.ndarray:
+        i, j, k = ((start[:, None] + steps).astype(np.float32) for start in first.T)
+        plane = by_j * j[:, None, :, None] + by_k * k[:, None, None, :] + shift
+        places = torch.from_numpy(by_i * i[:, :, None, None] + plane).reshape(3, 1, -1, 1, 1)
+        with torch.inference_mode():
+            found = F.grid_sample(source, places.permute(1, 2, 3, 4, 0), mode, padding, align_corners=True)
+        return found.numpy().reshape(-1, *(_BRICK,) * 3) + np.float32(0 if clamp else outside)
+
+    return sample
 
 
 def window_of(points: np.ndarray, shape: Sequence[int]) -> tuple[slice, ...]:
@@ -132,8 +193,52 @@ def box_corners(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.nd
 
 def window_around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
     """The slices of the box around ``mask`` (bool, not empty), ``margin`` voxels larger on every side."""
-    window = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(slice(max(0, s.start - margin), s.stop + margin) for s in window)
+    plane = np.any(mask, axis=0)
+    window = []
+    for line in (np.any(mask, axis=(1, 2)), np.any(plane, axis=1), np.any(plane, axis=0)):
+        filled = np.flatnonzero(line)
+        window.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin))
+    return tuple(window)
+
+
+def boxes_around(mask: np.ndarray, size: int) -> Iterator[tuple[slice, ...]]:
+    """The slices of the boxes, each at most ``size`` voxels long, that together hold the ``mask`` (I, J, K; bool)."""
+    for start in itertools.product(*(range(0, n, size) for n in mask.shape)):
+        piece = mask[tuple(slice(s, s + size) for s in start)]
+        if piece.any():
+            window = window_around(piece, 0)
+            yield tuple(slice(s + w.start, s + w.stop) for s, w in zip(start, window, strict=True))
+
+
+def grown(mask: np.ndarray, steps: int) -> np.ndarray:
+    """``mask`` (bool) and the voxels that lie at most ``steps`` steps along its axes from it.
+
+    Equal to scipy's binary_dilation, and some five times faster.
+    """
+    for _ in range(steps):
+        before, mask = mask, mask.copy()
+        for here, there in _pairs(mask, before):
+            here |= there
+    return mask
+
+
+def shrunk(mask: np.ndarray, steps: int) -> np.ndarray:
+    """The voxels of ``mask`` (bool) that lie more than ``steps`` steps along its axes from any other, and its end."""
+    for _ in range(steps):
+        before, mask = mask, mask.copy()
+        for here, there in _pairs(mask, before):
+            here &= there
+        for axis in range(mask.ndim):
+            mask.swapaxes(axis, 0)[[0, -1]] = False
+    return mask
+
+
+def _pairs(changed: np.ndarray, other: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Views of two arrays of one shape: voxels of the first, and the next and the last ones along every axis."""
+    for axis in range(changed.ndim):
+        here, there = changed.swapaxes(axis, 0), other.swapaxes(axis, 0)
+        yield here[:-1], there[1:]
+        yield here[1:], there[:-1]
 
 
 def in_view(shape: tuple[int, ...], affine: np.ndarray, grid: Grid) -> np.ndarray:

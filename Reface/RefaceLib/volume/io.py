@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
+from isal import igzip
 
 from RefaceLib.common.errors import InputError, OutputError, PromiseError
 from RefaceLib.common.files import OutputSet
@@ -37,7 +38,7 @@ _CHUNK = 1 << 23  # bytes (or voxels) that are handled at once, so that large vo
 _SOME = 100_000  # voxels tell which value is the most common, and how bright a scan is
 _ORDINARY = (1.0, 1e6)  # values of bright tissue whose squares and differences float32 holds
 _MAX_DEFLATE = 1032  # gzip cannot compress more than about this many times
-_GZIP_LEVEL = 4  # half the time of the usual 6 to 9, files a few per cent larger
+_GZIP_LEVEL = 3  # ISA-L's highest: a twentieth of the time of zlib's usual 6, files 8 % larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,9 +328,9 @@ def _write_file(path: Path, source: FileSource, stored: np.ndarray, dtype: np.dt
                 stream.write(source.trailer)
 
 
-def _compressor(file: BufferedIOBase) -> gzip.GzipFile:
+def _compressor(file: BufferedIOBase) -> igzip.GzipFile:
     # Neither a name nor a time: the same volume always gives the same bytes.
-    return gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0)
+    return igzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0)
 
 
 def _write_data(stream: BufferedIOBase, stored: np.ndarray, dtype: np.dtype) -> None:

@@ -378,6 +378,20 @@ def test_the_command_line_starts_without_the_large_packages():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_head_is_refaced_without_packages_that_it_does_not_need():
+    """Companions, pictures, DICOM and training import packages of their own."""
+    code = (
+        "import sys; from RefaceLib import pipeline; from RefaceLib.commandline import writing;"
+        "from RefaceLib.face import painter, weights;"
+        "others = 'SimpleITK vtkmodules matplotlib onnxruntime sklearn nrrd ancpbids distributed torch._dynamo'"
+        " ' torch._inductor scipy.stats scipy.optimize scipy.spatial scipy.interpolate RefaceLib.dicom RefaceLib.bids'"
+        " ' RefaceLib.training RefaceLib.window';"
+        "assert not set(others.split()) & set(sys.modules), set(others.split()) & set(sys.modules)"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_it_runs_as_a_module_too(tmp_path):
     done = run_python("-m", "RefaceLib", "image", str(tmp_path / "no.nii"), str(tmp_path / "out.nii"))
     assert done.returncode == 2 and one_sentence(done.stderr, PROGRAM)

@@ -106,6 +106,44 @@ def test_sampling_agrees_with_scipy():
     assert view.any() and view[well_inside].all() and not view[~nearly].any()
 
 
+@pytest.mark.parametrize("options", [{}, {"outside": -2.0}, {"clamp": True}, {"nearest": True}])
+@pytest.mark.parametrize("spacing", [0.4, 1.0, 3.1])
+def test_a_mask_is_sampled_as_by_scipy_wherever_it_ends(options, spacing):
+    """Bricks of one value are not sampled: none may be taken for one that touches another value, or the edge."""
+    mask = np.zeros((23, 18, 29), bool)
+    mask[4:, 3:9, 11:29] = True
+    turned = np.eye(4)
+    turned[:3, :3] = similarity()[:3, :3] / 1.2 * spacing
+    grid = geometry.Grid((52, 47, 41), turned)
+    turned[:3, 3] = (np.array(mask.shape) - 1) / 2 - turned[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
+    found = geometry.resample(mask, np.eye(4), grid, **options)
+    points = np.moveaxis(geometry.apply_affine(turned, np.moveaxis(np.indices(grid.shape), 0, -1)), -1, 0)
+    outside = options.get("outside", 0.0)
+    padded = np.pad(mask.astype(float), 1, constant_values=outside)
+    mode = {"mode": "nearest"} if options.get("clamp") else {"mode": "constant", "cval": outside}
+    source, at = (mask.astype(float), points) if options.get("clamp") else (padded, points + 1)
+    expected = ndimage.map_coordinates(source, at, order=0 if options.get("nearest") else 1, **mode)
+    assert (np.abs(found - expected) > 1e-3).mean() < (1e-3 if options.get("nearest") else 1e-9)
+    assert found.flags.writeable and 0 < found.mean() - outside < 3
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_masks_grow_and_shrink_as_by_scipy(steps):
+    mask = ndimage.gaussian_filter(np.random.default_rng(0).random((12, 17, 20)), 1) > 0.48
+    assert np.array_equal(geometry.grown(mask, steps), ndimage.binary_dilation(mask, iterations=steps))
+    assert np.array_equal(geometry.shrunk(mask, steps), ndimage.binary_erosion(mask, iterations=steps))
+
+
+def test_boxes_hold_a_mask_once_and_end_where_it_does():
+    mask = np.zeros((20, 21, 22), bool)
+    mask[3, 4, 5] = mask[7:13, 15, 20:] = True
+    boxes = list(geometry.boxes_around(mask, 10))
+    count = np.zeros(mask.shape, int)
+    for box in boxes:
+        count[box] += 1
+    assert np.array_equal(count, mask) and len(boxes) == 3
+
+
 def test_a_similarity_is_recovered():
     source = np.random.default_rng(0).normal(0, 40, (8, 3))
     matrix = similarity()

@@ -29,7 +29,7 @@ def _sharpened(painted, noise=0.0):
     mask[:, 30:] = True
     brain = ndimage.binary_erosion(_ball() > 20, iterations=14) & ~mask
     values = np.where(mask, 0, scan).astype(np.float32)
-    around = Surroundings(values, mask, (_ball() > 20) & ~mask, brain, Air())
+    around = Surroundings(values, mask, (_ball() > 20) & ~mask, brain, Air()).near(16)
     before, after = values.copy(), values.copy()
     before[mask] = painted[mask]
     after[mask] = texture.sharpened(painted[mask], around, SCALE)
@@ -62,7 +62,7 @@ def test_every_scale_of_detail_becomes_as_strong_as_in_the_scan():
     before, after, mask = _sharpened(_striped())
     edges = ndimage.binary_dilation(_ball() > 25) & ~ndimage.binary_erosion(_ball() > 25)
     inside = edges & ndimage.binary_erosion(mask, iterations=2)
-    true, soft, sharp = (texture._strength(texture._details(a), inside) for a in (_ball(), before, after))
+    true, soft, sharp = (texture._strength(a, np.argwhere(inside)) for a in (_ball(), before, after))
     assert soft[0] < 0.6 * true[0]
     assert sharp == pytest.approx(true, rel=0.25)
 
@@ -83,21 +83,48 @@ def test_a_blur_is_sharpened_without_rings():
     assert _sharpness(after, inside) > 1.5 * _sharpness(before, inside)
 
 
-@pytest.mark.parametrize(
-    ("extreme", "truth"), [(np.minimum, ndimage.minimum_filter), (np.maximum, ndimage.maximum_filter)]
-)
-def test_the_extremes_of_neighbours_are_those_of_scipy(extreme, truth):
-    a = np.random.default_rng(0).random((5, 6, 7)).astype(np.float32)
-    assert np.array_equal(texture._of_neighbours(a, extreme), truth(a, 3))
+def _details(a):
+    """The detail of every scale, by scipy."""
+    found = []
+    for kernel in texture._KERNELS:
+        smooth = a
+        for axis in range(3):
+            smooth = ndimage.correlate1d(smooth, kernel, axis=axis, mode="nearest")
+        found.append(a - smooth)
+        a = smooth
+    return found
 
 
-@pytest.mark.parametrize("shape", [(21, 9, 8), (3, 20, 2)])
-def test_detail_does_not_depend_on_the_number_of_threads(shape, monkeypatch):
-    a = np.random.default_rng(0).random(shape).astype(np.float32)
-    monkeypatch.setattr(texture.os, "cpu_count", lambda: 1)
-    alone = texture._details(a)
-    monkeypatch.setattr(texture.os, "cpu_count", lambda: 4)
-    assert all(np.array_equal(*pair) for pair in zip(alone, texture._details(a), strict=True))
+def test_the_strength_of_detail_is_the_mean_square_that_scipy_finds():
+    a = np.random.default_rng(0).random((24, 19, 22)).astype(np.float32)
+    voxels = np.random.default_rng(1).integers(5, np.array(a.shape) - 5, (200, 3))
+    truth = [(detail[tuple(voxels.T)] ** 2).mean() for detail in _details(a)]
+    assert texture._strength(a, voxels) == pytest.approx(truth, rel=1e-4)
+
+
+def test_detail_is_scaled_where_asked_for_and_stays_within_the_range_of_the_neighbours(monkeypatch):
+    monkeypatch.setattr(texture, "_BOX", 5)
+    a = np.random.default_rng(0).random((24, 19, 22)).astype(np.float32)
+    where, factors = np.zeros(a.shape, bool), (2.5, 0.5, 1.0, 3.0)
+    where[5:-5, 5:-5, 5:-5] = np.random.default_rng(1).random((14, 9, 12)) > 0.6
+    sharper = a + sum((factor - 1) * detail for factor, detail in zip(factors, _details(a), strict=True))
+    sharper = np.clip(sharper, ndimage.minimum_filter(a, 3), ndimage.maximum_filter(a, 3))
+    scaled = a.copy()
+    texture._scale_details(scaled, where, np.array(factors))
+    assert np.allclose(scaled[where], sharper[where], atol=1e-5)
+    assert np.array_equal(scaled[~where], a[~where])
+
+
+@pytest.mark.parametrize("noise", [3.0, 8.0])
+def test_a_face_becomes_as_noisy_as_the_head(noise):
+    scan, mask = _ball(1.0, noise), np.zeros((60, 60, 60), bool)
+    mask[:, 30:] = True
+    head = _ball() > 20
+    around = Surroundings(np.where(mask, 0, scan), mask, head & ~mask, np.zeros_like(mask), Air(signed=True))
+    noisy = texture.add_noise(_ball(1.0)[mask], around, SCALE, 1)
+    inside = ndimage.binary_erosion(head, iterations=3)[mask]
+    assert (noisy - _ball(1.0)[mask])[inside].std() == pytest.approx(noise, rel=0.15)
+    assert np.array_equal(noisy, texture.add_noise(_ball(1.0)[mask], around, SCALE, 1))
 
 
 def test_where_there_is_little_to_compare_with_nothing_is_sharpened():
