@@ -27,6 +27,7 @@ KILLED = (
     f"The process was ended {TRIES} times while it worked on this person, as happens when memory runs out: give each "
     "worker more (--mem-mb, or fewer with --n-procs) and run again."
 )
+_EXTRA = "slicer-reface[bids]"
 _PATIENCE = 300.0  # seconds without any worker
 _LEAST_SENT = 100
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -41,6 +42,19 @@ class Workers:
     threads: int = 1
     memory: int | None = None
     scheduler: str | None = None
+
+    @classmethod
+    def asked_for(cls, count: int | None, threads: int, mem_mb: int | None, scheduler: str | None) -> Workers:
+        """Those of the options --n-procs, --omp-nthreads, --mem-mb and --scheduler."""
+        return cls(count, threads, mem_mb << 20 if mem_mb else None, scheduler)
+
+
+def check_packages(*names: str) -> None:
+    """Raise InputError where one of the packages ``names``, which data sets and workers need, is not installed."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise InputError(f"This needs {' and '.join(missing)}: install them with 'pip install \"{_EXTRA}\"'.")
 
 
 @contextlib.contextmanager

@@ -110,7 +110,9 @@ class BidsCommand:
     stopped = "stopped; the persons who are done stay, and the same command goes on with the others"
 
     def run(self) -> int:
-        _check_packages()
+        from RefaceLib.bids.engine import check_packages
+
+        check_packages("ancpbids", "distributed")
         source, out = self.bids_dir.absolute(), self.out_dir.absolute()
         if self.private_report:
             from RefaceLib.bids.private import check_private
@@ -158,8 +160,7 @@ class BidsCommand:
     def _workers(self) -> Workers:
         from RefaceLib.bids.engine import Workers
 
-        memory = self.mem_mb << 20 if self.mem_mb else None
-        return Workers(self.n_procs, self.omp_nthreads, memory, self.scheduler)
+        return Workers.asked_for(self.n_procs, self.omp_nthreads, self.mem_mb, self.scheduler)
 
     def _show_originals(self, source: Path, out: Path, folder: Path, records: list[Record]) -> None:
         from RefaceLib.bids import dataset
@@ -196,16 +197,6 @@ class BidsCommand:
         if lost:
             raise InputError(f"{len(lost)} of {len(rows)} volumes were not done, as is told above and in {TABLE}.")
         return 0
-
-
-def _check_packages() -> None:
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("ancpbids", "distributed") if find_spec(name) is None]:
-        raise InputError(f"'reface bids' needs {' and '.join(missing)}: install them with 'pip install \"{_EXTRA}\"'.")
-
-
-_EXTRA = "slicer-reface[bids]"
 
 
 def _validate(source: Path) -> None:

@@ -8,7 +8,9 @@ program come with a traceback.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -76,6 +78,7 @@ def run_command(program: str, parse: Callable[[Sequence[str]], Command], argv: S
     arguments = list(sys.argv[1:] if argv is None else argv)
     command: Command | None = None
     print_any_name()
+    atexit.register(gc.freeze)  # on leaving, Python would search all of PyTorch for garbage: 0.4 s
     # Before PyTorch is loaded: its threads sleep until there is work, where they would keep the processors busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

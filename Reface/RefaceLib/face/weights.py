@@ -28,21 +28,27 @@ REGISTRY = "registry.json"
 NAMES = ("localizer", "parser", "shape", "detail", "coarse", "fine")
 
 
-@dataclass(frozen=True, eq=False)
-class Models:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Parsers:
+    """The networks that find a head, on a ``device``."""
+
+    localizer: HeadParserNet
+    parser: HeadParserNet
+    device: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Models(Parsers):
     """Everything that was learnt, loaded once and used for many volumes.
 
     ``fitted`` are the constants that belong to these weights; ``about`` has name, version and sha256 of the generator.
     """
 
-    localizer: HeadParserNet
-    parser: HeadParserNet
     shape: ShapeModel
     atlas: Atlas
     coarse: Generator
     fine: FineGenerator
     fitted: FittedConstants
-    device: str
     about: dict[str, str]
 
 
@@ -185,14 +191,31 @@ def load_models(device: str = "auto", folder: Path | None = None) -> Models:
     return _load_once(choose_device(device), folder)
 
 
-@cache
-def _load_once(device: str, folder: Path | None) -> Models:
-    from RefaceLib.networks.layers import FineGenerator, Generator, localizer_net, parser_net
+def load_parsers(device: str = "auto") -> Parsers:
+    """As ``load_models``, but the shipped networks that find a head alone."""
+    return _parsers_once(choose_device(device), None)
 
-    shape, atlas = load_shape_model(folder)
-    return Models(
+
+@cache
+def _parsers_once(device: str, folder: Path | None) -> Parsers:
+    from RefaceLib.networks.layers import localizer_net, parser_net
+
+    return Parsers(
         localizer=_load_network("localizer", localizer_net(), device, folder),
         parser=_load_network("parser", parser_net(), device, folder),
+        device=device,
+    )
+
+
+@cache
+def _load_once(device: str, folder: Path | None) -> Models:
+    from RefaceLib.networks.layers import FineGenerator, Generator
+
+    parsers = _parsers_once(device, folder)
+    shape, atlas = load_shape_model(folder)
+    return Models(
+        localizer=parsers.localizer,
+        parser=parsers.parser,
         shape=shape,
         atlas=atlas,
         coarse=_load_network("coarse", Generator(shape.size), device, folder),

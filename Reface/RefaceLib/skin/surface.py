@@ -17,12 +17,14 @@ from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
 SURFACE_SPACING = 1.5  # mm; the skin is smoothed by about 1 mm, so finer voxels would only cost time
 SMOOTHING = 1.0  # mm, sigma of the Gaussian
 SMOOTHING_VOXELS = 0.75  # and at least so many voxels: coarse voxels would show as terraces
 CLOSING = 2.5  # mm; closes thin eyelids and nostrils, which T1 shows as holes
+_MARGIN = 4  # voxels about a head; more than closing and dilation reach
 MIN_HEAD_ML = 100.0  # a smaller largest component is no head
 
 
@@ -72,48 +74,78 @@ def face_surface(values: np.ndarray, affine: np.ndarray) -> vtkPolyData:
 
 def _reduced(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smoothed float32 volume on the same axes, its voxels about SURFACE_SPACING (coarse ones refined); its affine."""
-    from scipy import ndimage
-
-    values, air = np.asarray(values, np.float32), np.float32(measure_air(values).level)
-    finite = np.maximum(np.where(np.isfinite(values), values, air), air)  # padding is no second, darker air
+    air = np.float32(measure_air(values).level)
     spacing = geometry.voxel_sizes(affine)
-    smooth = ndimage.gaussian_filter(finite, np.maximum(SMOOTHING / spacing, SMOOTHING_VOXELS), truncate=2.5)
     # Voxels between 1.3 and 2.2 mm stay as they are: resampling them would gain nothing.
     factor = np.where((spacing > 1.3) & (spacing < 2.2), 1.0, spacing / SURFACE_SPACING)
     shape = np.maximum(2, np.ceil(np.array(values.shape) * factor)).astype(int)
-    if np.array_equal(shape, values.shape):
-        return smooth, affine
+    sigma = np.maximum(SMOOTHING / spacing, SMOOTHING_VOXELS)
+    first, second, third = (_line(*line) for line in zip(values.shape, shape, sigma, strict=True))
+    planes = np.empty((len(values), shape[1], shape[2]), np.float32)
+    for plane, raw in zip(planes, values, strict=True):
+        finite = np.fmax(raw.astype(np.float32), air)  # padding is no second, darker air
+        finite[np.isinf(finite)] = air
+        plane[:] = (third @ np.ascontiguousarray((second @ finite).T)).T
+    smooth = (first @ planes.reshape(len(planes), -1)).reshape(shape)
     step = (np.array(values.shape) - 1) / (shape - 1)
-    smooth = ndimage.affine_transform(smooth, step, output_shape=tuple(shape), order=1, mode="nearest")
     return smooth, affine @ np.diag([*step, 1.0])
 
 
+def _line(before: int, after: int, sigma: float) -> csr_array:
+    """The matrix (after, before) that smooths a line of voxels and resamples it linearly, end to end."""
+    from scipy import ndimage
+    from scipy.sparse import csr_array
+
+    smooth = ndimage.gaussian_filter1d(np.eye(before), sigma, axis=0, truncate=2.5)
+    places = np.linspace(0, before - 1, after)
+    low = np.minimum(places.astype(int), before - 2)
+    share = (places - low)[:, None]
+    return csr_array(((1 - share) * smooth[low] + share * smooth[low + 1]).astype(np.float32))
+
+
 def _head_field(smooth: np.ndarray, threshold: float, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The volume with everything but the head's outer skin levelled out, padded by air; and its affine.
+    """The head in its volume with everything but its outer skin levelled out, padded by air; and the affine.
 
     Only voxels away from the skin are changed, so that the contour keeps its sub-voxel position.
     """
     from scipy import ndimage
 
-    pad = 4
-    field = np.pad(smooth, pad, constant_values=float(smooth.min()))
-    origin = affine @ [-pad, -pad, -pad, 1.0]
-    padded_affine = affine.copy()
-    padded_affine[:, 3] = origin
-
-    head = largest_component(field > threshold)
+    head = largest_component(smooth > threshold)
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000.0
     if head.sum() * voxel_ml < MIN_HEAD_ML:
         raise HeadNotFoundError("No head surface can be drawn: the volume holds nothing as large as a head.")
+    head, field, affine = _about(head, smooth, affine)
     closed = ndimage.binary_closing(head, geometry.ball(CLOSING, affine)) | head
     solid = ~largest_component(~closed)  # air inside the head is not connected with the air outside
 
     skin = threshold + 0.5 * (float(np.percentile(smooth[smooth > threshold], 50)) - threshold)
-    field = np.where(solid & ~head, skin, field)  # filled holes
-    field = np.where(ndimage.binary_erosion(solid, iterations=1), np.maximum(field, skin), field)
-    near = ndimage.binary_dilation(solid, iterations=1)
+    field[solid & ~head] = skin  # filled holes
+    field = np.where(~_grown(~solid), np.maximum(field, skin), field)
+    near = _grown(solid)
     field = np.where(near & ~solid, np.minimum(field, threshold - 1e-3 * abs(skin - threshold)), field)
-    return np.where(near, field, float(smooth.min())).astype(np.float32), padded_affine
+    return np.where(near, field, float(smooth.min())).astype(np.float32), affine
+
+
+def _about(head: np.ndarray, smooth: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mask of a head and the volume, cut to its box with a margin, and padded by air; and their affine."""
+    from scipy import ndimage
+
+    (box,) = ndimage.find_objects(head.astype(np.uint8))
+    box = tuple(slice(max(side.start - _MARGIN, 0), side.stop + _MARGIN) for side in box)
+    field = np.pad(smooth[box], _MARGIN, constant_values=float(smooth.min()))
+    cut = affine.copy()
+    cut[:3, 3] = geometry.apply_affine(affine, np.array([side.start - _MARGIN for side in box], float))
+    return np.pad(head[box], _MARGIN), field, cut
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """The mask and the voxels that share a face with it; in less time than SciPy's dilation takes."""
+    grown = mask.copy()
+    for axis in range(3):
+        to, of = np.moveaxis(grown, axis, 0), np.moveaxis(mask, axis, 0)
+        to[1:] |= of[:-1]
+        to[:-1] |= of[1:]
+    return grown
 
 
 def _contour(field: np.ndarray, threshold: float, affine: np.ndarray) -> vtkPolyData:
@@ -152,8 +184,9 @@ def _contour(field: np.ndarray, threshold: float, affine: np.ndarray) -> vtkPoly
     normals = vtkPolyDataNormals()
     normals.SetInputConnection(smoother.GetOutputPort())
     normals.SplittingOff()
-    normals.ConsistencyOn()
-    normals.AutoOrientNormalsOn()
+    mirrored = bool(np.linalg.det(affine[:3, :3]) < 0)  # otherwise flying edges puts every triangle the right way
+    normals.SetConsistency(mirrored)
+    normals.SetAutoOrientNormals(mirrored)
     normals.Update()
     return normals.GetOutput()
 

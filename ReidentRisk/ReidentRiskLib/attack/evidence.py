@@ -13,12 +13,12 @@ from RefaceLib.head.faceparts import FaceParts, share_left
 from RefaceLib.head.headcheck import DEFACED, WHOLE, parts_there
 from RefaceLib.head.headparser import brain_frame
 from RefaceLib.skin.surface import face_surface
-from ReidentRiskLib.attack.heads import head_values, parse_values
+from ReidentRiskLib.attack.heads import head_values
 from ReidentRiskLib.attack.render import render_views
 from ReidentRiskLib.attack.views import view_set
 
 if TYPE_CHECKING:
-    from RefaceLib.face.weights import Models
+    from RefaceLib.head.headparser import HeadParse
     from RefaceLib.volume.io import Volume
     from ReidentRiskLib.attack.detector import Detector
 
@@ -51,15 +51,14 @@ class Evidence:
 
 
 def find_evidence(
-    volume: Volume, models: Models, detector: Detector, views: str = "standard", faces: int | None = None
+    volume: Volume, parse: HeadParse, detector: Detector, views: str = "standard", faces: int | None = None
 ) -> Evidence:
     """The evidence in a volume, drawn in the ``views`` of a set and in the pose of its brain.
 
-    ``faces`` is the number of views with a face where it is known already. Raises InputError (HeadNotFoundError where
-    there is no head).
+    ``parse`` is that of the volume (see heads.parse_volume); ``faces`` is the number of views with a face where it is
+    known already. Raises InputError (HeadNotFoundError where there is no skin).
     """
     values, affine = head_values(volume)
-    parse = parse_values(values, affine, models)
     parts = parts_there(values, affine, parse, FaceParts(parse, values.shape, affine))
     chosen = view_set(views)
     if faces is None:

@@ -7,6 +7,7 @@ hide it from the attacker.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from ReidentRiskLib.attack.views import view_set
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
-    from RefaceLib.face.weights import Models
+    from RefaceLib.face.weights import Parsers
     from ReidentRiskLib.attack.detector import Detector
     from ReidentRiskLib.attack.embedder import Embedder
 
@@ -86,15 +87,17 @@ def read_head(
     name: str | None = None,
     points: np.ndarray | None = None,
     landmarks_of: Head | None = None,
-    models: Models | None = None,
+    models: Parsers | None = None,
     detector: Detector | None = None,
+    parse: HeadParse | None = None,
 ) -> Head:
     """The head in a file, a Volume, or an array (I, J, K) with its ``affine`` (4, 4; IJK -> RAS mm).
 
     ``points`` (5, 3; RAS mm, landmarks.FIVE) are the user's and replace those found. ``landmarks_of`` is the original
     of this head, in the same space: its pose is used, and none is searched for. ``detector`` improves the points (see
-    landmarks.find_pose). ``models`` are RefaceLib's (loaded when None). Raises InputError (HeadNotFoundError where
-    there is no head, or none where the original lies).
+    landmarks.find_pose). ``models`` are RefaceLib's (loaded when None), and ``parse`` is what they find where that is
+    known already (see parse_volume). Raises InputError (HeadNotFoundError where there is no head, or none where the
+    original lies).
     """
     volume = _volume(source, affine)
     values, affine = head_values(volume)
@@ -103,7 +106,7 @@ def read_head(
         _check_same_head(surface, landmarks_of)
         pose = landmarks_of.pose if points is None else pose_from_points(points, landmarks_of.pose.frame)
     else:
-        parse = parse_values(values, affine, models)
+        parse = parse or parse_values(values, affine, models)
         surface = face_surface(values, affine)
         _check_skin(surface, parse)
         if points is None:
@@ -160,20 +163,28 @@ def head_values(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     Raises InputError for a volume whose values cannot be used.
     """
     check_values(volume)
-    values, affine = _along_ras(volume.values(), volume.affine)
-    values[~np.isfinite(values)] = measure_air(values).level
+    stored, affine = _along_ras(volume.stored, volume.affine)
+    values = volume.codec.to_values(stored)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values[~finite] = measure_air(values).level
     return values, affine
 
 
-def parse_values(values: np.ndarray, affine: np.ndarray, models: Models | None) -> HeadParse:
+def parse_volume(volume: Volume, models: Parsers) -> HeadParse:
+    """The parse of the head in a volume. Raises as head_values and parse_values."""
+    return parse_values(*head_values(volume), models)
+
+
+def parse_values(values: np.ndarray, affine: np.ndarray, models: Parsers | None) -> HeadParse:
     """The parse of a head of which ``head_values`` are given.
 
     HeadNotFoundError where there is none, or a brain without a head around it.
     """
-    from RefaceLib.face.weights import load_models
+    from RefaceLib.face.weights import load_parsers
     from RefaceLib.head.headcheck import inspect_head
 
-    models = models or load_models()
+    models = models or load_parsers()
     parse = parse_head(values, affine, models.localizer, models.parser, models.device)
     inspect_head(values.shape, affine, parse)
     return parse
@@ -197,21 +208,20 @@ def _name(volume: Volume) -> str:
     return name[: len(name) - len(image_extension(name))]
 
 
-def _along_ras(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The volume (a copy) with its axes as near to R, A and S as reordering and turning them round can bring them.
+def _along_ras(stored: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers with their axes as near to R, A and S as reordering and turning them round can bring them.
 
-    Nothing is resampled, so a head gives the same result in every orientation of its storage.
+    They are in C order. Nothing is resampled, so a head gives the same result in every orientation of its storage.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    order = linear_sum_assignment(-np.abs(affine[:3, :3] / voxel_sizes(affine)))[1]  # array axis of R, A and S
-    values, affine = values.transpose(order), affine[:, [*order, 3]].astype(float)
+    along = np.abs(affine[:3, :3] / voxel_sizes(affine))
+    order = list(max(permutations(range(3)), key=lambda axes: along[range(3), axes].sum()))  # those of R, A and S
+    stored, affine = stored.transpose(order), affine[:, [*order, 3]].astype(float)
     for axis in range(3):
         if affine[axis, axis] < 0:
-            values = np.flip(values, axis)
-            affine[:3, 3] += (values.shape[axis] - 1) * affine[:3, axis]
+            stored = np.flip(stored, axis)
+            affine[:3, 3] += (stored.shape[axis] - 1) * affine[:3, axis]
             affine[:3, axis] *= -1
-    return values.copy(order="C"), affine
+    return np.ascontiguousarray(stored), affine
 
 
 def _check_skin(surface: vtkPolyData, parse: HeadParse) -> None:

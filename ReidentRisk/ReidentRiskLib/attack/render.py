@@ -34,6 +34,7 @@ HEIGHT = 260.0  # canonical mm at the target that fill the picture: crown to thr
 DISTANCE = 900.0  # canonical mm; a portrait lens: no big noses
 COLOUR = (0.8, 0.8, 0.8)
 BACKGROUND = (0.0, 0.0, 0.0)
+_LAMPS = max(len(rig) for rig in LIGHTS.values())  # of each colour
 
 Scene = tuple[Camera, list[Rig]]  # what is drawn at once: one camera, up to three lights
 
@@ -172,7 +173,7 @@ def _draw_vtk(surface: vtkPolyData, scenes: list[Scene], size: int, name: str) -
     fine = size * SUPERSAMPLING
     window, renderer = _open_window(name, fine)
     renderer.AddActor(_matte_actor(surface))
-    lights = _coloured_lights(renderer, max(len(rig) for rig in LIGHTS.values()))
+    lights = _coloured_lights(renderer)
     try:
         for look, rigs in scenes:
             _look(renderer.GetActiveCamera(), look)
@@ -211,14 +212,22 @@ def _matte_actor(surface: vtkPolyData) -> vtkActor:
     matte.SetDiffuse(1.0)
     matte.SetSpecular(0.0)
     matte.BackfaceCullingOn()
+    actor.GetShaderProperty().AddFragmentShaderReplacement("//VTK::Light::Impl", True, _matte_shader(), False)
     return actor
 
 
-def _coloured_lights(renderer: vtkRenderer, count: int) -> list[list[vtkLight]]:
-    """So many red, green and blue lights that go with the camera."""
+def _matte_shader() -> str:
+    """VTK's own shader without the highlights, which a matte surface has not: the same bits in less time."""
+    one = "diffuse += max(0.0, dot(normalVCVSOutput, -lightDirectionVC{0})) * lightColor{0};\n"
+    every = "".join(one.format(number) for number in range(3 * _LAMPS))
+    return f"vec3 diffuse = vec3(0.0);\n{every}gl_FragData[0] = vec4(ambientColor + diffuse * diffuseColor, opacity);\n"
+
+
+def _coloured_lights(renderer: vtkRenderer) -> list[list[vtkLight]]:
+    """_LAMPS red, green and blue lights that go with the camera."""
     from vtkmodules.vtkRenderingCore import vtkLight
 
-    lights = [[vtkLight() for _ in range(count)] for _ in range(3)]
+    lights = [[vtkLight() for _ in range(_LAMPS)] for _ in range(3)]
     for same, colour in zip(lights, np.eye(3), strict=True):
         for light in same:
             light.SetLightTypeToCameraLight()

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from RefaceLib.bids.engine import Workers
     from ReidentRiskLib.runs.audit import Audit
     from ReidentRiskLib.runs.headlist import Entry
-    from ReidentRiskLib.runs.tools import Tools
+    from ReidentRiskLib.runs.tools import Finders, Tools
 
 PRIVATE = "private"  # folder for what is kept between runs
-_EXTRA = "slicer-reface[bids]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +67,12 @@ class AuditCommand(FaceCommand):
         return self._tell(audit, report)
 
     def _check_packages(self) -> None:
-        from importlib.util import find_spec
+        from RefaceLib.bids.engine import check_packages
 
         bids = any(
             folder and (folder / "dataset_description.json").is_file() for folder in (self.heads, self.originals)
         )
-        needed = [*(["ancpbids"] if bids else []), *(["distributed"] if self._workers() else [])]
-        if missing := [name for name in needed if find_spec(name) is None]:
-            raise InputError(f"This needs {' and '.join(missing)}: install them with 'pip install \"{_EXTRA}\"'.")
+        check_packages(*(["ancpbids"] if bids else []), *(["distributed"] if self._workers() else []))
 
     def _workers(self) -> Workers | None:
         """Those that were asked for; None: this process does the work."""
@@ -83,7 +80,7 @@ class AuditCommand(FaceCommand):
 
         if self.n_procs == 1 and not self.scheduler:
             return None
-        return Workers(self.n_procs, memory=self.mem_mb << 20 if self.mem_mb else None, scheduler=self.scheduler)
+        return Workers.asked_for(self.n_procs, 1, self.mem_mb, self.scheduler)
 
     def _check_outputs(self, shared: Sequence[Entry], originals: Sequence[Entry]) -> None:
         inputs = [entry.path for entry in (*shared, *originals)]
@@ -91,13 +88,14 @@ class AuditCommand(FaceCommand):
 
     def _audit(
         self, shared: Sequence[Entry], originals: Sequence[Entry] | None, progress: Reporter
-    ) -> tuple[Audit, Tools]:
+    ) -> tuple[Audit, Finders]:
         from ReidentRiskLib.runs.audit import audit
         from ReidentRiskLib.runs.looks import LookOptions
-        from ReidentRiskLib.runs.tools import about, calibrations_for
+        from ReidentRiskLib.runs.tools import Tools, about, calibrations_for, load_finders
 
         progress(0.0, "load")
-        tools = self.load_tools(part(progress, 0.0, 0.05))
+        loading = part(progress, 0.0, 0.05)
+        tools = load_finders(self.device, progress=loading) if originals is None else self.load_tools(loading)
         folder = self.out.absolute() / PRIVATE
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -108,11 +106,11 @@ class AuditCommand(FaceCommand):
             hashlib.sha256(json.dumps(about(tools), sort_keys=True).encode()).hexdigest(),
             self.views,
             self.own_landmarks,
-            self._model(tools),
+            self._model(tools) if isinstance(tools, Tools) else None,
             self.device,
             self.accept_licence,
         )
-        calibrations = calibrations_for(tools, self.views, self.calibration)
+        calibrations = calibrations_for(tools, self.views, self.calibration) if isinstance(tools, Tools) else {}
         shares = part(progress, 0.05, 0.95)
         made = audit(shared, originals, tools, options, calibrations, workers=self._workers(), progress=shares)
         return made, tools
@@ -124,7 +122,7 @@ class AuditCommand(FaceCommand):
         return tools.embedder.name if self.model is None or self.model in MODELS else str(Path(self.model).absolute())
 
     def _write(
-        self, audit: Audit, tools: Tools, shared: Sequence[Entry], originals: Sequence[Entry], start: float
+        self, audit: Audit, tools: Finders, shared: Sequence[Entry], originals: Sequence[Entry], start: float
     ) -> dict[str, Any]:
         from ReidentRiskLib.runs.auditreport import build_report, table
         from ReidentRiskLib.runs.tools import about

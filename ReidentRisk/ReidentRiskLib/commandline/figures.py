@@ -109,11 +109,9 @@ def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kin
         pictures = getattr(each.head, kind)
         for row, view in enumerate(rows):
             place = ((left + column * _PANEL) / width, (bottom + (len(rows) - 1 - row) * _PANEL) / height)
-            axes = figure.add_axes((*place, _PANEL / width * 0.98, _PANEL / height * 0.98))
-            axes.set_axis_off()
             single = each.head.views == PHOTO or pictures is None or len(pictures) == 1
             if pictures is not None and (row == 0 or not single):
-                axes.imshow(pictures[0 if single else view])
+                _picture(figure, place, pictures[0 if single else view])
         x = (left + (column + 0.5) * _PANEL) / width
         _text(figure, x, 1 - 0.5 * top / height, _in_two_lines(each.title, 26), weight="bold")
         _text(figure, x, 0.6 * bottom / height, each.text)
@@ -314,6 +312,17 @@ def _figure(width: float, height: float, colour: str = "white", layout: Literal[
     figure = Figure(figsize=(width, height), dpi=110, facecolor=colour, layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def _picture(figure: Figure, place: tuple[float, float], pixels: np.ndarray) -> None:
+    """Put a panel's picture with its lower left corner at ``place``; axes about it would cost more time than it."""
+    from matplotlib.image import BboxImage
+    from matplotlib.transforms import Bbox, TransformedBbox
+
+    width, height = 0.98 * _PANEL / figure.get_size_inches()
+    image = BboxImage(TransformedBbox(Bbox.from_bounds(*place, width, height), figure.transFigure))
+    image.set_data(pixels)
+    figure.add_artist(image)
 
 
 def _text(figure: Figure, x: float, y: float, text: str, weight: str = "normal") -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.judge.calibration import Calibration
     from ReidentRiskLib.runs.headlist import Entry
-    from ReidentRiskLib.runs.tools import Tools
+    from ReidentRiskLib.runs.tools import Finders
 
 _NO_ORIGINAL = "There is no original of this subject, so nobody can tell whose face it is."
 
@@ -79,7 +79,7 @@ class Audit:
 def audit(
     shared: Sequence[Entry],
     originals: Sequence[Entry] | None,
-    tools: Tools,
+    tools: Finders,
     options: LookOptions,
     calibrations: Mapping[str, Calibration | None],
     *,
@@ -140,7 +140,7 @@ def _jobs(shared: Sequence[Entry], originals: Sequence[Entry]) -> list[Job]:
 
 
 def _look_at_all(
-    jobs: Sequence[Job], tools: Tools, options: LookOptions, workers: Workers | None, progress: Progress
+    jobs: Sequence[Job], tools: Finders, options: LookOptions, workers: Workers | None, progress: Progress
 ) -> Iterator[tuple[Path, Look]]:
     def done(count: int) -> None:
         progress(count / len(jobs), f"{count} of {len(jobs)} heads")
@@ -166,7 +166,7 @@ def _look_at_all(
 class _Embedded:
     """The embeddings of what was looked at, read from the folder where they are kept."""
 
-    def __init__(self, looks: Mapping[Path, Look], tools: Tools, options: LookOptions) -> None:
+    def __init__(self, looks: Mapping[Path, Look], tools: Finders, options: LookOptions) -> None:
         self._looks, self._tools, self._options = looks, tools, options
         self._read: dict[Path, HeadEmbedding | None] = {}
 

@@ -78,7 +78,7 @@ def build_report(audit: Audit, about: Mapping[str, Any], views: str) -> dict[str
     compared = audit.originals is not None
     judged = [head.verdict for head in audit.heads if head.verdict]
     report: dict[str, Any] = {
-        **{key: value for key, value in about.items() if compared or key != "model"},  # which compares faces
+        **about,
         "views": views,
         "heads": len(audit.heads),
         "shows": dict(Counter(shown for head in audit.heads if (shown := _shown(head)))),

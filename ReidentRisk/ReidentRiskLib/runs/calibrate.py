@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from RefaceLib.bids.carry import pointer_sentence
 from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.imagenames import image_extension
 from RefaceLib.common.progress import Cancelled, Progress, no_progress
@@ -121,9 +122,12 @@ def head_files(folder: Path, pattern: str = "*") -> list[Path]:
     """The volumes of a folder whose names match `pattern`, in the order of their names. Raises InputError."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give a folder of heads.")
-    files = sorted(path for path in folder.glob(pattern) if path.is_file() and image_extension(path))
+    files = sorted(path for path in folder.glob(pattern) if not path.is_dir() and image_extension(path))
     if not files:
         raise InputError(f"{folder} holds no volume whose name matches '{pattern}': check the folder and --pattern.")
+    for path in files:
+        if elsewhere := pointer_sentence(path):
+            raise InputError(elsewhere)
     return files
 
 

@@ -17,9 +17,10 @@ from ReidentRiskLib.attack.photo import is_photo
 from ReidentRiskLib.attack.views import PHOTO, view_set
 
 if TYPE_CHECKING:
+    from RefaceLib.head.headparser import HeadParse
     from ReidentRiskLib.attack.heads import Head, HeadEmbedding
     from ReidentRiskLib.judge.calibration import Calibration
-    from ReidentRiskLib.runs.tools import Tools
+    from ReidentRiskLib.runs.tools import Finders, Tools
 
 Source = Path | Volume  # a file of a volume or of a photograph, or a volume
 
@@ -59,12 +60,19 @@ class Face:
 
 
 def find_head(
-    name: str, source: Source, tools: Tools, *, original: LocatedHead | None = None, points: np.ndarray | None = None
+    name: str,
+    source: Source,
+    tools: Finders,
+    *,
+    original: LocatedHead | None = None,
+    points: np.ndarray | None = None,
+    parse: HeadParse | None = None,
 ) -> LocatedHead:
     """Read a head and find its landmarks.
 
     `original` is the head before its face was changed: its landmarks are used where this one is in the same grid and
-    place. `points` (5, 3; RAS mm, landmarks.FIVE) are the user's. Raises HeadNotFoundError, InputError.
+    place. `points` (5, 3; RAS mm, landmarks.FIVE) are the user's. `parse` is that of the head where it is known. Raises
+    HeadNotFoundError, InputError.
     """
     from ReidentRiskLib.attack.heads import read_head
 
@@ -82,7 +90,9 @@ def find_head(
             difference = f"has another grid than {original.name}"
         notes.append(f"{name} {difference}: its own landmarks are used instead.")
     try:
-        head = read_head(volume, name=name, points=points, models=tools.head_models, detector=tools.detector)
+        head = read_head(
+            volume, name=name, points=points, models=tools.head_models, detector=tools.detector, parse=parse
+        )
     except HeadNotFoundError as error:
         raise HeadNotFoundError(f"{name}: {error}") from error
     return LocatedHead(name, head, OWN if points is None else GIVEN, grid, tuple(notes))
@@ -96,11 +106,12 @@ def embed_source(
     *,
     original: LocatedHead | None = None,
     points: np.ndarray | None = None,
+    parse: HeadParse | None = None,
     keep_pictures: bool = False,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> Face:
-    """Embed one head (see find_head for `original` and `points`), or one photograph.
+    """Embed one head (see find_head for `original`, `points` and `parse`), or one photograph.
 
     Raises HeadNotFoundError, InputError, CancelledError.
     """
@@ -110,7 +121,7 @@ def embed_source(
         return Face(name, embed_photo(source, tools.embedder, tools.detector, name=name, keep_pictures=keep_pictures))
     from ReidentRiskLib.attack.heads import embed_head
 
-    located = find_head(name, source, tools, original=original, points=points)
+    located = find_head(name, source, tools, original=original, points=points, parse=parse)
     raise_if_cancelled(cancelled)
     embedding = embed_head(
         located.head,

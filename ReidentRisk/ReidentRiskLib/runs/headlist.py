@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from RefaceLib.bids.carry import pointer_sentence
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import file_name, image_extension, image_stem
 from ReidentRiskLib.attack.photo import is_photo
@@ -26,12 +27,22 @@ class Entry:
 
 
 def list_heads(source: Path, pattern: str = "*") -> list[Entry]:
-    """The heads of a folder or of a TSV file. Raises InputError.
+    """The heads of a folder or of a TSV file. Raises InputError, also where a file's content is elsewhere (git-annex).
 
     In a folder, the subject is a file's name up to the first '_' or the extension; volumes and photographs that match
     `pattern` are taken. A TSV file has the columns subject and path, and may have the columns original and landmarks;
     its relative paths are relative to it.
     """
+    entries = list_names(source, pattern)
+    for entry in entries:
+        for path in (entry.path, entry.original, entry.landmarks):
+            if path is not None and (elsewhere := pointer_sentence(path)):
+                raise InputError(elsewhere)
+    return entries
+
+
+def list_names(source: Path, pattern: str = "*") -> list[Entry]:
+    """As ``list_heads``, but files whose content is elsewhere are listed as well: each may fail alone."""
     if not source.exists():
         raise InputError(f"{source} does not exist: check the name.")
     if not source.is_dir():
@@ -43,7 +54,7 @@ def list_heads(source: Path, pattern: str = "*") -> list[Entry]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_file() and (bool(image_extension(path)) or is_photo(path))
+    return not path.is_dir() and (bool(image_extension(path)) or is_photo(path))
 
 
 def _subject_of(path: Path) -> str:
@@ -71,7 +82,7 @@ def _entry(table: Path, row: dict[str, str | None], line: int) -> Entry:
     others = {name: table.parent / _file(file) for name in ("original", "landmarks") if (file := row.get(name))}
     entry = Entry(row["subject"], table.parent / _file(row["path"]), **others)
     for named in (entry.path, entry.original, entry.landmarks):
-        if named is not None and not named.is_file():
+        if named is not None and not (named.is_file() or named.is_symlink()):
             raise InputError(f"{named}, named in line {line} of {table}, does not exist: check the name.")
     return entry
 

@@ -26,11 +26,12 @@ from RefaceLib.volume.io import read_volume
 from ReidentRiskLib.attack.evidence import Evidence
 from ReidentRiskLib.runs.faces import LocatedHead, embed_source, find_head, missing_face
 from ReidentRiskLib.runs.gallery import EXTENSION, load_gallery, save_gallery
+from ReidentRiskLib.runs.tools import Finders, Tools
 
 if TYPE_CHECKING:
+    from RefaceLib.head.headparser import HeadParse
     from RefaceLib.volume.io import Volume
     from ReidentRiskLib.attack.heads import HeadEmbedding
-    from ReidentRiskLib.runs.tools import Tools
 
 _LOST = "No head was found in it, so it is counted as not recognisable."
 
@@ -62,6 +63,7 @@ class LookOptions:
     """How heads are looked at, and the ``folder`` where what was seen is kept.
 
     ``made_by`` is a hash of the networks and the renderer (see tools.about); with other ones everything is new.
+    ``model`` is the network that compares faces, None where there are no originals to compare with.
     """
 
     folder: Path
@@ -81,8 +83,10 @@ class LookOptions:
         made_of = (__version__, self.made_by, self.views, self.own_landmarks, compared, contents)
         return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
 
-    def embedding(self, look: Look, tools: Tools) -> HeadEmbedding | None:
+    def embedding(self, look: Look, tools: Finders) -> HeadEmbedding | None:
         """What is kept of a look; None where there is nothing."""
+        if not isinstance(tools, Tools):
+            return None
         try:
             path = self.folder / f"{look.key}{EXTENSION}"
             return load_gallery(path, sha256=tools.embedder.sha256, views=self.views).heads[0]
@@ -97,13 +101,15 @@ def look_in_worker(task: tuple[Job, LookOptions]) -> dict[Path, Look]:
 
 
 @cache
-def _tools(model: str | None, device: str, accept_licence: bool) -> Tools:
-    from ReidentRiskLib.runs.tools import load_tools
+def _tools(model: str | None, device: str, accept_licence: bool) -> Finders:
+    from ReidentRiskLib.runs.tools import load_finders, load_tools
 
+    if model is None:
+        return load_finders(device)
     return load_tools(model, device, accept_licence=accept_licence)
 
 
-def look_at(job: Job, tools: Tools, options: LookOptions) -> dict[Path, Look]:
+def look_at(job: Job, tools: Finders, options: LookOptions) -> dict[Path, Look]:
     """A look at the original and at every head of the job, by its file; each succeeds or fails alone."""
     looker = _Looker(job, tools, options)
     looks = {} if job.original is None else {job.original: _kept_or(options, job.original, None, looker.at_original)}
@@ -135,53 +141,78 @@ def _kept_or(
 @dataclass
 class _Looker:
     job: Job
-    tools: Tools
+    tools: Finders
     options: LookOptions
 
-    @cached_property
+    @property
     def located(self) -> LocatedHead:
         """The head of the original; InputError where that cannot be used."""
+        if isinstance(self._original, InputError):
+            raise self._original
+        return self._original
+
+    @cached_property
+    def _original(self) -> LocatedHead | InputError:
+        """The head of the original, or why it cannot be used: one try serves all heads that were made of it."""
         path = self.job.original
         if path is None:
-            raise InputError("There is no original.")
+            return InputError("There is no original.")
         try:
             return find_head("the original", path, self.tools)
         except RefaceError as error:
             said = str(error).replace(str(path), "the file").removeprefix("the original: ")
-            raise InputError(f"The original cannot be used: {said}") from error
+            return InputError(f"The original cannot be used: {said}")
 
     def at_original(self, path: Path, key: str) -> Look:
         from ReidentRiskLib.attack.heads import embed_head
 
-        located = self.located
-        self._save(key, embed_head(located.head, self.tools.embedder, self.options.views, self.tools.detector))
+        located, tools = self.located, self._comparing()
+        self._save(key, embed_head(located.head, tools.embedder, self.options.views, tools.detector), tools)
         return Look(key, landmarks=located.landmarks, notes=located.notes)
 
     def at_shared(self, path: Path, key: str) -> Look:
         volume = read_volume(path)
+        parse = self._parse(volume)
         if self.job.original is None:
-            return Look(key, self._evidence(volume), notes=tuple(volume.warnings))
-        tools, views = self.tools, self.options.views
+            return Look(key, self._evidence(volume, parse), notes=tuple(volume.warnings))
+        tools, views = self._comparing(), self.options.views
         original = None if self.options.own_landmarks else self.located
         try:
-            face = embed_source("The head", volume, tools, views, original=original)
+            face = embed_source("The head", volume, tools, views, original=original, parse=parse)
         except HeadNotFoundError:
             face = missing_face("The head", tools, views, _LOST)
-        self._save(key, face.embedding)
+        self._save(key, face.embedding, tools)
         faces = int(np.isfinite(face.embedding.detected).all(axis=1).sum())
-        return Look(key, self._evidence(volume, faces), face.landmarks, notes=tuple(face.notes))
+        return Look(key, self._evidence(volume, parse, faces), face.landmarks, notes=tuple(face.notes))
 
-    def _evidence(self, volume: Volume, faces: int | None = None) -> Evidence | None:
-        from ReidentRiskLib.attack.evidence import find_evidence
+    def _comparing(self) -> Tools:
+        """The networks, of which one compares faces: a job with an original has one."""
+        if not isinstance(self.tools, Tools):
+            raise TypeError("a head is compared with its original by a face recogniser, and none is loaded")
+        return self.tools
+
+    def _parse(self, volume: Volume) -> HeadParse | None:
+        """The parse that serves both landmarks and evidence; None where there is no head."""
+        from ReidentRiskLib.attack.heads import parse_volume
 
         try:
-            return find_evidence(volume, self.tools.head_models, self.tools.detector, self.options.views, faces)
+            return parse_volume(volume, self.tools.head_models)
         except HeadNotFoundError:
             return None
 
-    def _save(self, key: str, embedding: HeadEmbedding) -> None:
+    def _evidence(self, volume: Volume, parse: HeadParse | None, faces: int | None = None) -> Evidence | None:
+        from ReidentRiskLib.attack.evidence import find_evidence
+
+        if parse is None:
+            return None
+        try:
+            return find_evidence(volume, parse, self.tools.detector, self.options.views, faces)
+        except HeadNotFoundError:
+            return None
+
+    def _save(self, key: str, embedding: HeadEmbedding, tools: Tools) -> None:
         path = self.options.folder / f"{key}{EXTENSION}"
-        save_gallery(path, [embedding], self.tools.embedder.sha256, overwrite=True)
+        save_gallery(path, [embedding], tools.embedder.sha256, overwrite=True)
 
 
 # ---- on the disk ----

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.imagenames import file_name, image_extension, image_stem
-from ReidentRiskLib.runs.headlist import Entry, list_heads
+from ReidentRiskLib.runs.headlist import Entry, list_names
 
 _FOLDERS = ("anat", "ct")  # of a BIDS data set: where volumes are fine enough to show a face
 
@@ -16,11 +16,11 @@ _FOLDERS = ("anat", "ct")  # of a BIDS data set: where volumes are fine enough t
 def list_dataset(source: Path, pattern: str = "*") -> list[Entry]:
     """The heads of a BIDS data set (all in its folders `anat` and `ct` that show a face), of a folder or of a table.
 
-    Names match `pattern`. Folders and tables are those of headlist.list_heads, without photographs. Raises InputError.
+    Names match `pattern`. Folders and tables are those of headlist.list_names, without photographs. Raises InputError.
     """
     if (source / "dataset_description.json").is_file():
         return _bids_heads(source, pattern)
-    entries = [entry for entry in list_heads(source, pattern) if image_extension(entry.path)]
+    entries = [entry for entry in list_names(source, pattern) if image_extension(entry.path)]
     if not entries:
         raise InputError(f"{source} names no volume, but photographs alone: give heads.")
     return entries

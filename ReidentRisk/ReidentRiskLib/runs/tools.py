@@ -13,20 +13,26 @@ from ReidentRiskLib.judge.calibration import Calibration, load_calibration
 from ReidentRiskLib.judge.scores import ATTACKERS
 
 if TYPE_CHECKING:
-    from RefaceLib.face.weights import Models
+    from RefaceLib.face.weights import Parsers
     from ReidentRiskLib.attack.detector import Detector
     from ReidentRiskLib.attack.embedder import Embedder
 
 REPORT_VERSION = 2  # of the keys and what they mean
 
 
-@dataclass(frozen=True, eq=False)
-class Tools:
-    """Networks, loaded once for many heads: face recogniser, face detector, and RefaceLib's head parser."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Finders:
+    """Networks that find heads and faces, loaded once for many heads: face detector, and RefaceLib's head parser."""
+
+    detector: Detector
+    head_models: Parsers
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Tools(Finders):
+    """All networks: those that find faces, and a face recogniser."""
 
     embedder: Embedder
-    detector: Detector
-    head_models: Models
 
 
 def load_tools(
@@ -41,16 +47,25 @@ def load_tools(
 
     `model`: a name of the registry or an ONNX file; None takes the best whose licence is accepted.
     """
-    from RefaceLib.face.weights import load_models
-    from ReidentRiskLib.attack.detector import load_detector
     from ReidentRiskLib.attack.embedder import load_embedder
     from ReidentRiskLib.attack.models import default_model
 
     progress = progress or no_progress
     name = model or default_model(accept_licence)
     embedder = load_embedder(name, device, accept_licence, progress=part(progress, 0.0, 0.7), cancelled=cancelled)
-    detector = load_detector(progress=part(progress, 0.7, 0.8), cancelled=cancelled)
-    return Tools(embedder, detector, load_models(device))
+    finders = load_finders(device, progress=part(progress, 0.7, 0.8), cancelled=cancelled)
+    return Tools(embedder=embedder, detector=finders.detector, head_models=finders.head_models)
+
+
+def load_finders(
+    device: str = "auto", *, progress: Progress | None = None, cancelled: Cancelled | None = None
+) -> Finders:
+    """Load what finds heads and faces, and compares none; the detector is downloaded at first use."""
+    from RefaceLib.face.weights import load_parsers
+    from ReidentRiskLib.attack.detector import load_detector
+
+    detector = load_detector(progress=progress, cancelled=cancelled)
+    return Finders(detector=detector, head_models=load_parsers(device))
 
 
 def calibrations_for(tools: Tools, views: str, path: Path | None = None) -> dict[str, Calibration | None]:
@@ -64,19 +79,22 @@ def network_name(model: Mapping[str, Any]) -> str:
     return f"{model['name']} (sha256 {model['sha256'][:12]})"
 
 
-def about(tools: Tools) -> dict[str, Any]:
-    """What made the numbers: networks and renderer."""
+def about(tools: Finders) -> dict[str, Any]:
+    """What made the numbers: networks (``model`` is the one that compares faces, where one does) and renderer."""
     from ReidentRiskLib.attack.render import renderer_name
 
-    return {
-        "report_version": REPORT_VERSION,
-        "reident_risk_version": RefaceLib.__version__,
-        "model": {
+    model = {}
+    if isinstance(tools, Tools):
+        model["model"] = {
             "name": tools.embedder.name,
             "sha256": tools.embedder.sha256,
             "embedding": tools.embedder.size,
             "licence": tools.embedder.model.licence,
-        },
+        }
+    return {
+        "report_version": REPORT_VERSION,
+        "reident_risk_version": RefaceLib.__version__,
+        **model,
         "detector": {"name": tools.detector.name, "sha256": tools.detector.sha256},
         "renderer": renderer_name(),
     }

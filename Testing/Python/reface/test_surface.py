@@ -7,7 +7,8 @@ import pytest
 
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.skin.surface import face_surface, polydata, vertices
+from RefaceLib.skin.surface import SMOOTHING, SMOOTHING_VOXELS, _reduced, face_surface, polydata, vertices
+from RefaceLib.volume.air import measure_air
 
 SHAPE, SPACING = (60, 75, 80), (3.2, 3.2, 3.2)
 
@@ -79,3 +80,39 @@ def test_arrays_become_a_surface_and_come_back(surface):
     again = polydata(*vertices(surface))
     for one, other in zip(vertices(again), vertices(surface), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("spacing", [0.8, 1.0, 1.7, 3.2])
+def test_lines_are_smoothed_and_resampled_as_scipy_does_it(spacing):
+    from scipy import ndimage
+
+    values = np.random.default_rng(0).normal(100, 20, (31, 40, 27)).astype(np.float32)
+    values[3, 4, 5] = np.nan
+    values[6, 7, 8] = np.inf
+    affine = np.diag([spacing, 1.1 * spacing, spacing, 1.0])
+    smooth, made = _reduced(values, affine)
+    air = measure_air(values).level
+    finite = np.maximum(np.where(np.isfinite(values), values, air), air)
+    sigma = np.maximum(SMOOTHING / np.diag(affine)[:3], SMOOTHING_VOXELS)
+    step = (np.array(values.shape) - 1) / (np.array(smooth.shape) - 1)
+    expected = ndimage.gaussian_filter(finite, sigma, truncate=2.5)
+    expected = ndimage.affine_transform(expected, step, output_shape=smooth.shape, order=1, mode="nearest")
+    assert np.abs(smooth - expected).max() < 1e-3 and np.allclose(made, affine @ np.diag([*step, 1.0]))
+
+
+def test_in_a_mirrored_grid_normals_look_outwards_too(head, surface):
+    mirrored = face_surface(np.flip(head.values(), 0), head.affine @ _flip(head.stored.shape[0]))
+    for each in (surface, mirrored):
+        points, normals, triangles = vertices(each)
+        middle = points.mean(axis=0)
+        assert ((points - middle) * normals).sum(axis=1).mean() > 10
+        corners = points[triangles].astype(float)
+        turned = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        assert ((turned * normals[triangles[:, 0]]).sum(axis=1) > 0).mean() > 0.99
+
+
+def _flip(size: int) -> np.ndarray:
+    """(4, 4): the place of a voxel by its place in the array whose first axis is turned round."""
+    matrix = np.diag([-1.0, 1.0, 1.0, 1.0])
+    matrix[0, 3] = size - 1
+    return matrix

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.attack.evidence import FACE, NO_FACE, UNCLEAR, Evidence
 from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE
+from ReidentRiskLib.runs import looks
 from ReidentRiskLib.runs.looks import Job, LookOptions, look_in_worker
 from ReidentRiskLib.runs.pairs import list_dataset, with_originals
 
@@ -94,6 +97,22 @@ def test_one_that_cannot_be_judged_fails_alone(shared, capsys):
     said = capsys.readouterr().err
     assert "s1_T1w.nii.gz: The file" in said and "3 of 11 heads could not be judged" in said
     assert str(shared) not in said
+
+
+def test_each_head_is_parsed_once_and_an_original_that_fails_is_tried_once(shared, reident_fakes):
+    put(shared.parent / "known" / "s2_T1w.nii.gz", 0)
+    for name in ("a", "b"):  # other heads that were made of it
+        put(shared / f"s2_{name}_T1w.nii.gz", 2 + DEFACED)
+    put(shared / "s5_T1w.nii.gz", 5 + DEFACED, shift=1.0)  # in a place of its own, its own landmarks are used
+    assert cli.main(COMPARED) == 2
+    parsed = sorted(reident_fakes.parsed)
+    originals = [0, 1, *range(3, 11)]
+    assert parsed == sorted([*originals, 3, *(person + DEFACED for person in (1, 2, 2, 2, *range(4, 11)))])
+
+
+def test_without_originals_no_face_recogniser_is_loaded(shared, reident_fakes):
+    assert cli.main(["audit", "shared", "--out", "out"]) == 0
+    assert reident_fakes.loaded == []
 
 
 def test_a_link_without_content_fails_alone(reident_folder):
@@ -233,9 +252,40 @@ def test_workers_take_jobs_and_give_looks(tmp_path):
     (tmp_path / "bad.nii.gz").write_bytes(b"no image")
     tasks = [(Job(None, (tmp_path / "bad.nii.gz",)), LookOptions(tmp_path, "x"))]
     with started(Workers(1)) as client:
-        ((_, looks),) = do_tasks(client, look_in_worker, tasks, ["head-0"])
-    (look,) = looks.values()
+        ((_, seen),) = do_tasks(client, look_in_worker, tasks, ["head-0"])
+    (look,) = seen.values()
     assert look.failure.startswith("The file") and look.evidence is None
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_workers_make_the_same_table_and_a_lost_job_fails_alone(shared, monkeypatch, capsys, compared):
+    """Real workers are tested above; here the jobs are done in this process, and the first is lost."""
+    arguments = COMPARED if compared else ["audit", "shared", "--out", "out"]
+    assert cli.main(arguments) == 0
+    alone, asked = {row["head"]: row for row in rows()}, []
+
+    @contextmanager
+    def started_here(workers):
+        asked.append(workers)
+        yield None
+
+    def lose_the_first(client, work, tasks, keys):
+        assert len(set(keys)) == len(tasks)
+        yield 0, "The process was ended."
+        yield from ((index, work(task)) for index, task in reversed(list(enumerate(tasks))[1:]))
+
+    monkeypatch.setattr("RefaceLib.bids.engine.started", started_here)
+    monkeypatch.setattr("RefaceLib.bids.engine.do_tasks", lose_the_first)
+    monkeypatch.setattr(looks, "_tools", looks._tools.__wrapped__)  # those of this test
+    shutil.rmtree("out/private")
+    assert cli.main([*arguments, "--overwrite", "--n-procs", "2", "--mem-mb", "6000"]) == 2
+    assert asked == [Workers(2, 1, 6000 << 20)]
+    found = {row["head"]: row for row in rows()}
+    (lost,) = (head for head, row in found.items() if row["sentence"] == "The process was ended.")
+    assert f"{lost}: The process was ended." in capsys.readouterr().err
+    for head in set(alone) - {lost}:  # ranks are among one original fewer
+        unlike = {key for key, value in found[head].items() if value != alone[head][key]}
+        assert unlike <= {"forced_rank", "gated_rank"}
 
 
 def test_evidence_is_what_tissue_and_detector_agree_on():
@@ -251,9 +301,11 @@ def test_real_heads_show_a_face_until_it_is_removed(small_head, refaced, defaced
 
     from ReidentRiskLib.attack.detector import load_detector
     from ReidentRiskLib.attack.evidence import find_evidence
+    from ReidentRiskLib.attack.heads import parse_volume
 
     detector, shown = load_detector(), []
     for stored in (small_head.stored, refaced.stored, defaced.stored):
-        evidence = find_evidence(replace(small_head, stored=np.asarray(stored)), models, detector)
+        head = replace(small_head, stored=np.asarray(stored))
+        evidence = find_evidence(head, parse_volume(head, models), detector)
         shown.append((evidence.shown, evidence.missing["nose"] > 0.9))
     assert shown == [(FACE, False), (FACE, False), (NO_FACE, True)]

@@ -149,3 +149,17 @@ def test_a_table_names_files_in_any_locale(reident_folder):
     assert done.returncode == 0, done.stderr
     rows = table("out/identify.csv")
     assert [(row["subject"], row["probe"]) for row in rows[:2]] == [(each.decode()[0], each.decode()) for each in names]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("command", ["identify", "calibrate"])
+def test_a_link_without_content_is_told_and_not_left_out(reident_folder, capsys, command):
+    """As git-annex leaves one where the content of a file is not here."""
+    (reident_folder / "known" / "s0_T1w.nii.gz").symlink_to("../.git/annex/objects/MD5E-s1--00.nii.gz")
+    arguments = {
+        "identify": ["identify", "--gallery", "known", "--probes", "unknown", "--out", "out"],
+        "calibrate": ["calibrate", "known", "out", "--model", "sface"],
+    }
+    assert cli.main(arguments[command]) == 2
+    said = capsys.readouterr().err
+    assert one_sentence(said, PROGRAM) and "s0_T1w.nii.gz is a link of git-annex" in said

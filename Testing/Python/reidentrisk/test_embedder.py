@@ -15,7 +15,7 @@ from RefaceLib.common.errors import InputError, RefaceError
 from ReidentRiskLib.attack.align import SIZE, crop
 from ReidentRiskLib.attack.embedder import BATCH, Embedder, load_embedder
 from ReidentRiskLib.attack.models import is_accepted
-from ReidentRiskLib.attack.sessions import load_runtime
+from ReidentRiskLib.attack.sessions import _with_fast_prelu, load_runtime, open_session
 
 SWAPPED = [1, 0, 2, 4, 3]
 # Those that need no consent, and ArcFace where its licence was accepted on this computer.
@@ -173,3 +173,23 @@ def test_another_head_is_another_face(network, shared_data):
     found = network.embed(np.stack([crop(picture, detector.detect(picture).points) for picture in drawn]))
     cosines = (found @ found.T)[np.triu_indices(len(drawn), 1)]
     assert cosines.max() < 0.65 and cosines.mean() < 0.45
+
+
+def test_a_prelu_is_written_out_and_computes_the_same(tmp_path):
+    """Slopes below zero, of zero, and above one; onnxruntime is slow at PRelu itself."""
+    from onnx import numpy_helper
+
+    slopes = np.array([-0.4, 0.0, 1.7], np.float32).reshape(3, 1, 1)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, 4, 5]) for name in "xy"]
+    node = helper.make_node("PRelu", ["x", "slopes"], ["y"])
+    graph = helper.make_graph([node], "prelu", ends[:1], ends[1:], [numpy_helper.from_array(slopes, "slopes")])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    written_out = _with_fast_prelu(onnx.ModelProto.FromString(made.SerializeToString()))
+    assert "PRelu" not in {each.op_type for each in written_out.graph.node}
+    onnx.checker.check_model(written_out)
+    onnx.save(made, tmp_path / "prelu.onnx")
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    (y,) = open_session(tmp_path / "prelu.onnx", "cpu").run(None, {"x": x})
+    assert np.abs(y - np.where(x > 0, x, slopes * x)).max() < 1e-6
+    made.opset_import[0].version = 6  # where Mul takes no slope a channel, it is left alone
+    assert [each.op_type for each in _with_fast_prelu(made).graph.node] == ["PRelu"]

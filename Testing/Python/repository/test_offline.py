@@ -54,6 +54,17 @@ def test_the_guards_refuse_every_connection_and_note_it(home):
         assert any(attempt.startswith("native connect") for attempt in home.attempts)
 
 
+@pytest.mark.parametrize("has_switch", [True, False], ids=["with a switch", "without"])
+def test_telemetry_is_off_before_onnxruntime_is_imported(home, has_switch):
+    """By a stand-in, whatever the release: only 1.32 and later have files to leave behind."""
+    switch = "def disable_telemetry_events(): called.append(True)\n" if has_switch else ""
+    stand_in = f"import os\nat_import, called = os.environ.get('ORT_DISABLE_TELEMETRY'), []\n{switch}"
+    (home.folder / "guard" / "onnxruntime.py").write_text(stand_in)
+    code = "from ReidentRiskLib.attack.sessions import load_runtime as r; print(r().at_import, len(r().called))"
+    done = home.run("-c", code)
+    assert done.stdout.split() == ["1", "2" if has_switch else "0"], done.stderr
+
+
 @pytest.mark.parametrize("code", [_HERE, _CHILD], ids=["this process", "a child"])
 def test_a_network_is_opened_without_telemetry(home, code):
     script = home.folder / "guard" / "script.py"

@@ -20,7 +20,7 @@ from ReidentRiskLib.attack.models import MODELS, Model
 from ReidentRiskLib.attack.views import PHOTO, view_set
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
 from ReidentRiskLib.judge.scores import ALIGNED
-from ReidentRiskLib.runs.tools import Tools
+from ReidentRiskLib.runs.tools import Finders, Tools
 
 SIZE = 16  # numbers in an embedding
 VIEWS = 6
@@ -98,8 +98,9 @@ class Fakes:
     """What takes the place of networks and pictures; `found` and `embedded` remember what was asked for."""
 
     def __init__(self) -> None:
-        self.tools = Tools(FakeEmbedder(), FakeDetector(), None)
+        self.tools = Tools(embedder=FakeEmbedder(), detector=FakeDetector(), head_models=None)
         self.loaded: list[tuple] = []
+        self.parsed: list[int] = []
         self.found: list[dict] = []
         self.embedded: list[str] = []
         self.step = lambda: None  # called in the middle of the work
@@ -108,8 +109,22 @@ class Fakes:
         self.loaded.append((model, device, accept_licence))
         return self.tools
 
-    def read_head(self, source, affine=None, *, name=None, points=None, landmarks_of=None, models=None, detector=None):
+    def load_finders(self, device="auto", *, progress=None, cancelled=None):
+        return Finders(detector=self.tools.detector, head_models=None)
+
+    def parse_volume(self, volume, models):
+        person = int(volume.stored[0, 0, 0])
+        self.parsed.append(person)
+        if person == 0:
+            raise HeadNotFoundError("No head was found in the volume: give a T1-weighted head MRI.")
+        return f"parse of {person}"
+
+    def read_head(
+        self, source, affine=None, *, name=None, points=None, landmarks_of=None, models=None, detector=None, parse=None
+    ):  # fmt: skip
         person, scan, missed = (int(code) for code in source.stored[0, 0, :3])
+        if landmarks_of is None and parse is None:
+            self.parsed.append(person)
         self.found.append({"name": name, "points": points, "landmarks_of": landmarks_of and landmarks_of.name})
         if person == 0:
             raise HeadNotFoundError("No head was found in the volume: give a T1-weighted head MRI.")
@@ -135,11 +150,10 @@ class Fakes:
         )
         return dataclasses.replace(made, model=embedder.name, views=views)
 
-    def find_evidence(self, volume, models, detector, views="standard", faces=None):
+    def find_evidence(self, volume, parse, detector, views="standard", faces=None):
         """A head with a whole face; that of a person who was DEFACED has a tenth of one."""
         person, _, missed = (int(code) for code in volume.stored[0, 0, :3])
-        if person == 0:
-            raise HeadNotFoundError("No head was found in the volume: give a T1-weighted head MRI.")
+        assert parse == f"parse of {person}"
         self.step()
         count, tissue = len(view_set(views)), 0.1 if person > DEFACED else 1.0
         return Evidence(tissue, {"nose": 1.0 - tissue}, count - missed if faces is None else faces, count)
@@ -150,11 +164,12 @@ class Fakes:
         return head(name, centre, views=1, model=embedder.name, view_set=PHOTO, pictures=keep_pictures)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Fakes:
-        for name in ("read_head", "embed_head"):
+        for name in ("read_head", "embed_head", "parse_volume"):
             monkeypatch.setattr(f"ReidentRiskLib.attack.heads.{name}", getattr(self, name))
         monkeypatch.setattr("ReidentRiskLib.attack.evidence.find_evidence", self.find_evidence)
         monkeypatch.setattr("ReidentRiskLib.attack.photo.embed_photo", self.embed_photo)
         monkeypatch.setattr("ReidentRiskLib.runs.tools.load_tools", self.load_tools)
+        monkeypatch.setattr("ReidentRiskLib.runs.tools.load_finders", self.load_finders)
         monkeypatch.setattr("ReidentRiskLib.attack.render.renderer_name", lambda: "fake")
         return self
 
