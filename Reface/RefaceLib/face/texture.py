@@ -232,13 +232,15 @@ def _tissue_noise(
     target = _noise_variance(_energy(_patches(composed, _scalp(around, tissue), 2)))
     piece = _patches(composed, inside, 2)
     sd = float(np.sqrt(max(target - _noise_variance(_energy(piece)), 0.0)))
-    number = (np.cumsum(around.mask, dtype=np.int32) - 1).reshape(around.mask.shape)  # of a voxel of the mask
-    ours, numbers = _patches(around.mask, inside, 2), _patches(number, inside, 2)
+    number = np.cumsum(around.mask, dtype=np.int32).reshape(around.mask.shape)  # of a voxel of the mask, from 1
+    ours = _patches(around.mask, inside, 2)
+    numbers = _patches(number, inside, 2)[ours] - 1
+    del composed, tissue, number
     # The variances of texture and noise do not simply add: measure the result and correct the level.
     for _ in range(3):
         if not sd:
             break
-        piece[ours] = noisy(signal[numbers[ours]], normal[:, numbers[ours]], sd)
+        piece[ours] = noisy(signal[numbers], normal[:, numbers], sd)
         reached = _noise_variance(_energy(piece))
         if reached <= 1.1 * target:
             break
