@@ -41,7 +41,9 @@ def _finer(field: np.ndarray, factor: int, axis: int) -> np.ndarray:
     return finer
 
 
-def interpolated(field: np.ndarray, places: Sequence[float], values: Sequence[float]) -> np.ndarray:
+def interpolated(
+    field: np.ndarray, places: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray
+) -> np.ndarray:
     """np.interp of a float32 ``field``, as float32: fast, and sparing of memory, where most of it is beyond an end."""
     found = np.where(field > places[0], np.float32(values[-1]), np.float32(values[0]))
     between = (field > places[0]) & (field < places[-1])
