@@ -162,14 +162,15 @@ def _draw_vtk(surface: vtkPolyData, scenes: list[Scene], size: int, name: str) -
 
     fine = size * SUPERSAMPLING
     stands = [(_stand(look), rigs) for look, rigs in scenes]
-    for pixels in opengl.draw(name, fine, surface, stands, AMBIENT):
-        yield _averaged(vtk_to_numpy(pixels).reshape(fine, fine, 3)[::-1], size)
+    with closing(opengl.draw(name, fine, surface, stands, AMBIENT)) as drawn:
+        for pixels in drawn:
+            yield _averaged(vtk_to_numpy(pixels).reshape(fine, fine, 3)[::-1], size)
 
 
 def _stand(look: Camera) -> opengl.Stand:
     position = look.target + look.distance * look.direction
     angle = float(np.degrees(2 * np.arctan(0.5 * look.height / look.distance)))
-    return opengl.Stand(position, look.target, look.up, angle, look.distance)
+    return opengl.Stand(position.tolist(), look.target.tolist(), look.up.tolist(), angle, look.distance)
 
 
 def _averaged(pixels: np.ndarray, size: int) -> np.ndarray:
