@@ -19,7 +19,7 @@ from RefaceLib.common.options import MODES
 from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.face import blend, promise, texture
 from RefaceLib.face.deface import Defaced, deface
-from RefaceLib.face.weights import Models, load_models
+from RefaceLib.face.weights import Models, Parsers, load_models, load_parsers
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
 from RefaceLib.head.faceparts import LEAST_SEEN, FaceParts, Part
@@ -117,12 +117,12 @@ def reface_volume(
     run = _Run(progress, cancelled)
     volume = in_ordinary_units(volume)
     warnings = list(volume.warnings) + list(check_values(volume))
-    models = models or load_models(options.device)
+    parsers: Parsers = models or load_parsers(options.device)
     with run.stage("parse"):
         values = volume.values()
         finite, air = np.isfinite(values), measure_air(values)
         values[~finite] = air.level
-        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device, air)
+        parse = parse_head(values, volume.affine, parsers.localizer, parsers.parser, parsers.device, air)
         headcheck.inspect_head(values.shape, volume.affine, parse)
         headcheck.inspect_view(values, volume.affine, parse)
         headcheck.inspect_values(finite, volume.affine, parse)
@@ -144,11 +144,15 @@ def reface_volume(
         values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
-    stored, draws = defaced.stored, 0
-    if mode != "deface" and mask.any():
-        stored, painting = _new_face(defaced, mask, models, options.seed, run)
-        draws = painting.draws
-        warnings += [] if painting.plausible else [_IMPLAUSIBLE.format(draws=draws)]
+    stored, draws, about = defaced.stored, 0, {"name": "none", "version": "", "sha256": ""}
+    if mode != "deface":
+        models = models or load_models(options.device)
+        about = dict(models.about)
+        if mask.any():
+            stored, painting = _new_face(defaced, mask, models, options.seed, run)
+            draws = painting.draws
+            warnings += [] if painting.plausible else [_IMPLAUSIBLE.format(draws=draws)]
+    del defaced
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
         counts["tissue_ml"] = round(parts.tissue_ml(mask), 2)
@@ -157,8 +161,7 @@ def reface_volume(
     return RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks=_named(parse), parse=parse,
         warnings=tuple(warnings), seconds=run.seconds,
-        model=dict(models.about) if mode != "deface" else {"name": "none", "version": "", "sha256": ""},
-        device=models.device, mode=mode, seed=options.seed, draws=draws, ears=options.ears, counts=counts,
+        model=about, device=parsers.device, mode=mode, seed=options.seed, draws=draws, ears=options.ears, counts=counts,
         face_removed=promise.face_removed(left),
     )  # fmt: skip
 
