@@ -22,7 +22,7 @@ from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, Parsers, load_models, load_parsers
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.head.faceparts import FaceParts, Part
+from RefaceLib.head.faceparts import LEAST_SEEN, FaceParts, Part
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head, with_brain_beside
 from RefaceLib.volume import geometry
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _IMPLAUSIBLE = (
     "None of {draws} faces of this seed looks like a true one; the best was taken: look at it, or try another seed."
 )
-_SEEN = 0.35  # of the place of a part of the face, air before it included: with less it counts as out of view
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
 
@@ -139,6 +138,8 @@ def reface_volume(
         mask = _mask(values, volume, parse, parts, mode, options.ears)
         mask = (mask if gap is None else mask | gap) & finite & ~brain
         warnings += inspect_mask(mask, volume.affine, parse, parts.outside(), mode)
+        if lost := parts.without_values(finite):
+            warnings.append(f"Part of the face has no finite values ({', '.join(lost)}).")
         warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
         values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
@@ -223,7 +224,7 @@ def inspect_mask(
     lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
     # Beyond the field of view a landmark is but a guess, and may lie inside; the brain tells where the part would be.
     for name in ("eyes", "nose", "mouth", "chin"):
-        if parts[name].seen < _SEEN and not any(name.removesuffix("s") in said for said in lost):
+        if parts[name].seen < LEAST_SEEN and not any(name.removesuffix("s") in said for said in lost):
             lost.append(name)
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
 
