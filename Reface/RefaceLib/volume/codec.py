@@ -55,11 +55,11 @@ def _integer_range(dtype: np.dtype) -> tuple[float, float]:
     return float(limits.min), high if int(high) <= limits.max else math.nextafter(high, 0.0)
 
 
-def parts(shape: tuple[int, ...]) -> Iterator[tuple]:
-    """Indices that cut an array along its last axis into parts of about _CHUNK elements."""
+def parts(shape: tuple[int, ...], size: int = _CHUNK) -> Iterator[tuple]:
+    """Indices that cut an array along its last axis into parts of about ``size`` elements."""
     if not shape:
         yield ()
         return
-    step = max(1, _CHUNK // max(1, math.prod(shape[:-1])))
+    step = max(1, size // max(1, math.prod(shape[:-1])))
     for start in range(0, shape[-1], step):
         yield (..., slice(start, start + step))

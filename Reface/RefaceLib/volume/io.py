@@ -334,6 +334,6 @@ def _compressor(file: BufferedIOBase) -> igzip.GzipFile:
 
 
 def _write_data(stream: BufferedIOBase, stored: np.ndarray, dtype: np.dtype) -> None:
-    for part in parts(stored.shape):
+    for part in parts(stored.shape, _CHUNK):  # the bytes of a compressed file depend on it
         block = stored[part].astype(dtype, copy=False)
         stream.write(np.ravel(block, order="F").view(np.uint8).data)
