@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
+import RefaceLib
 from helpers.dicomfiles import LEFT_BEHIND, PERSON, UID, write_classic, write_enhanced
 from helpers.phantom import make_phantom
 from RefaceLib.common.errors import PromiseError, RefaceError
@@ -32,7 +33,7 @@ def written(tmp_path, anonymiser=None, *, change=None, enhanced=False):
     mask = np.zeros(HEAD.stored.shape, dtype=bool)
     mask[:8, :9] = True
     edits = [Edit(stack, np.full_like(stack.read().stored, 77), mask) for stack in series.stacks()]
-    paths = write_files(series, edits, target, anonymiser or Anonymiser(), "refaced", lambda: None)
+    paths = write_files(series, edits, target, anonymiser or Anonymiser(), "refaced")
     return [pydicom.dcmread(path) for path in paths], b"".join(path.read_bytes() for path in paths), mask
 
 
@@ -42,7 +43,7 @@ def written_unchanged(source, target):
     target.mkdir()
     nothing = np.zeros(HEAD.stored.shape, dtype=bool)
     edits = [Edit(stack, stack.read().stored, nothing) for stack in series.stacks()]
-    return write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)
+    return write_files(series, edits, target, Anonymiser(), "refaced")
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
@@ -64,6 +65,8 @@ def test_the_header_says_what_was_done(tmp_path, enhanced):
         assert dataset.ImageType[0] == "DERIVED" and dataset.SeriesDescription == "refaced"
         assert dataset.LongitudinalTemporalInformationModified == "REMOVED"
         (equipment,) = dataset.ContributingEquipmentSequence
+        assert equipment.ContributionDescription.startswith(f"Reface {RefaceLib.__version__}: ")
+        assert "ManufacturerModelName" not in equipment and "SoftwareVersions" not in equipment
         assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109104"
         assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
         for frame in dataset.get("PerFrameFunctionalGroupsSequence", []):
@@ -156,6 +159,27 @@ def test_a_date_and_an_id_in_the_texts_of_others_are_found(tmp_path):
         assert dataset.SoftwareVersions == ["5.7", "5.8"]
 
 
+def test_each_of_several_ids_is_found_in_the_texts_of_others(tmp_path):
+    def told(_, dataset):
+        dataset.OtherPatientIDs = ["HOSP-77", "XA123"]
+        dataset.ReceiveCoilName, dataset.TransmitCoilName = "for hosp-77", "of xa123"
+
+    for dataset in written(tmp_path, change=told)[0]:
+        assert "ReceiveCoilName" not in dataset and "TransmitCoilName" not in dataset
+
+
+def test_what_the_standard_does_not_know_is_removed_and_counted(tmp_path):
+    def unknown(_, dataset):
+        dataset.add_new(0x00189999, "LO", "a neighbour's name")
+        dataset.ReferencedImageSequence[0].add_new(0x00189998, "DS", "1956")
+        dataset.ReceiveCoilName = "head"
+
+    anonymiser = Anonymiser()
+    datasets, *_ = written(tmp_path, anonymiser, change=unknown)
+    assert not any(element.tag in (0x00189999, 0x00189998) for one in datasets for element in one.iterall())
+    assert anonymiser.cleaned == {"(0018,9999)": len(datasets), "(0018,9998)": len(datasets)}
+
+
 def test_what_cannot_be_read_is_removed(tmp_path):
     def broken(_, dataset):
         dataset.EchoTime = "2.98"
@@ -233,7 +257,7 @@ def test_an_image_without_an_edit_is_never_written(tmp_path):
     (tmp_path / "out").mkdir()
     edit = Edit(stack, HEAD.stored, np.ones(HEAD.stored.shape, dtype=bool))
     with pytest.raises(PromiseError, match="4 of its images would keep their face"):
-        write_files(series, [edit], tmp_path / "out", Anonymiser(), "refaced", lambda: None)
+        write_files(series, [edit], tmp_path / "out", Anonymiser(), "refaced")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -255,7 +279,7 @@ def test_damaged_bytes_never_end_in_an_error_of_the_program(tmp_path):
             for series in find_series([folder]):
                 volumes = [(stack, stack.read().stored) for stack in series.stacks()]
                 edits = [Edit(stack, stored, np.zeros(stored.shape, dtype=bool)) for stack, stored in volumes]
-                write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)
+                write_files(series, edits, target, Anonymiser(), "refaced")
             done["written"] += 1
         except RefaceError as error:
             assert "\n" not in str(error) and str(error).endswith(".")
