@@ -77,7 +77,7 @@ class DicomCommand:
         from RefaceLib.dicom.series import find_series
 
         series = find_series([self.input])
-        if len({str(one.first.get("PatientID")) for one in series}) > 1:
+        if len({str(one.first.get("PatientID") or "") for one in series}) > 1:
             raise InputError(f"{self.input} holds series of several patients: give the folder of one.")
         if len(series) > 1 and not self.study:
             names = ", ".join(one.number for one in series[:9])

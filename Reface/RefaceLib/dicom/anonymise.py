@@ -95,10 +95,14 @@ class Anonymiser:
     # ---- one dataset, and those within it ----
 
     def _visit(self, dataset: Dataset) -> None:
+        from pydicom.datadict import dictionary_has_tag, repeater_has_tag
+
         for tag in list(dataset.keys()):
             element = dataset[tag]
             if tag.is_private:
                 self._count_private(dataset, element)
+            elif not (dictionary_has_tag(tag) or repeater_has_tag(tag)):
+                self._remove_unknown(dataset, element)
             elif not self._act(dataset, element) and element.VR == "SQ":
                 for item in element.value:
                     self._visit(item)
@@ -109,6 +113,12 @@ class Anonymiser:
         if not element.tag.is_private_creator:
             creator = dataset.get(element.tag.group << 16 | element.tag.element >> 8)
             self.private[str(creator.value) if creator is not None else "unknown"] += 1
+
+    def _remove_unknown(self, dataset: Dataset, element: DataElement) -> None:
+        """What the standard does not know may hold anything."""
+        if element.tag.element:  # the length of a group is told to nobody
+            self.cleaned[str(element.tag)] += 1
+        del dataset[element.tag]
 
     def _act(self, dataset: Dataset, element: DataElement) -> bool:
         """Do with an element what the table or its type asks for; whether it is done with."""
@@ -217,9 +227,8 @@ def _equipment() -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [_code("DeIdentifyingEquipment")]
     item.Manufacturer = "The Reface developers"
-    item.ManufacturerModelName = "Reface"
-    item.SoftwareVersions = RefaceLib.__version__
-    item.ContributionDescription = "Face replaced or removed, header de-identified"
+    # No model and no version of software, which are optional: dcm2niix would take them for those of the scanner.
+    item.ContributionDescription = f"Reface {RefaceLib.__version__}: face replaced or removed, header de-identified"
     return item
 
 
@@ -306,11 +315,12 @@ def _identifying(header: Dataset, dates: bool) -> set[str]:
         if element.tag.is_private or element.is_empty:
             continue
         values = _each(element, str) if element.VR in (*_TEXT, "DA") else ""
-        text = values if isinstance(values, str) else " ".join(values)
+        texts = [values] if isinstance(values, str) else values
         if element.VR == "PN":
-            found |= {word for word in _words(text) if len(word) >= _SHORTEST_WORD and not word.isdigit()}
-        elif len(text) >= _SHORTEST_ID and (element.keyword in _IDENTIFYING or (dates and element.VR == "DA")):
-            found.add(text.lower())
+            words = _words(" ".join(texts))
+            found |= {word for word in words if len(word) >= _SHORTEST_WORD and not word.isdigit()}
+        elif element.keyword in _IDENTIFYING or (dates and element.VR == "DA"):
+            found |= {text.lower() for text in texts if len(text) >= _SHORTEST_ID}
     return found - {ANONYMOUS.lower()}
 
 

@@ -76,13 +76,19 @@ class Frame:
 def read_header(path: Path) -> Dataset | None:
     """What is needed of the header of a DICOM file, without its pixels; None for any other file.
 
-    None also for an index of files (DICOMDIR). Raises InputError where the file cannot be read.
+    None also for an index of files (DICOMDIR). Raises InputError where the file cannot be read, or names no series.
     """
     from pydicom.uid import MediaStorageDirectoryStorage
 
     header = _read(path, stop_before_pixels=True, specific_tags=list(_HEADER))
-    if header is None or header.get("SOPClassUID", MediaStorageDirectoryStorage) == MediaStorageDirectoryStorage:
+    if header is None:
         return None
+    with reading(path):
+        kinds = header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID")
+    if MediaStorageDirectoryStorage in kinds:
+        return None
+    if not header.get("SOPClassUID") or not header.get("SeriesInstanceUID"):
+        raise InputError(f"{path} names no series (a header that is cut has none): copy the file again, or remove it.")
     return header
 
 

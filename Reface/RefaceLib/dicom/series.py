@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,15 @@ _TILT_DEGREES = 0.5
 _UNEVEN = 0.05  # of the distance of slices
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _FEW = 30  # slices; what is called a localizer and has more is a volume
+# Why a series is no volume.
+NO_VOLUME = {
+    LOCALIZER: "is a localizer, not a volume",
+    CAPTURE: "is a secondary capture or a colour picture",
+    OTHER: "holds no MR, CT or PET images",
+    MOSAIC: "holds mosaics (all slices of a volume tiled in one image), which cannot be written back",
+}
+_FIRST_OF_TEXT = 9  # the tabulator: smaller bytes are in no text
+_DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 _LOCALIZER_NAMES = (
     "localizer",
     "localiser",
@@ -107,13 +116,13 @@ class Series:
 
     @cached_property
     def kind(self) -> str:
-        """VOLUME, or what is no volume: LOCALIZER, CAPTURE, MOSAIC, OTHER."""
+        """VOLUME, or what is no volume: the keys of NO_VOLUME."""
         from pydicom.uid import UID
 
         header = self.first
         types = f"{header.get('ImageType', '')} {header.get('ConversionType', '')}".upper()
         sop_class = UID(str(header.get("SOPClassUID") or "")).name
-        if not header.get("Rows") or self.modality not in _SCANS:
+        if not any(each.get("Rows") for _, each in self.files) or self.modality not in _SCANS:
             return OTHER
         if "MOSAIC" in types:
             return MOSAIC
@@ -154,33 +163,68 @@ class Series:
 def find_series(paths: Sequence[Path]) -> list[Series]:
     """All series in the files and folders ``paths``, in the order of their numbers; other files are passed over.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, where a file that should be DICOM is none, and where the files of a series
+    are those of several patients.
     """
     found: dict[str, list[tuple[Path, Dataset]]] = {}
+    others: list[Path] = []
     for path in _files(paths):
         header = read_header(path)
-        if header is not None:
-            found.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append((path, header))
+        if header is None:
+            others.append(path)
+        else:
+            found.setdefault(str(header.SeriesInstanceUID), []).append((path, header))
+    _refuse_damaged(others, {_place(path) for files in found.values() for path, _ in files})
     if not found:
         raise InputError(f"{paths[0]} holds no DICOM file: give the folder of a series, or of a study.")
     series = [Series(uid, tuple(sorted(files, key=_instance))) for uid, files in found.items()]
+    for one in series:
+        _refuse_several_patients(one)
     return sorted(series, key=lambda one: (_integer(one.first.get("SeriesNumber")), one.uid))
 
 
 def refuse(series: Series) -> None:
     """Raise InputError with the reason where a series is no volume."""
     kind = series.kind
-    if kind == MOSAIC:
-        raise InputError(
-            f"{series.name} holds mosaics (all slices of a volume tiled in one image), which cannot be written back: "
-            "export it as enhanced or single-slice DICOM, or convert it with dcm2niix."
-        )
-    if kind == LOCALIZER:
-        raise InputError(f"{series.name} is a localizer, not a volume: give the series of a 3D scan.")
-    if kind == CAPTURE:
-        raise InputError(f"{series.name} is a secondary capture or a colour picture: give the series of a 3D scan.")
-    if kind == OTHER:
-        raise InputError(f"{series.name} holds no MR, CT or PET images: give the series of a 3D scan.")
+    if kind != VOLUME:
+        advice = "give the series of a 3D scan"
+        if kind == MOSAIC:
+            advice = "export it as enhanced or single-slice DICOM, or convert it with dcm2niix"
+        raise InputError(f"{series.name} {NO_VOLUME[kind]}: {advice}.")
+
+
+def _refuse_several_patients(series: Series) -> None:
+    first = _patient(series.first)
+    for path, header in series.files:
+        if _patient(header) != first:
+            raise InputError(
+                f"{series.name} has files of several patients ({path} has another name or ID than {series.paths[0]}): "
+                "give those of one."
+            )
+
+
+def _patient(header: Dataset) -> tuple[str, str]:
+    return str(header.get("PatientID") or ""), str(header.get("PatientName") or "").rstrip("^= ")
+
+
+def _refuse_damaged(others: Sequence[Path], places: Collection[tuple[Path, str]]) -> None:
+    """Raise InputError where one of ``others``, which are no DICOM, is named like one, or like those in ``places``."""
+    for path in others:
+        folder, ending = _place(path)
+        with path.open("rb") as stream:
+            start = stream.read(512)
+        if start[128:132] == b"DICM":  # an index of files
+            continue
+        text = bool(start) and min(start) >= _FIRST_OF_TEXT
+        if ending in _DICOM_ENDINGS or ((folder, ending) in places and not text):
+            what = "is empty" if not start else "is named like a DICOM file and is none"
+            raise InputError(f"{path} {what}: copy the file again, or remove it.")
+
+
+def _place(path: Path) -> tuple[Path, str]:
+    """The folder of a file, and how its name ends: a number, as in many exports, is no ending."""
+    ending = path.suffix.lower()
+    return path.parent, "" if ending[1:].isdigit() else ending
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -253,8 +297,7 @@ def _affine(name: str, frames: Sequence[Frame]) -> np.ndarray:
     step = float(np.median(steps))
     gaps = np.flatnonzero(steps > 1.5 * step)
     if gaps.size:
-        lost = int(np.rint(steps[gaps] / step - 1).sum())
-        raise InputError(f"{name} lacks {_counted(lost, 'slice')} (after slice {gaps[0] + 1}): copy all files of it.")
+        raise InputError(_lacking(name, frames, steps, step, gaps))
     if abs(steps - step).max() > _UNEVEN * step:
         raise InputError(
             f"{name} has slices at uneven distances ({steps.min():.2f} to {steps.max():.2f} mm): give an even series."
@@ -265,3 +308,16 @@ def _affine(name: str, frames: Sequence[Frame]) -> np.ndarray:
     lps[:3, 2] = shift / (len(frames) - 1)
     lps[:3, 3] = first.position
     return _LPS_TO_RAS @ lps
+
+
+def _lacking(name: str, frames: Sequence[Frame], steps: np.ndarray, step: float, gaps: np.ndarray) -> str:
+    """What is said of slices that are missing after the frames ``gaps``."""
+    lost = int(np.rint(steps[gaps] / step - 1).sum())
+    before, after = frames[gaps[0]], frames[gaps[0] + 1]
+    place = float(before.position @ before.normal) + step
+    between = f"{before.path.name} and {after.path.name}"
+    if before.path == after.path:
+        between = f"frames {before.index + 1} and {after.index + 1} of {before.path.name}"
+    first = "the first " if lost > 1 else ""
+    where = f"{first}at {place:.1f} mm along the normal of the slices, between {between}"
+    return f"{name} lacks {_counted(lost, 'slice')} ({where}): copy all files of it."

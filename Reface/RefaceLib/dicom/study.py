@@ -16,7 +16,7 @@ from RefaceLib.common.errors import InputError, PromiseError, RefaceError
 from RefaceLib.common.progress import Progress, part
 from RefaceLib.companion import CompanionResult
 from RefaceLib.dicom.anonymise import Anonymiser
-from RefaceLib.dicom.series import VOLUME, Series, Stack
+from RefaceLib.dicom.series import NO_VOLUME, VOLUME, Series, Stack, refuse
 from RefaceLib.dicom.writer import Edit, write_files
 from RefaceLib.session import Member, Outcome, reface_session
 from RefaceLib.volume.geometry import voxel_sizes
@@ -74,6 +74,8 @@ def reface_study(
     """
     usable, dropped, failed = _sort_out(series)
     if not usable:
+        if len(series) == 1:
+            refuse(series[0])
         raise InputError(_first_reason([*failed, *dropped]))
     plan = _plan(usable)
     waiting: dict[Series, list[Outcome]] = {}
@@ -112,7 +114,10 @@ def _sort_out(series: Sequence[Series]) -> tuple[list[_Usable], list[Reason], li
         try:
             volumes.append((one, one.stacks()))
         except InputError as error:
-            (failed if one.kind == VOLUME else dropped).append((one, str(error)))
+            if one.kind == VOLUME:
+                failed.append((one, str(error)))
+            else:
+                dropped.append((one, f"{one.name} {NO_VOLUME[one.kind]}."))
     usable = []
     for one, stacks in volumes:
         if all(_magnitude_of(stack, one, volumes) for stack in stacks if is_phase(stack)):

@@ -99,8 +99,8 @@ def test_the_best_volume_of_a_study_gets_the_face_and_the_rest_is_defaced_or_lef
     report = report_of("out")
     assert [(one["number"], one["mode"]) for one in report["series"]] == [("3", "reface"), ("2", "deface")]
     warned = capsys.readouterr().err
-    assert "Left out: Series 1 (MR, 32 files) is a localizer" in warned
-    assert "Left out: Series 99 (SR, 1 file) holds no MR, CT or PET images" in warned
+    assert "Left out: Series 1 (MR, 32 files) is a localizer, not a volume.\n" in warned
+    assert "Left out: Series 99 (SR, 1 file) holds no MR, CT or PET images.\n" in warned
     heads = [pydicom.dcmread(path) for path in (place / "out").rglob("*.dcm")]
     assert len(heads) == 2 * SHAPE[2] and {head.PatientID for head in heads} == {"sub-7"}
     assert len({head.StudyInstanceUID for head in heads}) == 1
@@ -171,7 +171,7 @@ def test_a_study_without_a_head_leaves_nothing(place, pipeline, capsys):
     ("arguments", "words"),
     [
         (["in", "out"], "holds 4 series (numbers 1, 2, 3, 99): give the folder of one, or --study."),
-        (["in/loc", "out"], "is a localizer"),
+        (["in/loc", "out"], "is a localizer, not a volume: give the series of a 3D scan."),
         (["nowhere", "out"], "does not exist"),
         (["in", "in/out", "--study"], "lie within each other"),
         (["in/t1", "in", "--overwrite"], "lie within each other"),

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
+import RefaceLib
 from helpers.dicomfiles import LEFT_BEHIND, PERSON, UID, write_classic, write_enhanced
 from helpers.phantom import make_phantom
 from RefaceLib.common.errors import PromiseError, RefaceError
@@ -64,6 +65,8 @@ def test_the_header_says_what_was_done(tmp_path, enhanced):
         assert dataset.ImageType[0] == "DERIVED" and dataset.SeriesDescription == "refaced"
         assert dataset.LongitudinalTemporalInformationModified == "REMOVED"
         (equipment,) = dataset.ContributingEquipmentSequence
+        assert equipment.ContributionDescription.startswith(f"Reface {RefaceLib.__version__}: ")
+        assert "ManufacturerModelName" not in equipment and "SoftwareVersions" not in equipment
         assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109104"
         assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
         for frame in dataset.get("PerFrameFunctionalGroupsSequence", []):
@@ -154,6 +157,27 @@ def test_a_date_and_an_id_in_the_texts_of_others_are_found(tmp_path):
     for dataset in written(tmp_path, change=told)[0]:
         assert "ReceiveCoilName" not in dataset and "TransmitCoilName" not in dataset
         assert dataset.SoftwareVersions == ["5.7", "5.8"]
+
+
+def test_each_of_several_ids_is_found_in_the_texts_of_others(tmp_path):
+    def told(_, dataset):
+        dataset.OtherPatientIDs = ["HOSP-77", "XA123"]
+        dataset.ReceiveCoilName, dataset.TransmitCoilName = "for hosp-77", "of xa123"
+
+    for dataset in written(tmp_path, change=told)[0]:
+        assert "ReceiveCoilName" not in dataset and "TransmitCoilName" not in dataset
+
+
+def test_what_the_standard_does_not_know_is_removed_and_counted(tmp_path):
+    def unknown(_, dataset):
+        dataset.add_new(0x00189999, "LO", "a neighbour's name")
+        dataset.ReferencedImageSequence[0].add_new(0x00189998, "DS", "1956")
+        dataset.ReceiveCoilName = "head"
+
+    anonymiser = Anonymiser()
+    datasets, *_ = written(tmp_path, anonymiser, change=unknown)
+    assert not any(element.tag in (0x00189999, 0x00189998) for one in datasets for element in one.iterall())
+    assert anonymiser.cleaned == {"(0018,9999)": len(datasets), "(0018,9998)": len(datasets)}
 
 
 def test_what_cannot_be_read_is_removed(tmp_path):

@@ -80,6 +80,15 @@ def test_dcm2niix_finds_the_same_grids_and_the_same_voxels_outside_the_mask(fold
         assert all(volume["voxels_changed_outside_mask"] == 0 for volume in entry["volumes"])
 
 
+def test_dcm2niix_names_the_scanner_as_before(folder, tmp_path):
+    source, target = pairs(folder)[2]
+    for path in (source, target):
+        converted(path, tmp_path / path.name)
+    before, after = (json.loads(next((tmp_path / path.name).glob("*.json")).read_text()) for path in (source, target))
+    for name in ("Manufacturer", "ManufacturersModelName", "SoftwareVersions"):
+        assert before[name] == after[name]
+
+
 def test_nothing_of_the_input_is_found_in_any_byte(folder):
     outputs = [*folder.glob("out_*/**/*.dcm"), *folder.glob("out_*_reface.json")]
     content = b"".join(path.read_bytes() for path in outputs)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from helpers.dicomfiles import UID, write_classic, write_enhanced
 from helpers.imagefiles import assert_one_sentence
@@ -122,8 +132,60 @@ def test_jpeg_lossless_is_read(tmp_path):
 def test_other_files_are_passed_over(tmp_path):
     write_classic(tmp_path, HEAD)
     (tmp_path / "notes.txt").write_text("no image")
-    (tmp_path / "empty.dcm").write_bytes(b"")
+    (tmp_path / "README").write_text("no image")
+    (tmp_path / ".DS_Store").write_bytes(b"\0\1\2")
+    index = pydicom.Dataset()
+    index.file_meta = pydicom.dataset.FileMetaDataset()
+    index.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    index.file_meta.MediaStorageSOPInstanceUID, index.FileSetID = f"{UID}.9", "CD"
+    index.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    index.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
     assert len(only(tmp_path).files) == SHAPE[2]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 9], ids=["empty", "noise"])
+@pytest.mark.parametrize("ending", [".dcm", "", ".7"])
+def test_a_file_that_should_be_a_slice_and_is_none_is_refused(tmp_path, content, ending):
+    """A slice at the end of a series would be missing without a word."""
+    write_classic(tmp_path, HEAD)
+    for path in tmp_path.iterdir():
+        path.rename(path.with_suffix(ending))
+    broken = tmp_path / f"doe_012{ending}"
+    broken.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(f"{broken} is ")) as error:
+        find_series([tmp_path])
+    assert_one_sentence(error)
+
+
+@pytest.mark.parametrize("name", ["SOPInstanceUID", "PatientID", "SeriesInstanceUID"])
+def test_a_file_that_ends_within_its_header_is_named(tmp_path, name):
+    write_classic(tmp_path, HEAD)
+    path = tmp_path / "doe_003.dcm"
+    dataset = pydicom.dcmread(path)
+    path.write_bytes(path.read_bytes()[: dataset.get_item(name, keep_deferred=True).value_tell])
+    with pytest.raises(InputError, match="doe_003.dcm names no series") as error:
+        find_series([tmp_path])
+    assert_one_sentence(error)
+
+
+def test_a_header_that_ends_after_the_series_is_no_reason_to_leave_the_series_out(tmp_path):
+    write_classic(tmp_path, HEAD)
+    path = tmp_path / "doe_001.dcm"
+    place = pydicom.dcmread(path).get_item("SamplesPerPixel").value_tell
+    path.write_bytes(path.read_bytes()[:place])
+    assert only(tmp_path).kind == VOLUME and "doe_001.dcm does not say where" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("PatientID", "PID-4712"), ("PatientName", "ROE^JOHN")])
+def test_a_series_of_two_patients_is_refused(tmp_path, name, value):
+    def other(index, dataset):
+        if index == 7:
+            setattr(dataset, name, value)
+
+    write_classic(tmp_path, HEAD, change=other)
+    with pytest.raises(InputError, match="files of several patients .*doe_008.dcm has another name or ID") as error:
+        find_series([tmp_path])
+    assert_one_sentence(error)
 
 
 def test_files_without_a_preamble_are_read(tmp_path):
@@ -150,7 +212,18 @@ def test_missing_slices_are_counted(tmp_path):
     write_classic(tmp_path, HEAD)
     for number in (5, 6):
         (tmp_path / f"doe_{number:03d}.dcm").unlink()
-    assert "lacks 2 slices (after slice 4)" in refusal(tmp_path)
+    place = pydicom.dcmread(tmp_path / "doe_004.dcm").ImagePositionPatient[2] + SPACING[2]
+    where = f"at {place:.1f} mm along the normal of the slices, between doe_004.dcm and doe_007.dcm"
+    assert f"lacks 2 slices (the first {where}): copy all files of it." in refusal(tmp_path)
+
+
+def test_a_missing_frame_is_told_by_its_neighbours(tmp_path):
+    def gap(_, dataset):
+        for item in dataset.PerFrameFunctionalGroupsSequence[5:]:
+            item.PlanePositionSequence[0].ImagePositionPatient[2] += SPACING[2]
+
+    write_enhanced(tmp_path / "e.dcm", [HEAD], ["M"], change=gap)
+    assert "between frames 5 and 6 of e.dcm): copy" in refusal(tmp_path)
 
 
 def test_two_slices_at_one_place_are_refused(tmp_path):
