@@ -112,7 +112,8 @@ def check_outputs(source: Path, out: Path, options: Options, persons: Sequence[P
     places = ("", f"{PERSONS}/", f"{MASKS}/") if options.output == "dataset" else ("", f"{PERSONS}/")
     check_no_links(out, [f"{place}{path}" for path in paths for place in places])
     records = [Record(person.label) for person in persons]
-    Taken(out, _former(out)).check({**_contents(source, options, []), **_blank_pages(records)})
+    contents = {**_contents(source, options, []), **_blank_pages(records)}
+    Taken(out, _former(out)).check(contents)  # read last: another run may be writing them
 
 
 def write_top(source: Path, out: Path, options: Options) -> list[Record]:
