@@ -19,10 +19,10 @@ from RefaceLib.common.options import MODES
 from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.face import blend, promise, texture
 from RefaceLib.face.deface import Defaced, deface
-from RefaceLib.face.weights import Models, load_models
+from RefaceLib.face.weights import Models, Parsers, load_models, load_parsers
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.head.faceparts import FaceParts, Part
+from RefaceLib.head.faceparts import LEAST_SEEN, FaceParts, Part
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head, with_brain_beside
 from RefaceLib.volume import geometry
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _IMPLAUSIBLE = (
     "None of {draws} faces of this seed looks like a true one; the best was taken: look at it, or try another seed."
 )
-_SEEN = 0.35  # of the place of a part of the face, air before it included: with less it counts as out of view
 STAGES = {"parse": 0.05, "mask": 0.25, "generate": 0.4, "blend": 0.75, "check": 0.95}  # fraction done at its start
 
 
@@ -118,12 +117,12 @@ def reface_volume(
     run = _Run(progress, cancelled)
     volume = in_ordinary_units(volume)
     warnings = list(volume.warnings) + list(check_values(volume))
-    models = models or load_models(options.device)
+    parsers: Parsers = models or load_parsers(options.device)
     with run.stage("parse"):
         values = volume.values()
         finite, air = np.isfinite(values), measure_air(values)
         values[~finite] = air.level
-        parse = parse_head(values, volume.affine, models.localizer, models.parser, models.device, air)
+        parse = parse_head(values, volume.affine, parsers.localizer, parsers.parser, parsers.device, air)
         headcheck.inspect_head(values.shape, volume.affine, parse)
         headcheck.inspect_view(values, volume.affine, parse)
         headcheck.inspect_values(finite, volume.affine, parse)
@@ -139,15 +138,21 @@ def reface_volume(
         mask = _mask(values, volume, parse, parts, mode, options.ears)
         mask = (mask if gap is None else mask | gap) & finite & ~brain
         warnings += inspect_mask(mask, volume.affine, parse, parts.outside(), mode)
+        if lost := parts.without_values(finite):
+            warnings.append(f"Part of the face has no finite values ({', '.join(lost)}).")
         warnings += headcheck.inspect_contrast(values.shape, volume.affine, parse) if mode != "deface" else []
         values[~finite] = np.nan  # what stands there shall not come from the face
         defaced = deface(volume, values, mask)
         del values  # nothing after this line has a voxel of the face
-    stored, draws = defaced.stored, 0
-    if mode != "deface" and mask.any():
-        stored, painting = _new_face(defaced, mask, models, options.seed, run)
-        draws = painting.draws
-        warnings += [] if painting.plausible else [_IMPLAUSIBLE.format(draws=draws)]
+    stored, draws, about = defaced.stored, 0, {"name": "none", "version": "", "sha256": ""}
+    if mode != "deface":
+        models = models or load_models(options.device)
+        about = dict(models.about)
+        if mask.any():
+            stored, painting = _new_face(defaced, mask, models, options.seed, run)
+            draws = painting.draws
+            warnings += [] if painting.plausible else [_IMPLAUSIBLE.format(draws=draws)]
+    del defaced
     with run.stage("check"):
         counts = check(volume, stored, mask, brain)
         counts["tissue_ml"] = round(parts.tissue_ml(mask), 2)
@@ -156,8 +161,7 @@ def reface_volume(
     return RefaceResult(
         stored=stored, mask=mask, brain=brain, landmarks=_named(parse), parse=parse,
         warnings=tuple(warnings), seconds=run.seconds,
-        model=dict(models.about) if mode != "deface" else {"name": "none", "version": "", "sha256": ""},
-        device=models.device, mode=mode, seed=options.seed, draws=draws, ears=options.ears, counts=counts,
+        model=about, device=parsers.device, mode=mode, seed=options.seed, draws=draws, ears=options.ears, counts=counts,
         face_removed=promise.face_removed(left),
     )  # fmt: skip
 
@@ -220,7 +224,7 @@ def inspect_mask(
     lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
     # Beyond the field of view a landmark is but a guess, and may lie inside; the brain tells where the part would be.
     for name in ("eyes", "nose", "mouth", "chin"):
-        if parts[name].seen < _SEEN and not any(name.removesuffix("s") in said for said in lost):
+        if parts[name].seen < LEAST_SEEN and not any(name.removesuffix("s") in said for said in lost):
             lost.append(name)
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []
 

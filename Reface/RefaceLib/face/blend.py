@@ -27,8 +27,9 @@ def blend(defaced: Defaced, around: Surroundings, painting: Painting, seed: int)
     face = sampled(painting, geometry.Grid(mask.shape, here))[mask]
     near = around.near(_MARGIN)
     face = sharpened(face, near, painting.scale)
+    numbers = defaced.codec.to_stored(add_noise(face, near, painting.scale, seed))
     out = defaced.stored.copy(order="K")
-    out.T[around.mask] = defaced.codec.to_stored(add_noise(face, near, painting.scale, seed))
+    out.T[around.mask] = numbers
     return out
 
 

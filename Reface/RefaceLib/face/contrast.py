@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from RefaceLib.face.rasters import interpolated
 from RefaceLib.face.skindistance import distance_to
 
 TISSUE = 0.15  # of white matter: brighter voxels are tissue
@@ -59,9 +60,10 @@ def match(
         low, high = (levels[-1] + slope * (here - knots[-1]) for slope in _SLOPES)
         knots.append(here)
         levels.append(np.clip(wanted, low, high))
-    matched = np.interp(picture, knots, levels)
-    matched = np.where(picture > knots[-1], picture * (levels[-1] / knots[-1]), matched)
-    return np.maximum(matched, np.minimum(picture, _MUSCLE)).astype(np.float32)
+    matched = interpolated(picture, knots, levels)
+    brighter = picture > knots[-1]
+    matched[brighter] = picture[brighter] * (levels[-1] / knots[-1])
+    return np.maximum(matched, np.minimum(picture, _MUSCLE), out=matched)
 
 
 def match_skin(
@@ -87,8 +89,11 @@ def match_skin(
         )
         if there is not None and here is not None:
             ratio = np.clip(there / np.maximum(here, 0.1), *_GAIN)
-            gain += share * (np.interp(depth, knots, ratio).astype(np.float32) - 1)
-    return picture * gain
+            more = interpolated(depth, knots, ratio) - 1
+            more *= share
+            gain += more
+    gain *= picture
+    return gain
 
 
 def _profile(depth: np.ndarray, values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray | None:

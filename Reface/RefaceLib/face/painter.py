@@ -32,6 +32,7 @@ _SEAM_MM = 6.0  # reach into the face of the ratio of scan and painting at the m
 _FACTORS = (0.8, 1.3)  # limits of that ratio
 _FLESH = 0.3  # of white matter: brighter voxels are soft tissue
 _REMAINDER_MM, _REMAINDER_SHARE = (1.5, 0.8), 0.05  # reach of the remainder: mean, detail; weight where it has faded
+_REACH_OF_BLUR, _SLAB = 3.0, 16  # its blur, in standard deviations; voxels of 1 mm of which its detail is found at once
 _SKIN_MM = (1.0, 3.0)  # depths over which the remainder sets in
 # Depths over which contrast matching sets in; its blur in voxels of 2 mm, with that of the raster 1.5 mm in all.
 _CONTRAST_MM, _CONTRAST_SMOOTHING = (3.0, 8.0), 0.58
@@ -72,11 +73,12 @@ def paint(
     grid = canonical.box(1.0, canonical.BEHIND)
     world = geometry.Grid(grid.shape, frame @ grid.affine)
     scale = IntensityScale.of(values, brain & ~mask, defaced.air)
-    sampled = geometry.resample(values, affine, world)
+    visible = scale.normalise(geometry.resample(values, affine, world))
     view = geometry.in_view(values.shape, affine, world)
     # A voxel of the box with any share of a blank voxel is hidden: interpolation must not mix blanks into the picture.
     hidden = geometry.resample(mask.astype(np.float32), affine, world) > 1e-3
-    visible = np.where(view & ~hidden, np.clip(scale.normalise(sampled), 0, 2), 0).astype(np.float32)
+    np.clip(visible, 0, 2, out=visible)
+    visible[hidden | ~view] = 0
     coarse_grid = canonical.box(2.0, canonical.BEHIND)
     coarse_world = geometry.Grid(coarse_grid.shape, frame @ coarse_grid.affine)
     head = geometry.resample(parse.head.astype(np.float32), parse.grid.affine, coarse_world) > 0.5
@@ -87,18 +89,24 @@ def paint(
     behind = int(canonical.BEHIND)
     visible, hidden, view = visible[:, behind:], hidden[:, behind:], view[:, behind:]
     raise_if_cancelled(cancelled)
-    picture = _paint_fine(coarse, visible, hidden, shape, models)
     depth = rasters.to_raster(shape, 2.0, 1.0)
+    picture = _paint_fine(coarse, visible, hidden, depth, models)
     picture = _with_skin(picture, depth, visible, hidden, view, models.fitted)
-    deep, under = (np.clip((depth - low) / (high - low), 0, 1) for low, high in (_CONTRAST_MM, _SKIN_MM))
     painted = _halve((hidden & view).astype(np.float32)) > 0.5
-    picture = _match_contrast(picture, shape, deep, painted, shown, models.fitted)
+    picture = _match_contrast(picture, shape, _share(depth, _CONTRAST_MM), painted, shown, models.fitted)
     picture = _match_edges(picture, visible, hidden, view)
-    picture = _add_remainder(picture, visible, hidden, view, under)
+    picture = _add_remainder(picture, visible, view & ~hidden, _share(depth, _SKIN_MM))
     return Painting(
         scale.restore(picture), frame @ canonical.box(1.0).affine, conditioning.code, scale,
         conditioning.draws, conditioning.plausible,
     )  # fmt: skip
+
+
+def _share(depth: np.ndarray, over: tuple[float, float]) -> np.ndarray:
+    """How far a ``depth`` is on its way ``over`` a range: 0 before it to 1 behind it."""
+    share = depth - over[0]
+    share /= over[1] - over[0]
+    return np.clip(share, 0, 1, out=share)
 
 
 def _with_skin(
@@ -110,11 +118,10 @@ def _with_skin(
     The generator paints skin soft, over some five millimetres, although it knows its place. The fitted factors give it
     an edge of a millimetre and, after blending, the brightness of true skin.
     """
-    steep, least = (
-        np.interp(depth, places, values).astype(np.float32)
-        for places, values in ((fitted.skin_depths, fitted.skin_factors), (_SKIN_DEPTHS, _DIMMEST_SKIN))
-    )
-    return np.maximum(_match_skin(picture * steep, depth, visible, hidden, view), least)
+    steep = rasters.interpolated(depth, fitted.skin_depths, fitted.skin_factors)
+    steep *= picture
+    matched = _match_skin(steep, depth, visible, hidden, view)
+    return np.maximum(matched, rasters.interpolated(depth, _SKIN_DEPTHS, _DIMMEST_SKIN), out=matched)
 
 
 def _match_skin(
@@ -151,8 +158,11 @@ def _match_contrast(
     face = painted & (shape > _CONTRAST_MM[0])
     face[:, : int((_FINE_FROM - canonical.BOX_CORNER[1]) / 2)] = False
     matched = contrast.match(picture, _halve(picture)[face], shown, fitted.percentiles, fitted.offsets)
-    smooth = ndimage.gaussian_filter(_halve(matched - picture), _CONTRAST_SMOOTHING)
-    return np.maximum(picture + rasters.to_raster(smooth, 2.0, 1.0) * deep, 0)
+    change = rasters.to_raster(ndimage.gaussian_filter(_halve(matched - picture), _CONTRAST_SMOOTHING), 2.0, 1.0)
+    del matched
+    change *= deep
+    change += picture
+    return np.maximum(change, 0, out=change)
 
 
 def _halve(field: np.ndarray) -> np.ndarray:
@@ -192,12 +202,15 @@ def _under_the_skin(conditioning: Conditioning, atlas: Atlas) -> np.ndarray:
 
 
 def _paint_fine(
-    coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, shape: np.ndarray, models: Models
+    coarse: np.ndarray, visible: np.ndarray, hidden: np.ndarray, depth: np.ndarray, models: Models
 ) -> np.ndarray:
-    """The picture at 1 mm (192, 176, 176); only tissue of the face passes through the network, not air and ears."""
+    """The picture at 1 mm (192, 176, 176), as all but ``coarse`` are, which is at 2 mm.
+
+    Only tissue of the face passes through the network, not air and ears.
+    """
     import torch
 
-    large, depth = rasters.to_raster(coarse, 2.0, 1.0), rasters.to_raster(shape, 2.0, 1.0)
+    large = rasters.to_raster(coarse, 2.0, 1.0)
     face = hidden & (depth > _AROUND_SKIN_MM)
     face[:, : int(_FINE_FROM - canonical.BOX_CORNER[1])] = False
     if not face.any():
@@ -210,7 +223,7 @@ def _paint_fine(
             for a in (large, visible, hidden)
         ]
         detail = models.fine(*tensors).float()[0, 0].cpu().numpy() - large[window]
-    large[window] += detail * np.interp(depth[window], _DETAIL_MM, (0, 1)).astype(np.float32)
+    large[window] += detail * rasters.interpolated(depth[window], _DETAIL_MM, (0, 1))
     return large
 
 
@@ -233,26 +246,36 @@ def _match_edges(picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, v
     )
     factor = np.clip((there + 1e-3) / (here + 1e-3), *_FACTORS)
     factor = 1 + (factor - 1) * near / (near + 0.05)
-    return picture * rasters.to_raster(factor, 2.0, 1.0)
+    matched = rasters.to_raster(factor, 2.0, 1.0)
+    matched *= picture
+    return matched
 
 
-def _add_remainder(
-    picture: np.ndarray, visible: np.ndarray, hidden: np.ndarray, view: np.ndarray, under: np.ndarray
-) -> np.ndarray:
+def _add_remainder(picture: np.ndarray, visible: np.ndarray, seen: np.ndarray, under: np.ndarray) -> np.ndarray:
     """Extrapolate the difference of scan and painting at the mask's edge, so that fat and muscle continue across it.
 
-    It reaches some millimetres into the face, its mean farther than its detail. All at 1 mm. ``under`` (0 in the skin
-    to 1 under it) keeps it out of the skin, which would get holes where the scan's skin lies slightly deeper.
+    It reaches some millimetres into the face, its mean farther than its detail. All at 1 mm; ``visible`` is the scan
+    where it is ``seen`` (bool). ``under`` (0 in the skin to 1 under it) keeps it out of the skin, which would get holes
+    where the scan's skin lies slightly deeper.
     """
-    seen = view & ~hidden
-    left = np.where(seen, visible - picture, 0).astype(np.float32)
+    left = visible - picture
+    left[~seen] = 0
     small = _extrapolated(_halve(left), _halve(seen.astype(np.float32)), _REMAINDER_MM[0] / 2.0)
-    broad = rasters.to_raster(small, 2.0, 1.0)
-    detail = _extrapolated(np.where(seen, left - broad, 0), seen.astype(np.float32), _REMAINDER_MM[1])
-    return np.maximum(picture + under * (broad + detail), 0)
+    remainder = rasters.to_raster(small, 2.0, 1.0)
+    left -= remainder
+    left[~seen] = 0
+    reach = int(_REACH_OF_BLUR * _REMAINDER_MM[1] + 0.5)
+    for start in range(0, len(left), _SLAB):  # what a slab needs stays in the processor's cache
+        first, stop = max(0, start - reach), start + _SLAB
+        part = slice(first, stop + reach)
+        detail = _extrapolated(left[part], seen[part].astype(np.float32), _REMAINDER_MM[1])
+        remainder[start:stop] += detail[start - first : stop - first]
+    remainder *= under
+    remainder += picture
+    return np.maximum(remainder, 0, out=remainder)
 
 
 def _extrapolated(field: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """The local weighted mean of a ``field``, fading to 0 away from voxels with ``weight``. ``sigma`` in voxels."""
-    near, there = (ndimage.gaussian_filter(a, sigma, truncate=3.0) for a in (weight, field))
+    near, there = (ndimage.gaussian_filter(a, sigma, truncate=_REACH_OF_BLUR) for a in (weight, field))
     return there / (near + _REMAINDER_SHARE)

@@ -41,6 +41,16 @@ def _finer(field: np.ndarray, factor: int, axis: int) -> np.ndarray:
     return finer
 
 
+def interpolated(
+    field: np.ndarray, places: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray
+) -> np.ndarray:
+    """np.interp of a float32 ``field``, as float32: fast, and sparing of memory, where most of it is beyond an end."""
+    found = np.where(field > places[0], np.float32(values[-1]), np.float32(values[0]))
+    between = (field > places[0]) & (field < places[-1])
+    found[between] = np.interp(field[between], places, values)
+    return found
+
+
 def warp(pictures: np.ndarray, field: np.ndarray) -> np.ndarray:
     """Sample ``pictures`` (X, Y, Z) or (N, X, Y, Z) of the 2 mm box at every voxel plus ``field`` (3, X, Y, Z) in mm.
 

@@ -35,6 +35,7 @@ _LEAST = 1e-18  # mean square of no detail, of white matter squared
 _AIR = 1e-3  # of white matter: darker voxels are painted air
 _FEWEST_EDGES = 500  # voxels
 _EDGES, _SMOOTH = 5000, 10_000  # voxels at which sharpness and noise are measured
+_AT_A_TIME = 1 << 17  # voxels that get their noise: they stay in a processor's cache
 _BOX = 64  # voxels: what is sharpened at once stays in a processor's cache
 _LEAST_AIR = 100  # voxels
 _NOISIEST = 0.1  # of white matter: what air is noisier is salt and pepper
@@ -56,10 +57,9 @@ class Surroundings:
         return Surroundings(self.values.T, self.mask.T, self.head.T, self.brain.T, self.air)
 
     def near(self, margin: int) -> Surroundings:
-        """What lies up to ``margin`` voxels beyond the box around the mask, as arrays in C order."""
+        """What lies up to ``margin`` voxels beyond the box around the mask: views, since that may be nearly all."""
         window = geometry.window_around(self.mask, margin)
-        values, *masks = (np.ascontiguousarray(a[window]) for a in (self.values, self.mask, self.head, self.brain))
-        return Surroundings(values, masks[0], masks[1], masks[2], self.air)
+        return Surroundings(self.values[window], self.mask[window], self.head[window], self.brain[window], self.air)
 
     def with_face(self, signal: np.ndarray | float, black: float) -> np.ndarray:
         """The values above ``black`` (I, J, K), with the ``signal`` (N,) in the mask; values that are none are 0."""
@@ -194,7 +194,11 @@ def add_noise(face: np.ndarray, around: Surroundings, scale: IntensityScale, see
             return signal + sd * normal[0]
         return np.sqrt((signal + sd * normal[0]) ** 2 + (sd * normal[1]) ** 2)
 
-    found = noisy(signal, normal, _tissue_noise(signal, normal, noisy, around, scale))
+    tissue_sd = _tissue_noise(signal, normal, noisy, around, scale)
+    found = np.empty_like(signal)
+    for start in range(0, len(found), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        found[part] = noisy(signal[part], normal[:, part], tissue_sd)
     if air_noise > air_sd:
         # Salt and pepper, as in ratios of two scans (MP2RAGE), follows no law of noise: take values that are there.
         share = np.clip(signal / tissue_level, 0, 1)
@@ -232,13 +236,16 @@ def _tissue_noise(
     target = _noise_variance(_energy(_patches(composed, _scalp(around, tissue), 2)))
     piece = _patches(composed, inside, 2)
     sd = float(np.sqrt(max(target - _noise_variance(_energy(piece)), 0.0)))
-    number = (np.cumsum(around.mask, dtype=np.int32) - 1).reshape(around.mask.shape)  # of a voxel of the mask
-    ours, numbers = _patches(around.mask, inside, 2), _patches(number, inside, 2)
+    del composed, tissue
+    number = np.cumsum(around.mask, dtype=np.int32).reshape(around.mask.shape)  # of a voxel of the mask, from 1
+    ours = _patches(around.mask, inside, 2)
+    numbers = _patches(number, inside, 2)[ours] - 1
+    del number
     # The variances of texture and noise do not simply add: measure the result and correct the level.
     for _ in range(3):
         if not sd:
             break
-        piece[ours] = noisy(signal[numbers[ours]], normal[:, numbers[ours]], sd)
+        piece[ours] = noisy(signal[numbers], normal[:, numbers], sd)
         reached = _noise_variance(_energy(piece))
         if reached <= 1.1 * target:
             break

@@ -118,11 +118,15 @@ _BRAIN_SIDE = (6.0, 39.0, 47.0, 52.0, 56.0, 60.0, 64.0, 64.0, 64.0, 62.0, 59.0, 
 
 def in_brain(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Whether canonical points (mm) are in the mean brain: an ellipse at each height, with room for temporal poles."""
+    inside = (z > _BRAIN_Z[0]) & (z < _BRAIN_Z[-1]) & (np.abs(x) < max(_BRAIN_SIDE))
+    inside &= (y > min(_BRAIN_BACK)) & (y < max(_BRAIN_FRONT))
+    x, y, z = (a[inside] for a in np.broadcast_arrays(x, y, z))
     back, front, side = (np.interp(z, _BRAIN_Z, ends) for ends in (_BRAIN_BACK, _BRAIN_FRONT, _BRAIN_SIDE))
     middle, length = (front + back) / 2, np.maximum((front - back) / 2, 1.0)
     across, along = (x / side) ** 2, ((y - middle) / length) ** 2
     away = np.where((z < -12.0) & (y > middle), across**2 + along**2, across + along)
-    return (away < 1.0) & (z > _BRAIN_Z[0]) & (z < _BRAIN_Z[-1])
+    inside[inside] = away < 1.0
+    return inside
 
 
 _LOBES = 14.0  # mm below the ears' blocks

@@ -190,6 +190,8 @@ def fill_value(values: np.ndarray, affine: np.ndarray, where: np.ndarray | None 
     numbers, counts = np.unique(core[solid], return_counts=True)
     if not len(numbers):
         return None
+    if len(numbers) > 1 and numbers[-1] == np.nanmax(values):  # what is saturated is as even as what was filled
+        numbers, counts = numbers[:-1], counts[:-1]
     air = measure_air(values).level
     tissue = np.percentile(values[::2, ::2, ::2][np.isfinite(values[::2, ::2, ::2])], 99)
     bright = numbers - air > _GREY * (tissue - air)

@@ -26,8 +26,9 @@ _BOXES = {
 _EARS = ((72.0, 92.0), (-30.0, 5.0), (-50.0, -10.0))  # size of x, y, z
 INNER = tuple(_BOXES)  # the parts in the middle of the face
 PARTS = ("face", *INNER, "ears")
-# Tissue (ml) of each part in whole heads of adults: medians of 40 heads.
 _LEAST_SHOWN_ML = 5.0
+LEAST_SEEN = 0.35  # of the place of a part of the face, air before it included: with less it counts as not seen
+# Tissue (ml) of each part in whole heads of adults: medians of 40 heads.
 USUAL_ML = {"face": 370.0, "nose": 17.0, "eyes": 8.0, "mouth": 27.0, "chin": 19.0, "ears": 20.0}
 
 
@@ -60,16 +61,29 @@ class FaceParts:
         self._grid, self._affine = parse.grid, affine
         frame = brain_frame(parse.points, parse.certainty)
         view = geometry.in_view(shape, affine, parse.grid)
-        brain = geometry.dilate_mm(parse.possible_brain(), _FROM_BRAIN_MM, parse.grid.affine)
+        brain = parse.possible_brain()
+        if parse.presumed is not None:  # a face that stays because it lies there counts as left
+            brain &= ~parse.presumed
+        brain = geometry.dilate_mm(brain, _FROM_BRAIN_MM, parse.grid.affine)
         self._tissue = np.nonzero((parse.head | (parse.picture > _TISSUE)) & view & ~brain)
         to_volume = np.linalg.inv(affine) @ parse.grid.affine
-        nearest = np.rint(geometry.apply_affine(to_volume, np.transpose(self._tissue))).astype(int)
-        self._nearest = tuple(np.clip(nearest, 0, np.array(shape) - 1).T)
+        self._nearest = self._voxels(np.transpose(self._tissue), to_volume, shape)
         where = {name: place & ~brain for name, place in places(parse.grid, frame).items()}
         self._places = {name: place[self._tissue] for name, place in where.items()}
         self._seen = {name: float((place & view).sum() / max(place.sum(), 1)) for name, place in where.items()}
+        self._inner = {name: self._voxels(np.argwhere(where[name] & view), to_volume, shape) for name in INNER}
         self._ml = abs(np.linalg.det(parse.grid.affine[:3, :3])) / 1000
         self._size = abs(np.linalg.det(frame[:3, :3]))  # of the head against the mean adult's
+
+    @staticmethod
+    def _voxels(places: np.ndarray, to_volume: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """The voxels of the volume nearest to ``places`` (N, 3) on the parse's grid, as an index."""
+        nearest = np.rint(geometry.apply_affine(to_volume, places)).astype(int)
+        return tuple(np.clip(nearest, 0, np.array(shape) - 1).T)
+
+    def without_values(self, finite: np.ndarray) -> list[str]:
+        """Which of eyes, nose, mouth and chin have hardly a ``finite`` voxel (I, J, K; bool) in their place."""
+        return [name for name, place in self._inner.items() if len(place[0]) and finite[place].mean() < LEAST_SEEN]
 
     def outside(self, mask: np.ndarray | None = None) -> dict[str, Part]:
         """Every part of PARTS, and what of it is outside the ``mask`` (I, J, K; bool) of the volume; None: all."""

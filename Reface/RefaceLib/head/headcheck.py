@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.head import refusal
-from RefaceLib.head.facemask import fill_value, missing_mask
+from RefaceLib.head import canonical, refusal
+from RefaceLib.head.facemask import canonical_coordinates, fill_value, missing_mask
 from RefaceLib.head.faceparts import INNER, FaceParts, Part, share_left
 from RefaceLib.head.fieldofview import field_of_view
-from RefaceLib.head.headparser import HeadParse
+from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.head.pose import cut_cm2, is_turned, turned_by
 from RefaceLib.volume import geometry
 
@@ -18,6 +18,8 @@ WHOLE, DEFACED = 0.6, 0.25
 _FILLED = 0.2  # of the middle of a face has one exact value only where a tool has filled it
 _SCALP_MM = (14.0, 20.0)  # from the brain
 _RIM_MM = (2.0, 8.0, 16.0)  # within the brain: where its rim begins and ends, and where its core begins
+# Dice of a brain and of the mean one in its place: 0.86 to 0.95 in 60 scans of any contrast, 0.80 in a wrong pose.
+_LEAST_DICE = 0.83
 _MOST_MISSING = 0.1  # the largest share of a head without values
 # The field of view may cut the brain over so much; above _HIGH_MM (canonical) it is far from the face.
 _MOST_CUT_CM2, _HIGH_MM = 75.0, 45.0
@@ -41,6 +43,12 @@ def inspect_head(shape: tuple[int, ...], affine: np.ndarray, parse: HeadParse) -
     brain = parse.brain & view
     if brain.sum() < 0.2 * parse.brain.sum():
         raise HeadNotFoundError("Too little of the brain is in the field of view to place a face: give a whole head.")
+    mean = canonical.in_brain(*canonical_coordinates(parse.grid, brain_frame(parse.points, parse.certainty))) & view
+    if 2 * (brain & mean).sum() < _LEAST_DICE * (brain.sum() + mean.sum()):
+        raise HeadNotFoundError(
+            "What was found for a brain does not lie where its landmarks put it, so that the place of the face is not "
+            "certain: give a volume without large filled regions, or a head as it was scanned."
+        )
     dark, grey, white = np.percentile(image[brain], (10, 50, 90))
     if white - dark < 0.05 * grey:
         raise HeadNotFoundError("No head was found in the volume: what was taken for a brain is uniform.")

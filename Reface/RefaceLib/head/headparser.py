@@ -66,12 +66,14 @@ class HeadParse(LabelledHead):
 
     ``likelihood`` (float32) is above one half in the brain, and gives a smoother brain in another grid. ``picture``
     (float32) is what the parser saw, 0 in air and about 1 in bright tissue. ``turn`` (3, 3) is the rotation that puts
-    the head upright where the header is wrong, else the identity.
+    the head upright where the header is wrong, else the identity. ``presumed`` (bool) is what counts as brain in doubt
+    only because a brain may go on there.
     """
 
     likelihood: np.ndarray
     picture: np.ndarray
     turn: np.ndarray = field(default_factory=lambda: np.eye(3))
+    presumed: np.ndarray | None = None
 
     def possible_brain(self) -> np.ndarray:
         return self.likelihood > _DOUBT
@@ -133,7 +135,8 @@ def _check_plausible(parse: HeadParse) -> None:
     """Raise HeadNotFoundError where what was found in the canonical pose is no head."""
     if not _SMALLEST_BRAIN_ML < parse.brain_ml() < _LARGEST_BRAIN_ML:
         raise HeadNotFoundError(
-            f"No head was found in the volume (a brain of {parse.brain_ml():.0f} ml): give a T1-weighted head MRI."
+            f"No head was found in the volume (a brain of {parse.brain_ml():.0f} ml): give a T1-weighted head MRI, and "
+            "check the size of the voxels in its header."
         )
     frame = brain_frame(parse.points, parse.certainty)
     n = len(FACE_LANDMARKS)

@@ -133,8 +133,11 @@ def with_brain_beside(parse: HeadParse, hidden: np.ndarray) -> HeadParse:
     if not beyond.any():
         return parse
     missed = geometry.dilate_mm(mean, _LARGER_MM, parse.grid.affine) & geometry.dilate_mm(beyond, _CUT_MM, _STEPS)
+    presumed = missed & ~parse.possible_brain()
+    if parse.presumed is not None:
+        presumed |= parse.presumed
     likelihood = np.where(missed, np.maximum(parse.likelihood, _DOUBTFUL), parse.likelihood)
-    return replace(parse, likelihood=likelihood.astype(np.float32))
+    return replace(parse, likelihood=likelihood.astype(np.float32), presumed=presumed)
 
 
 def _places(parse: HeadParse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -96,7 +96,8 @@ class Block(nn.Module):
         if self.style is not None:
             scale, shift = self.style(code)[:, :, None, None, None].chunk(2, dim=1)
             h = h * (1 + scale) + shift
-        return x + self.conv2(F.silu(h))
+        h = F.silu(h)  # what it was made of is no longer needed
+        return x + self.conv2(h)
 
 
 class Level(nn.ModuleList):
@@ -131,7 +132,7 @@ class UNet(nn.Module):
                 x = self.down[level](x)
         for level in reversed(range(len(self.decoder))):
             # The 1 x 1 x 1 convolution comes before the enlargement: eight times cheaper, the same result.
-            x = F.interpolate(self.up[level](x), scale_factor=2, mode="trilinear") + skips[level]
+            x = F.interpolate(self.up[level](x), scale_factor=2, mode="trilinear") + skips.pop()
             x = self.decoder[level](x, code)
         return x
 

@@ -25,6 +25,7 @@ SMOOTHING = 1.0  # mm, sigma of the Gaussian
 SMOOTHING_VOXELS = 0.75  # and at least so many voxels: coarse voxels would show as terraces
 CLOSING = 2.5  # mm; closes thin eyelids and nostrils, which T1 shows as holes
 _MARGIN = 4  # voxels about a head; more than closing and dilation reach
+_ROUNDING = 1e-5  # of a value: smoothing does not keep equal values equal
 MIN_HEAD_ML = 100.0  # a smaller largest component is no head
 
 
@@ -36,7 +37,7 @@ def skin_threshold(smooth: np.ndarray) -> float:
     """
     sample = smooth[::2, ::2, ::2] if smooth.size > 500_000 else smooth
     low, high = np.percentile(sample, (0.5, 98.0))
-    if not high > low:
+    if not high - low > _ROUNDING * max(abs(high), abs(low)):
         raise HeadNotFoundError("The volume has one value everywhere, so there is no head surface to draw.")
     clipped = np.clip(sample, low, high)
     seed = _otsu(clipped, low, high)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_CHUNK = 1 << 23  # voxels that are converted at once, so that large volumes need no second copy
+_CHUNK = 1 << 20  # voxels that are converted at once: they stay in a processor's cache, and no second copy is needed
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,12 @@ def _sampler(
     import torch
     import torch.nn.functional as F
 
-    moved = np.ascontiguousarray(values, dtype=np.float32)
-    source = torch.from_numpy(moved - np.float32(outside) if outside and not clamp else moved)[None, None]
+    moved = np.asarray(values, dtype=np.float32)
+    if outside and not clamp:
+        moved = moved - np.float32(outside)
+    if min(moved.strides) < 0:  # any other order of voxels in memory will do, and needs no copy
+        moved = moved.copy()
+    source = torch.from_numpy(moved)[None, None]
     # grid_sample counts from -1 to 1 between the centres of the first and last voxel, the last axis first.
     to_unit = 2.0 / np.maximum(np.array(values.shape) - 1, 1)
     unit = (matrix * to_unit[:, None] - [0, 0, 0, 1])[::-1]

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import reduce, wraps
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -210,10 +210,10 @@ def _equal_neighbours(stored: np.ndarray, common: int) -> float:
     background = some[counts.argsort()[-common:]]
     equal = pairs = 0
     for part in parts(stored.shape):
+        seen = reduce(np.logical_and, [stored[part] != value for value in background])  # in the volume's own order
         for axis in range(stored.ndim):
-            block = np.moveaxis(stored[part], axis, 0)
-            seen = np.logical_and.reduce([block != value for value in background])
-            both = seen[1:] & seen[:-1]
+            block, shown = np.moveaxis(stored[part], axis, 0), np.moveaxis(seen, axis, 0)
+            both = shown[1:] & shown[:-1]
             pairs += int(np.count_nonzero(both))
             equal += int(np.count_nonzero((block[1:] == block[:-1]) & both))
     return equal / pairs if pairs else float(common > 1)  # of a mask nothing is left

@@ -40,7 +40,10 @@ def similarity(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
 
 
 def crop(image: np.ndarray, points: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """The face in ``image`` (H, W, 3) uint8 with its five ``points`` (5, 2) on the template: (size, size, 3) uint8."""
+    """The face in ``image`` (H, W, C) uint8 with its five ``points`` (5, 2) on the template: (size, size, C) uint8.
+
+    C is 3, or 1 for a grey picture.
+    """
     matrix = similarity(points, template(size))
     return warp(image, matrix, (size, size))
 
@@ -51,11 +54,11 @@ def template(size: int = SIZE) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``image`` (H, W, 3) uint8 moved by ``matrix`` (2, 3) into a picture of ``shape`` (rows, columns).
+    """``image`` (H, W, 3 or 1) uint8 moved by ``matrix`` (2, 3) into a picture of ``shape`` (rows, columns).
 
     Linear between pixels, black outside.
     """
-    image = _checked(image)
+    image = checked(image)
     blocks = int(_SHRINK * 2 / np.sqrt(max(abs(np.linalg.det(matrix[:, :2])), 1e-12)))
     if blocks > 1:
         image, matrix = _averaged(image, matrix, min(blocks, *image.shape[:2]))
@@ -65,30 +68,31 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.nd
     return _sampled(image, x, y)
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise InputError(f"A picture must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+def checked(image: np.ndarray) -> np.ndarray:
+    """``image``; InputError where it is not (H, W, 3) or, for a grey picture, (H, W, 1) uint8."""
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8 or image.size == 0:
+        raise InputError(f"A picture must be (H, W, 3) or (H, W, 1) uint8, not {image.shape} {image.dtype}.")
     return image
 
 
 def _averaged(image: np.ndarray, matrix: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
     """The image in blocks of so many pixels, and the matrix for it."""
     rows, columns = (n // blocks for n in image.shape[:2])
-    trimmed = image[: rows * blocks, : columns * blocks].reshape(rows, blocks, columns, blocks, 3)
+    trimmed = image[: rows * blocks, : columns * blocks].reshape(rows, blocks, columns, blocks, image.shape[2])
     back = np.array([[blocks, 0, 0.5 * (blocks - 1)], [0, blocks, 0.5 * (blocks - 1)], [0, 0, 1.0]])
     return np.rint(trimmed.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8), matrix @ back
 
 
 def _sampled(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Values (..., 3) uint8 at pixel places, linear between pixels."""
-    height, width = image.shape[:2]
-    framed = np.zeros((height + 2, width + 2, 3), np.float32)  # a black frame: no cases at the border
+    """Values (..., C) uint8 at pixel places, linear between pixels."""
+    height, width, channels = image.shape
+    framed = np.zeros((height + 2, width + 2, channels), np.float32)  # a black frame: no cases at the border
     framed[1:-1, 1:-1] = image
     x, y = np.clip(x + 1, 0, width + 0.999), np.clip(y + 1, 0, height + 0.999)
     left, top = x.astype(np.int32), y.astype(np.int32)
     right_share, bottom_share = (x - left)[..., None], (y - top)[..., None]
     first = top * (width + 2) + left
-    flat = framed.reshape(-1, 3)
+    flat = framed.reshape(-1, channels)
     above = flat[first] + right_share * (flat[first + 1] - flat[first])
     first += width + 2
     below = flat[first] + right_share * (flat[first + 1] - flat[first])

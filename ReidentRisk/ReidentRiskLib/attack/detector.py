@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from RefaceLib.common.errors import InputError
 from RefaceLib.common.progress import Cancelled, Progress
+from ReidentRiskLib.attack.align import checked
 from ReidentRiskLib.attack.models import MODELS, ensure
 from ReidentRiskLib.attack.sessions import open_session
 
@@ -45,16 +45,18 @@ class Detector:
     session: Session
 
     def detect(self, image: np.ndarray, size: int = SIZE, threshold: float = THRESHOLD) -> Detection | None:
-        """The face of the highest score in ``image`` (H, W, 3) uint8 RGB; None where there is none."""
+        """The face of the highest score in ``image`` (as for detect_all); None where there is none."""
         found = self.detect_all(image, size, threshold)
         return found[0] if found else None
 
     def detect_all(self, image: np.ndarray, size: int = SIZE, threshold: float = THRESHOLD) -> list[Detection]:
-        """All faces in ``image`` (H, W, 3) uint8 RGB, the highest score first; ``size``: see SIZE, a multiple of 32."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise InputError(f"A picture must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
-        picture, scale = letterbox(image, size)
-        tensor = np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1)[None])  # the network was trained on BGR
+        """All faces in ``image`` (H, W, 3) uint8 RGB, or (H, W, 1) where it is grey, the highest score first.
+
+        ``size``: see SIZE, a multiple of 32.
+        """
+        picture, scale = letterbox(checked(image), size)
+        blue_first = np.broadcast_to(picture[..., ::-1], (*picture.shape[:2], 3))  # the network was trained on BGR
+        tensor = np.ascontiguousarray(blue_first.transpose(2, 0, 1)[None])
         names = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
         outputs = dict(zip(names, self.session.run(names, {"input": tensor}), strict=True))
         scores, boxes, points = decode(outputs, picture.shape[1] // 8, threshold)
@@ -72,17 +74,17 @@ def load_detector(
 
 
 def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
-    """``image`` (H, W, 3) with its longer side ``size``, below and beside it black up to a multiple of 32 (float32).
+    """``image`` (H, W, C) with its longer side ``size``, below and beside it black up to a multiple of 32 (float32).
 
     Also the scale. Linear, over as many pixels as become one.
     """
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
     scale = size / max(height, width)
     rows, columns = (max(1, round(n * scale)) for n in (height, width))
-    picture = np.zeros((-(-rows // 32) * 32, -(-columns // 32) * 32, 3), np.float32)
+    picture = np.zeros((-(-rows // 32) * 32, -(-columns // 32) * 32, channels), np.float32)
     lines = _resampling(height, rows, scale) @ image.reshape(height, -1).astype(np.float32)
-    turned = lines.reshape(rows, width, 3).transpose(1, 0, 2).reshape(width, -1)
-    turned = (_resampling(width, columns, scale) @ turned).reshape(columns, rows, 3)
+    turned = lines.reshape(rows, width, channels).transpose(1, 0, 2).reshape(width, -1)
+    turned = (_resampling(width, columns, scale) @ turned).reshape(columns, rows, channels)
     picture[:rows, :columns] = turned.transpose(1, 0, 2)
     return picture, scale
 

@@ -18,7 +18,7 @@ from ReidentRiskLib.attack.sessions import open_session
 if TYPE_CHECKING:
     from ReidentRiskLib.attack.sessions import Session
 
-BATCH = 32  # crops at once, where the network takes more than one
+BATCH = 4  # crops at once, where the network takes more than one: what lies between layers stays in the cache
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,6 @@ def find_evidence(
     if faces is None:
         frame = brain_frame(parse.points, parse.certainty)
         pictures = render_views(face_surface(values, affine), frame, chosen)
-        faces = sum(detector.detect(picture) is not None for picture in pictures)
+        faces = sum(detector.detect(picture[..., :1]) is not None for picture in pictures)
     missing = {name: round(float(part.removed), 4) for name, part in parts.items()}
     return Evidence(round(share_left(parts), 4), missing, faces, len(chosen))

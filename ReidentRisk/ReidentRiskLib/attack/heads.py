@@ -26,7 +26,8 @@ from RefaceLib.volume.geometry import apply_affine, voxel_sizes
 from RefaceLib.volume.io import Volume, check_values, read_volume
 from ReidentRiskLib.attack import align
 from ReidentRiskLib.attack.landmarks import Pose, find_pose, pose_from_points
-from ReidentRiskLib.attack.render import project, render_views
+from ReidentRiskLib.attack.render import project
+from ReidentRiskLib.attack.sights import Sights, detect, draw, look
 from ReidentRiskLib.attack.views import view_set
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ _APART = 6.0  # mm between the crowns of two heads that are said to lie in one s
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A head as an attacker has it: the skin (RAS mm, closed, with normals) and its pose."""
+    """A head as an attacker has it: the skin (RAS mm, closed, with normals), its pose, and what was seen of it."""
 
     name: str
     surface: vtkPolyData
     pose: Pose
+    sights: Sights | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,7 @@ def read_head(
     """
     volume = _volume(source, affine)
     values, affine = head_values(volume)
+    sights = None
     if landmarks_of is not None:
         surface = face_surface(values, affine)
         _check_same_head(surface, landmarks_of)
@@ -109,11 +112,13 @@ def read_head(
         parse = parse or parse_values(values, affine, models)
         surface = face_surface(values, affine)
         _check_skin(surface, parse)
+        frame = brain_frame(parse.points, parse.certainty)
         if points is None:
-            pose = find_pose(parse, surface, detector)
+            sights = look(surface, frame, detector) if detector else None
+            pose = find_pose(parse, surface, sights.views if sights else None)
         else:
-            pose = pose_from_points(points, brain_frame(parse.points, parse.certainty))
-    return Head(name or _name(volume), surface, pose)
+            pose = pose_from_points(points, frame)
+    return Head(name or _name(volume), surface, pose, sights)
 
 
 def embed_head(
@@ -133,13 +138,14 @@ def embed_head(
     CancelledError when ``cancelled`` says so.
     """
     chosen, pose = view_set(views), (landmarks_of or head).pose
+    known = head.sights if pose is head.pose else None
     watch = _Watch(progress, cancelled)
     count = len(chosen)
-    pictures = render_views(
-        head.surface, pose.frame, chosen, each=lambda i: watch.at(0.5 * i / count, f"drawing {head.name}")
+    pictures = draw(
+        head.surface, pose.frame, chosen, known, each=lambda i: watch.at(0.5 * i / count, f"drawing {head.name}")
     )
     crops = np.stack([
-        align.crop(picture, project(pose.points, pose.frame, view, len(picture)))
+        _face(picture, project(pose.points, pose.frame, view, len(picture)))
         for picture, view in zip(pictures, chosen, strict=True)
     ])  # fmt: skip
     watch.at(0.5, f"embedding {head.name}")
@@ -147,14 +153,19 @@ def embed_head(
     detected = np.full_like(aligned, np.nan)
     if detector is not None:
         watch.at(0.7, f"detecting faces of {head.name}")
-        found = [detector.detect(picture) for picture in pictures]
+        found = detect(pictures, chosen, detector, known)
         watch.at(0.85, f"embedding {head.name}")
         if seen := {i: face.points for i, face in enumerate(found) if face is not None}:
-            faces = [align.crop(pictures[i], points) for i, points in seen.items()]
+            faces = [_face(pictures[i], points) for i, points in seen.items()]
             detected[list(seen)] = embedder.embed(np.stack(faces))
     watch.at(1.0, f"embedded {head.name}")
     kept = dict(pictures=pictures, crops=crops) if keep_pictures else {}
     return HeadEmbedding(head.name, embedder.name, views, aligned, detected, **kept)
+
+
+def _face(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The aligned face (112, 112, 3) in a rendering (S, S, 3), whose three channels are the same."""
+    return np.repeat(align.crop(picture[..., :1], points), 3, axis=2)
 
 
 def head_values(volume: Volume) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ picture, and first in the templates of face recognisers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +19,12 @@ from RefaceLib.head import canonical
 from RefaceLib.head.headparser import HeadParse, brain_frame
 from RefaceLib.skin.surface import vertices
 from RefaceLib.volume.geometry import apply_affine, fit_similarity
-from ReidentRiskLib.attack.render import camera, project, render_views
-from ReidentRiskLib.attack.views import LIGHTS, View
+from ReidentRiskLib.attack.render import camera, project
+from ReidentRiskLib.attack.sights import Sight
+from ReidentRiskLib.attack.views import View
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
-
-    from ReidentRiskLib.attack.detector import Detector
 
 FIVE = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
 _MIRRORED = [1, 0, 2, 4, 3]  # FIVE in a mirror
@@ -58,18 +57,19 @@ class Pose:
     points: np.ndarray
 
 
-def find_pose(parse: HeadParse, surface: vtkPolyData, detector: Detector | None = None) -> Pose:
+def find_pose(parse: HeadParse, surface: vtkPolyData, sights: Mapping[View, Sight] | None = None) -> Pose:
     """The pose of a parsed head whose skin is ``surface`` (RAS mm).
 
     The frame comes from the brain alone, so that taking the face away does not move it. The points are the parser's,
-    brought forward onto the skin; with a ``detector``, what it finds in nine pictures and their mirror images takes
-    their place where the pictures agree. Points that cannot be found are those of the mean head.
+    brought forward onto the skin; with ``sights`` in that frame (see sights.look), what the detector finds in the
+    pictures and their mirror images takes their place where the pictures agree. Points that cannot be found are those
+    of the mean head.
     """
     frame = brain_frame(parse.points, parse.certainty)
     skin = _face_skin(surface, frame)
     points = _parsed_points(parse, frame)
-    if detector is not None:
-        seen = _detected_points(surface, frame, skin, detector)
+    if sights:
+        seen = _detected_points(sights, frame, skin)
         believed = np.abs(seen[:, 1:2] - points[:, 1:2]) < _DEPTH  # never where NaN
         seen = np.where(believed, seen, points)
         points = seen if _is_face(seen) else points
@@ -159,17 +159,17 @@ def _onto_skin(points: np.ndarray, skin: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _detected_points(surface: vtkPolyData, frame: np.ndarray, skin: np.ndarray, detector: Detector) -> np.ndarray:
+def _detected_points(sights: Mapping[View, Sight], frame: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """What a detector of faces finds, lifted onto the skin: (5, 3) canonical mm, NaN for what cannot be believed."""
-    views = [View("", yaw, 0, light) for yaw, light in product((-15, 0, 15), LIGHTS)]
-    found = np.full((2 * len(views), 5, 3), np.nan)
-    for i, (view, picture) in enumerate(zip(views, render_views(surface, frame, views), strict=True)):
-        lift = _lifter(skin, frame, view, len(picture))
-        if seen := detector.detect(picture):
-            found[2 * i] = lift(seen.points)
+    found = np.full((2 * len(sights), 5, 3), np.nan)
+    for i, (view, sight) in enumerate(sights.items()):
+        width = len(sight.picture)
+        lift = _lifter(skin, frame, view, width)
+        if sight.face:
+            found[2 * i] = lift(sight.face.points)
         # The mirror image takes out what the detector does differently on either side.
-        if seen := detector.detect(np.ascontiguousarray(picture[:, ::-1])):
-            found[2 * i + 1] = lift(np.array([len(picture) - 1, 0]) + seen.points[_MIRRORED] * [-1, 1])
+        if sight.mirrored:
+            found[2 * i + 1] = lift(np.array([width - 1, 0]) + sight.mirrored.points[_MIRRORED] * [-1, 1])
     middle = _median(found)
     spread = _median(np.linalg.norm(found - middle, axis=2))
     often = np.isfinite(found[..., 0]).mean(axis=0) > 0.5

@@ -13,33 +13,29 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cache
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from RefaceLib.skin import raster
 from RefaceLib.skin.raster import SUPERSAMPLING, Camera
-from RefaceLib.skin.surface import polydata, vertices
+from RefaceLib.skin.surface import vertices
 from RefaceLib.volume.geometry import apply_affine
-from ReidentRiskLib.attack.views import AMBIENT, LIGHTS, VIEW_SETS, Rig, View
+from ReidentRiskLib.attack import opengl
+from ReidentRiskLib.attack.opengl import BACKGROUND, COLOUR, DEFAULT_WINDOW
+from ReidentRiskLib.attack.views import AMBIENT, LIGHTS, Rig, View
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
-    from vtkmodules.vtkRenderingCore import vtkActor, vtkCamera, vtkLight, vtkRenderer, vtkRenderWindow
 
 SIZE = 224  # pixels
 TARGET = (0.0, 50.0, -40.0)  # canonical mm: behind the bridge of the nose
 HEIGHT = 260.0  # canonical mm at the target that fill the picture: crown to throat
 DISTANCE = 900.0  # canonical mm; a portrait lens: no big noses
-COLOUR = (0.8, 0.8, 0.8)
-BACKGROUND = (0.0, 0.0, 0.0)
-_LAMPS = max(len(rig) for rig in LIGHTS.values())  # of each colour
 
 Scene = tuple[Camera, list[Rig]]  # what is drawn at once: one camera, up to three lights
 
-DEFAULT_WINDOW = "vtkRenderWindow"  # VTK's own choice for this machine
-_PROBE = "import sys; from ReidentRiskLib.attack.render import probe; sys.exit(0 if probe(sys.argv[1]) else 1)"
+_PROBE = "import sys; from ReidentRiskLib.attack.opengl import main; sys.exit(main())"
 _PROBE_SECONDS = 60
 
 
@@ -150,14 +146,6 @@ def _draws_in_child(name: str) -> bool:
     return done.returncode == 0
 
 
-def probe(name: str) -> bool:
-    """Draw a triangle into the window ``name`` and see whether it shows; ends the process where OpenGL is missing."""
-    corners, normals = np.array([[-50.0, 70, -90], [0, 70, 0], [50, 70, -90]]), np.tile([0.0, 1.0, 0.0], (3, 1))
-    triangle = polydata(corners, normals, np.array([[0, 1, 2]]))
-    picture = render_views(triangle, np.eye(4), VIEW_SETS["frontal"], 32, renderer=name)[0]
-    return picture[16, 16].min() > 100 and picture[0, 0].max() == 0
-
-
 def _draw_numpy(surface: vtkPolyData, scenes: list[Scene], size: int) -> Generator[np.ndarray, None, None]:
     """Pictures (size, size, 3) uint8: each channel shows the scene in one of its lights."""
     points, normals, triangles = vertices(surface)
@@ -169,98 +157,20 @@ def _draw_numpy(surface: vtkPolyData, scenes: list[Scene], size: int) -> Generat
 
 
 def _draw_vtk(surface: vtkPolyData, scenes: list[Scene], size: int, name: str) -> Generator[np.ndarray, None, None]:
-    """As _draw_numpy. One window and one actor for all; only camera and lights move."""
-    fine = size * SUPERSAMPLING
-    window, renderer = _open_window(name, fine)
-    renderer.AddActor(_matte_actor(surface))
-    lights = _coloured_lights(renderer)
-    try:
-        for look, rigs in scenes:
-            _look(renderer.GetActiveCamera(), look)
-            _shine(lights, rigs)
-            window.Render()
-            yield _averaged(_pixels(window, fine), size)
-    finally:
-        window.Finalize()
-
-
-def _open_window(name: str, side: int) -> tuple[vtkRenderWindow, vtkRenderer]:
-    from vtkmodules import vtkRenderingCore, vtkRenderingOpenGL2
-
-    window = getattr(vtkRenderingCore if name == DEFAULT_WINDOW else vtkRenderingOpenGL2, name)()
-    window.SetOffScreenRendering(1)
-    window.SetMultiSamples(0)  # drivers differ in it; pictures are drawn larger and averaged instead
-    window.SetSize(side, side)
-    renderer = vtkRenderingCore.vtkRenderer()
-    renderer.SetBackground(*BACKGROUND)
-    renderer.AutomaticLightCreationOff()
-    window.AddRenderer(renderer)
-    return window, renderer
-
-
-def _matte_actor(surface: vtkPolyData) -> vtkActor:
-    from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
-
-    mapper = vtkPolyDataMapper()
-    mapper.SetInputData(surface)
-    mapper.ScalarVisibilityOff()
-    actor = vtkActor()
-    actor.SetMapper(mapper)
-    matte = actor.GetProperty()
-    matte.SetColor(*COLOUR)
-    matte.SetAmbient(AMBIENT)
-    matte.SetDiffuse(1.0)
-    matte.SetSpecular(0.0)
-    matte.BackfaceCullingOn()
-    actor.GetShaderProperty().AddFragmentShaderReplacement("//VTK::Light::Impl", True, _matte_shader(), False)
-    return actor
-
-
-def _matte_shader() -> str:
-    """VTK's own shader without the highlights, which a matte surface has not: the same bits in less time."""
-    one = "diffuse += max(0.0, dot(normalVCVSOutput, -lightDirectionVC{0})) * lightColor{0};\n"
-    every = "".join(one.format(number) for number in range(3 * _LAMPS))
-    return f"vec3 diffuse = vec3(0.0);\n{every}gl_FragData[0] = vec4(ambientColor + diffuse * diffuseColor, opacity);\n"
-
-
-def _coloured_lights(renderer: vtkRenderer) -> list[list[vtkLight]]:
-    """_LAMPS red, green and blue lights that go with the camera."""
-    from vtkmodules.vtkRenderingCore import vtkLight
-
-    lights = [[vtkLight() for _ in range(_LAMPS)] for _ in range(3)]
-    for same, colour in zip(lights, np.eye(3), strict=True):
-        for light in same:
-            light.SetLightTypeToCameraLight()
-            light.SetColor(*colour)
-            renderer.AddLight(light)
-    return lights
-
-
-def _shine(lights: list[list[vtkLight]], rigs: list[Rig]) -> None:
-    """Put up to three rigs into the three colours; all other lights go out."""
-    for same, rig in zip_longest(lights, rigs, fillvalue=()):
-        dark = [((0.0, 0.0, 1.0), 0.0)] * (len(same) - len(rig))
-        for light, (direction, strength) in zip(same, [*rig, *dark], strict=True):
-            light.SetPosition(*direction)  # a directional light: from its position towards the focal point, the origin
-            light.SetIntensity(strength)
-
-
-def _look(vtk_camera: vtkCamera, look: Camera) -> None:
-    vtk_camera.SetPosition(*(look.target + look.distance * look.direction))
-    vtk_camera.SetFocalPoint(*look.target)
-    vtk_camera.SetViewUp(*look.up)
-    vtk_camera.SetViewAngle(np.degrees(2 * np.arctan(0.5 * look.height / look.distance)))
-    vtk_camera.SetClippingRange(0.5 * look.distance, 2.0 * look.distance)
-
-
-def _pixels(window: vtkRenderWindow, side: int) -> np.ndarray:
-    """The window's picture (side, side, 3) uint8, rows from the top."""
+    """As _draw_numpy."""
     from vtkmodules.util.numpy_support import vtk_to_numpy
-    from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 
-    pixels = vtkUnsignedCharArray()
-    window.GetPixelData(0, 0, side - 1, side - 1, 0, pixels, 0)
-    return vtk_to_numpy(pixels).reshape(side, side, 3)[::-1]
+    fine = size * SUPERSAMPLING
+    stands = [(_stand(look), rigs) for look, rigs in scenes]
+    with closing(opengl.draw(name, fine, surface, stands, AMBIENT)) as drawn:
+        for pixels in drawn:
+            yield _averaged(vtk_to_numpy(pixels).reshape(fine, fine, 3)[::-1], size)
+
+
+def _stand(look: Camera) -> opengl.Stand:
+    position = look.target + look.distance * look.direction
+    angle = float(np.degrees(2 * np.arctan(0.5 * look.height / look.distance)))
+    return opengl.Stand(position.tolist(), look.target.tolist(), look.up.tolist(), angle, look.distance)
 
 
 def _averaged(pixels: np.ndarray, size: int) -> np.ndarray:

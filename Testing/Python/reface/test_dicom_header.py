@@ -32,7 +32,7 @@ def written(tmp_path, anonymiser=None, *, change=None, enhanced=False):
     mask = np.zeros(HEAD.stored.shape, dtype=bool)
     mask[:8, :9] = True
     edits = [Edit(stack, np.full_like(stack.read().stored, 77), mask) for stack in series.stacks()]
-    paths = write_files(series, edits, target, anonymiser or Anonymiser(), "refaced", lambda: None)
+    paths = write_files(series, edits, target, anonymiser or Anonymiser(), "refaced")
     return [pydicom.dcmread(path) for path in paths], b"".join(path.read_bytes() for path in paths), mask
 
 
@@ -42,7 +42,7 @@ def written_unchanged(source, target):
     target.mkdir()
     nothing = np.zeros(HEAD.stored.shape, dtype=bool)
     edits = [Edit(stack, stack.read().stored, nothing) for stack in series.stacks()]
-    return write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)
+    return write_files(series, edits, target, Anonymiser(), "refaced")
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
@@ -233,7 +233,7 @@ def test_an_image_without_an_edit_is_never_written(tmp_path):
     (tmp_path / "out").mkdir()
     edit = Edit(stack, HEAD.stored, np.ones(HEAD.stored.shape, dtype=bool))
     with pytest.raises(PromiseError, match="4 of its images would keep their face"):
-        write_files(series, [edit], tmp_path / "out", Anonymiser(), "refaced", lambda: None)
+        write_files(series, [edit], tmp_path / "out", Anonymiser(), "refaced")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -255,7 +255,7 @@ def test_damaged_bytes_never_end_in_an_error_of_the_program(tmp_path):
             for series in find_series([folder]):
                 volumes = [(stack, stack.read().stored) for stack in series.stacks()]
                 edits = [Edit(stack, stored, np.zeros(stored.shape, dtype=bool)) for stack, stored in volumes]
-                write_files(series, edits, target, Anonymiser(), "refaced", lambda: None)
+                write_files(series, edits, target, Anonymiser(), "refaced")
             done["written"] += 1
         except RefaceError as error:
             assert "\n" not in str(error) and str(error).endswith(".")

@@ -27,7 +27,7 @@ def _with_remainder(scan, painted, hidden, view=None, under=1.0):
     view = np.ones(SHAPE, bool) if view is None else view
     visible = np.where(view & ~hidden, scan, 0).astype(np.float32)
     under = np.broadcast_to(np.float32(under), SHAPE)
-    return painter._add_remainder(painted.astype(np.float32), visible, hidden, view, under)
+    return painter._add_remainder(painted.astype(np.float32), visible, view & ~hidden, under)
 
 
 def test_tissue_that_is_brighter_in_the_scan_goes_on_so_for_some_millimetres(front):

@@ -106,6 +106,13 @@ def test_pixels_are_interpolated_linearly_and_black_is_outside():
     assert np.abs(warp(picture, matrix, (80, 100)) - np.stack(expected, axis=2)).max() < 0.6
 
 
+@pytest.mark.parametrize("size", [80, 800], ids=["interpolated", "averaged"])
+def test_a_grey_picture_of_one_channel_gives_what_three_would(size):
+    grey = np.random.default_rng(3).integers(0, 256, (size, size, 1), dtype=np.uint8)
+    one, three = crop(grey, template(size)), crop(np.repeat(grey, 3, axis=2), template(size))
+    assert np.array_equal(np.repeat(one, 3, axis=2), three)
+
+
 def test_a_large_photograph_is_averaged_and_not_sampled():
     y, x = np.mgrid[:1200, :1200]
     checked = np.repeat((((x + y) % 2) * 255).astype(np.uint8)[..., None], 3, axis=2)

@@ -80,6 +80,12 @@ def test_blue_enters_first():
     assert session.seen[0, :, 5, 5].tolist() == [30, 20, 10]
 
 
+def test_a_grey_picture_of_one_channel_is_what_three_would_be(detector):
+    picture = demo_face()[0][0]
+    one, three = detector.detect(picture[..., :1]), detector.detect(picture)
+    assert one.score == three.score and np.array_equal(one.points, three.points)
+
+
 def test_the_points_of_a_real_face_are_found_in_the_order_of_the_template(detector):
     pictures, points = demo_face()
     for picture, expected in zip(pictures, points, strict=True):

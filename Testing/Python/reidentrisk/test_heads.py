@@ -10,7 +10,7 @@ import pytest
 from helpers.realhead import EYES, NOSE_TIP, behind_a_plane, in_a_box, reoriented, tilted, without
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError
 from RefaceLib.volume.io import Volume
-from ReidentRiskLib.attack import align, landmarks
+from ReidentRiskLib.attack import align, landmarks, sights
 from ReidentRiskLib.attack.embedder import load_embedder
 from ReidentRiskLib.attack.heads import Head, embed_head, read_head
 from ReidentRiskLib.attack.landmarks import check_points
@@ -170,6 +170,43 @@ def test_each_view_has_an_embedding_of_both_attackers(embedding):
     assert np.allclose(np.linalg.norm(embedding.aligned, axis=1), 1, atol=1e-5)
     assert np.isnan(embedding.detected[:10]).all() and np.isfinite(embedding.detected[10:]).all()
     assert embedding.pictures.shape == (len(views), 224, 224, 3) and embedding.crops.shape == (len(views), 112, 112, 3)
+
+
+def test_what_was_seen_of_a_head_is_neither_drawn_nor_searched_again(small_head, models, monkeypatch):
+    detector, drawn_views = Detector(missed=0), []
+    head = read_head(small_head, models=models, detector=detector)
+    monkeypatch.setattr(sights, "render_views", lambda *given, **named: record(drawn_views, *given, **named))
+    known, anew = (
+        embed_head(each, Embedder(), "standard", detector, keep_pictures=True)
+        for each in (head, Head("anew", head.surface, head.pose))
+    )
+    assert list(map(len, drawn_views)) == [36, 45]
+    assert detector.calls == 18 + 36 + 45
+    for name in ("pictures", "crops", "aligned", "detected"):
+        assert np.array_equal(getattr(known, name), getattr(anew, name))
+
+
+def record(views: list, surface, frame, chosen, **named) -> np.ndarray:
+    views.append(chosen)
+    return render_views(surface, frame, chosen, **named)
+
+
+@pytest.mark.parametrize("views", ["frontal", "full"])
+def test_what_was_seen_fits_every_set_of_views(small_head, models, views):
+    head = read_head(small_head, models=models, detector=Detector(missed=0))
+    known, anew = (
+        embed_head(each, Embedder(), views, keep_pictures=True).pictures
+        for each in (head, Head("anew", head.surface, head.pose))
+    )
+    assert np.array_equal(known, anew)
+
+
+def test_another_detector_and_another_pose_look_for_themselves(small_head, models):
+    head = read_head(small_head, models=models, detector=Detector(missed=0))
+    other = Detector(missed=45)
+    assert np.isnan(embed_head(head, Embedder(), "standard", other).detected).all() and other.calls == 45
+    same = read_head(small_head, landmarks_of=head)
+    assert same.pose is head.pose and same.sights is None
 
 
 def test_without_a_detector_nothing_is_detected(head):

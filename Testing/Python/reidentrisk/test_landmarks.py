@@ -15,6 +15,7 @@ from RefaceLib.volume.geometry import apply_affine
 from ReidentRiskLib.attack import align, landmarks
 from ReidentRiskLib.attack.landmarks import FIVE, SKIN_POINTS, check_points, find_pose, pose_from_points
 from ReidentRiskLib.attack.render import project
+from ReidentRiskLib.attack.sights import look
 from ReidentRiskLib.attack.views import View
 
 FRONT = View("front", 0, 0, "front")
@@ -120,7 +121,7 @@ def on_skin(surface, shift: np.ndarray) -> np.ndarray:
 
 def test_what_a_detector_finds_takes_the_place_of_the_parsers_points(surface):
     truth = on_skin(surface, np.array([3.0, 0.0, 5.0]))
-    pose = find_pose(parsed(), surface, Detector(truth, noise=1.0))
+    pose = find_pose(parsed(), surface, look(surface, np.eye(4), Detector(truth, noise=1.0)).views)
     assert np.linalg.norm(pose.points - truth, axis=1).max() < 3
 
 
@@ -131,7 +132,7 @@ def test_what_a_detector_finds_takes_the_place_of_the_parsers_points(surface):
 )
 def test_a_detector_that_invents_is_not_believed(surface, shift, noise, finds):
     truth = on_skin(surface, np.zeros(3)) + shift
-    pose = find_pose(parsed(), surface, Detector(truth, noise, finds))
+    pose = find_pose(parsed(), surface, look(surface, np.eye(4), Detector(truth, noise, finds)).views)
     assert np.allclose(pose.points, find_pose(parsed(), surface).points)
 
 
