@@ -11,14 +11,14 @@ import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from RefaceLib.bids.job import Job
 from RefaceLib.bids.record import FAILED, KEPT, Record, Row, write_record
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet, write_error
 from RefaceLib.common.hashing import sha256_of
-from RefaceLib.common.sidecar import read_sidecar, without_personal
+from RefaceLib.common.personal import without_personal
 
 _POINTERS = {b"/annex/objects/": "git-annex", b"version https://git-lfs": "git-lfs"}  # how such a file begins
 _LARGEST_POINTER = 32_768  # bytes; git-annex's own limit
@@ -45,6 +45,16 @@ def pointer_sentence(path: Path) -> str:
     return ""
 
 
+def check_no_links(out: Path, paths: Iterable[str]) -> None:
+    """Raise OutputError where a folder on the way from OUT to one of the files at ``paths`` (posix) is a link.
+
+    Such a file would be written into another folder, the data set itself perhaps.
+    """
+    for folder in sorted({folder for path in paths for folder in PurePosixPath(path).parents}):
+        if folder.parts and (out / folder).is_symlink():
+            raise OutputError(f"{out / folder} is a link, and no output goes through one: remove it or move it.")
+
+
 Content = str | Path  # of a file that is put somewhere: its text, or the file that it is linked to or copied from
 
 
@@ -58,14 +68,27 @@ class Taken:
 
     def claim(self, contents: Mapping[str, Content]) -> None:
         """Make these ours from now on. Raises OutputError, before anything is written, where one is another's."""
+        self.check(contents)
+        self.former |= contents.keys()
+
+    def check(self, contents: Mapping[str, Content]) -> None:
+        """Raise OutputError where one of these could not be claimed; it names all files of others."""
+        check_no_links(self.out, contents)
+        foreign = []
         for path, content in contents.items():
             target = self.out / path
-            foreign = path not in self.former or target.is_symlink()
-            if foreign and os.path.lexists(target) and not _is_there(content, target):
-                raise OutputError(
-                    f"{target} exists and was not written by reface bids as it is, so it is kept: move it."
-                )
-        self.former |= contents.keys()
+            others = path not in self.former or target.is_symlink()
+            if others and os.path.lexists(target) and not _is_there(content, target):
+                foreign.append(str(target))
+        if len(foreign) == 1:
+            raise OutputError(
+                f"{foreign[0]} exists and was not written by reface bids as it is, so it is kept: move it."
+            )
+        if foreign:
+            told = f"{', '.join(foreign[:-1])} and {foreign[-1]}"
+            raise OutputError(
+                f"{told} exist and were not written by reface bids as they are, so they are kept: move them."
+            )
 
     def put(self, content: Content, path: str) -> None:
         """A file at ``path``, which was claimed: a text, or a hard link or, of a link or from another disk, a copy."""
@@ -170,10 +193,12 @@ class Carrier:
 
 def published_json(source: Path) -> Content:
     """A JSON file without the fields that name a person or an examination; as it is where it has none."""
-    fields = read_sidecar(source)
-    if fields is None or without_personal(fields) == fields:
+    try:
+        content = json.loads(read_text(source))
+    except ValueError:
         return source
-    return json.dumps(without_personal(fields), indent=2, ensure_ascii=False) + "\n"
+    kept = without_personal(content)
+    return source if kept == content else json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
 
 
 def scans_table(text: str, gone: Iterable[str]) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib import __version__
-from RefaceLib.bids.carry import Content, Taken, pointer_sentence, published_json, read_text, tsv
+from RefaceLib.bids.carry import Content, Taken, check_no_links, pointer_sentence, published_json, read_text, tsv
+from RefaceLib.bids.index import Person
 from RefaceLib.bids.job import MASKS, PERSONS, STATE, Options
 from RefaceLib.bids.marks import MARKS, read_marks
 from RefaceLib.bids.quality import INDEX, Report, page_of
 from RefaceLib.bids.record import TABLE, Record, read_records, table
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.common.files import OutputSet, write_error, write_json
+from RefaceLib.common.files import OutputSet, check_exists, write_error, write_json
 from RefaceLib.common.options import MAX_SEED
 
 _BIDS = "1.10.0"  # of data sets that are made here
@@ -56,7 +57,16 @@ _IGNORED_DERIVED = (
 
 
 def check_folders(source: Path, out: Path, output: str) -> None:
-    """Raise OutputError where OUT would mix with the data set: it may be below it for derivatives alone."""
+    """Raise InputError where there is no data set, and OutputError where OUT is no folder or would mix with it.
+
+    OUT may be below the data set for derivatives alone.
+    """
+    check_exists(source)
+    if not source.is_dir():
+        raise InputError(f"{source} is a file: give the top folder of a data set.")
+    if os.path.lexists(out) and not out.is_dir():
+        raise OutputError(f"{out} is a file: give the name of a folder.")
+    check_no_links(out, [f"{STATE}/work/sub"])
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     if out == source or out in source.parents:
         raise OutputError(f"{out} holds the data set itself: give another folder for the outputs.")
@@ -68,6 +78,8 @@ def check_folders(source: Path, out: Path, output: str) -> None:
 def check_description(source: Path) -> dict[str, Any]:
     """The data set's description. Raises InputError where it cannot be read."""
     path = source / "dataset_description.json"
+    if not os.path.lexists(path):
+        raise InputError(f"{source} is no BIDS data set (it has no {path.name}): give its top folder.")
     if sentence := pointer_sentence(path):
         raise InputError(sentence)
     try:
@@ -91,6 +103,19 @@ def check_top(source: Path, output: str) -> None:
             raise InputError(sentence)
 
 
+def check_outputs(source: Path, out: Path, options: Options, persons: Sequence[Person]) -> None:
+    """Raise OutputError, before the work, where a link or another one's file stands in the way of an output.
+
+    Of another one's files it finds those at the top: what a person's are is known only when they are written.
+    """
+    paths = [path for person in persons for path in (*(scan.path for scan in person.scans), *person.files)]
+    places = ("", f"{PERSONS}/", f"{MASKS}/") if options.output == "dataset" else ("", f"{PERSONS}/")
+    check_no_links(out, [f"{place}{path}" for path in paths for place in places])
+    records = [Record(person.label) for person in persons]
+    contents = {**_contents(source, options, []), **_blank_pages(records)}
+    Taken(out, _former(out)).check(contents)  # read last: another run may be writing them
+
+
 def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     """Write the table, the quality pages and the top of OUT, from the records of all persons there, which are returned.
 
@@ -98,26 +123,39 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     """
     check_top(source, options.output)
     records = read_records(out)
-    try:
-        former = json.loads((out / STATE / _TOP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        former = []
-    description = check_description(source)
-    report = Report(title_of(description), records, read_marks(out))
-    contents: dict[str, Content] = {TABLE: table([row for record in records for row in record.rows])}
-    if options.output == "dataset":
-        contents |= _published(source, description, records)
-        contents |= _derived(description, f"{MASKS}/", "Face masks", _README_MASKS)
-    else:
-        contents |= _derived(description, "", f"{title_of(description)}: {_NAME}", _README)
-    top = Taken(out, frozenset(former))
-    top.claim({**contents, **dict.fromkeys([INDEX, *(page_of(record) for record in records)], "")})
+    report = Report(title_of(check_description(source)), records, read_marks(out))
+    contents = _contents(source, options, records)
+    top = Taken(out, _former(out))
+    top.claim({**_blank_pages(records), **contents})
     _write_state(out, top.former)  # before all of them, so that a run that ends in between knows its files
     for path, content in itertools.chain(contents.items(), report.pages()):
         top.put(content, path)
     top.remove_others()
     _write_state(out, top.paths)
     return records
+
+
+def _former(out: Path) -> frozenset[str]:
+    """Which files of the top are ours, as earlier runs have kept it."""
+    try:
+        return frozenset(json.loads((out / STATE / _TOP).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _contents(source: Path, options: Options, records: Sequence[Record]) -> dict[str, Content]:
+    """All files of the top but the pages."""
+    description = check_description(source)
+    contents: dict[str, Content] = {TABLE: table([row for record in records for row in record.rows])}
+    if options.output == "dataset":
+        contents |= _published(source, description, records)
+        return contents | _derived(description, f"{MASKS}/", "Face masks", _README_MASKS)
+    return contents | _derived(description, "", f"{title_of(description)}: {_NAME}", _README)
+
+
+def _blank_pages(records: Sequence[Record]) -> dict[str, Content]:
+    """The pages, with "" for their content, which is known only at the end."""
+    return dict.fromkeys([INDEX, *(page_of(record) for record in records)], "")
 
 
 def _write_state(out: Path, paths: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from RefaceLib.common.errors import InputError
 
 IMAGES = (".nii", ".nii.gz")
 _ABSENT = ("Query.NONE", "<Query.NONE: 1>")  # how PyBIDS's filters are written in JSON files
+_OTHER_KEYS = ("suffix", "datatype")  # of filters, beside the entities
 _ANY = ("Query.ANY", "<Query.ANY: 2>", "*")
 Filters = Mapping[str, Mapping[str, Any]]
 
@@ -53,7 +54,7 @@ class Person:
 def read_filters(path: Path | None) -> Filters:
     """The filters of --bids-filter-file, as nipreps' applications take them: {"t1w": {"session": "01"}, ...}.
 
-    InputError where the file holds something else.
+    InputError where the file holds something else, or a key that would choose nothing.
     """
     if path is None:
         return {}
@@ -63,7 +64,18 @@ def read_filters(path: Path | None) -> Filters:
         raise InputError(f"{path} cannot be read as JSON: give a filter file as fMRIPrep takes it.") from error
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
         raise InputError(f'{path} holds no filters: give an object such as {{"t1w": {{"session": "01"}}}}.')
+    groups = sorted({suffix.lower() for rule in suffixes.TABLE for suffix in rule.suffixes})
+    keys = sorted({*_entity_names(), *_entity_names().values(), *_OTHER_KEYS})
+    for group, wanted in content.items():
+        _check_known(path, group, groups, "suffix in lower case")
+        for key in wanted:
+            _check_known(path, key, keys, "entity")
     return content
+
+
+def _check_known(path: Path, key: str, known: Sequence[str], kind: str) -> None:
+    if key not in known:
+        raise InputError(f"{path} has the key {key!r}, which is no {kind}: take one of {', '.join(known)}.")
 
 
 def index_dataset(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from RefaceLib import __version__
 from RefaceLib.bids import suffixes
-from RefaceLib.bids.carry import Carrier, pointer_sentence
+from RefaceLib.bids.carry import Carrier, check_no_links, pointer_sentence
 from RefaceLib.bids.index import Scan, stem_of
 from RefaceLib.bids.job import Job
 from RefaceLib.bids.record import (
@@ -235,6 +235,7 @@ class _Work:
         job = self.job
         hashes = {path: sha256_of(job.work / path) for path in self.staged}
         ours: Mapping[str, str] = self.former.outputs if self.former else {}
+        check_no_links(job.out, hashes)
         for path in hashes:
             self._check(job.out / path, {hashes[path], ours.get(path, "")})
         rows = tuple(self.rows[scan.path] for scan in job.person.scans)

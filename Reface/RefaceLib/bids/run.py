@@ -50,6 +50,7 @@ def run_participants(
     dataset.check_top(source, options.output)
     read_marks(out)  # which the pages show at the end
     persons = index_dataset(source, selection.participants, selection.sessions, selection.filters)
+    dataset.check_outputs(source, out, options, persons)
     dataset.make_out(out)
     options = replace(options, seed=dataset.settle(out, options.output, seed))
     jobs = [Job(source, out, person, options, force) for person in persons]

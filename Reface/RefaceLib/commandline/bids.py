@@ -140,7 +140,9 @@ class BidsCommand:
         )
         if self.level == "group":
             options = replace(options, output=dataset.settled_output(out))
-            dataset.check_folders(source, out, options.output)
+        dataset.check_folders(source, out, options.output)
+        dataset.check_description(source)
+        if self.level == "group":
             return dataset.write_top(source, out, options)
         selection = run.Selection(self.participant_label, self.session_label, read_filters(self.bids_filter_file))
         if not self.skip_bids_validation:
@@ -221,8 +223,9 @@ def _validate(source: Path) -> None:
         return
     errors = [issue for issue in issues if issue.get("severity") == "error" and issue.get("code") != "EMPTY_FILE"]
     if errors:
-        first = errors[0]
+        code, location = errors[0].get("code") or "unnamed", errors[0].get("location")
+        count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
         raise InputError(
-            f"The data set is not valid BIDS ({len(errors)} errors; {first.get('code')} in {first.get('location')}): "
+            f"The data set is not valid BIDS ({count}; {code}{f' in {location}' if location else ''}): "
             "correct it, or give --skip-bids-validation."
         )

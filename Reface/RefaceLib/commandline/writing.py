@@ -21,8 +21,9 @@ from RefaceLib.common import files
 from RefaceLib.common.errors import InputError, PromiseError
 from RefaceLib.common.hashing import sha256_of
 from RefaceLib.common.imagenames import masks_beside, report_beside
+from RefaceLib.common.personal import personal_fields
 from RefaceLib.common.progress import Progress
-from RefaceLib.common.sidecar import deidentified, personal_fields, read_sidecar, sidecar_pair
+from RefaceLib.common.sidecar import deidentified, read_sidecar, sidecar_pair
 from RefaceLib.face import promise, weights
 from RefaceLib.volume.io import Volume, read_volume, write_mask, write_volume
 
@@ -163,7 +164,7 @@ class _Head:
         outputs = dict(self.command.volumes)
         pair = sidecar_pair(path, outputs[path])
         left_out = personal_fields(read_sidecar(pair[0]) or {}) if pair else []
-        sentence = f"The sidecar named a person or an examination; left out: {', '.join(left_out)}."
+        sentence = f"The sidecar named a person, a site or an examination; left out: {', '.join(left_out)}."
         return [*warnings, *([sentence] if left_out else [])]
 
     def _apply(self, other: Path, output: Path) -> None:

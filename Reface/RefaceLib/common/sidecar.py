@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib.common.imagenames import FORMATS, image_extension, image_stem, sidecar_beside
+from RefaceLib.common.personal import without_personal
 
 CODE = {
     "CodeValue": "113102",
@@ -19,14 +20,6 @@ CODE = {
 }
 METHODS = {"deface": "face removed", "apply-to": "face removed", "recover": "artificial face in place of a removed one"}
 NEW_FACE = "face replaced by an artificial one"
-# What names a person or an examination; converters write it unless they are told not to.
-PERSONAL = frozenset(
-    "PatientName PatientID OtherPatientNames OtherPatientIDs IssuerOfPatientID PatientBirthDate PatientAddress "
-    "PatientTelephoneNumbers AccessionNumber StudyID StudyInstanceUID SeriesInstanceUID SOPInstanceUID "
-    "FrameOfReferenceUID ReferringPhysicianName PerformingPhysicianName RequestingPhysician OperatorsName "
-    "InstitutionAddress AcquisitionDate AcquisitionDateTime StudyDate StudyTime SeriesDate SeriesTime ContentDate "
-    "ContentTime PatientComments".split()
-)
 
 
 def sidecar_pair(image: Path, output: Path) -> tuple[Path, Path] | None:
@@ -70,16 +63,6 @@ def inherited(root: Path, image: Path, everything: bool = True) -> dict[str, Any
 def _entities(stem: str) -> tuple[set[str], str]:
     *entities, suffix = stem.split("_")
     return set(entities), suffix
-
-
-def without_personal(sidecar: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that name neither a person nor an examination."""
-    return {key: value for key, value in sidecar.items() if key not in PERSONAL}
-
-
-def personal_fields(sidecar: Mapping[str, Any]) -> list[str]:
-    """The fields that `deidentified` leaves out."""
-    return [key for key in sidecar if key in PERSONAL]
 
 
 def deidentified(sidecar: Mapping[str, Any], mode: str, version: str) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import RefaceLib
 from RefaceLib.common.errors import PromiseError
+from RefaceLib.common.personal import EDITION
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
 
-EDITION = "dicomfields_2026c"
 ANONYMOUS = "ANONYMOUS"
 _DICOM_ROOT = "1.2.840.10008."  # UIDs that the standard itself defines
 _MOMENTS = ("DA", "TM", "DT")

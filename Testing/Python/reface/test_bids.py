@@ -102,6 +102,17 @@ def test_a_filter_file_that_holds_no_filters_is_refused(tmp_path):
             read_filters(tmp_path / "f.json")
 
 
+@pytest.mark.parametrize(
+    "filters, key, known",
+    [({"t1w": {"sesion": "01"}}, "sesion", "session"), ({"T1w": {"session": "01"}}, "T1w", "t1w"),
+     ({"t1": {}}, "t1", "flair"), ({"t2w": {"ses": "01"}, "bold": {"extension": "nii"}}, "extension", "suffix")],
+)  # fmt: skip
+def test_a_filter_that_would_choose_nothing_is_refused(tmp_path, filters, key, known):
+    (tmp_path / "f.json").write_text(json.dumps(filters))
+    with pytest.raises(InputError, match=rf"f\.json has the key '{key}', .*\b{known}\b"):
+        read_filters(tmp_path / "f.json")
+
+
 def test_the_documentation_shows_the_table_of_suffixes():
     assert suffixes.markdown_table() in (REPOSITORY / "docs" / "share-a-data-set.md").read_text(encoding="utf-8")
 
@@ -343,6 +354,19 @@ def test_a_file_of_another_one_at_the_top_is_told_before_anything_is_written(roo
     dataset.write_top(root, out, Options(output=output))
 
 
+@pytest.mark.parametrize("output", ["derivatives", "dataset"])
+def test_all_files_of_another_one_at_the_top_are_told_before_the_work(root, tmp_path, output):
+    out = tmp_path / "out"
+    (out / "persons").mkdir(parents=True)
+    names = ["reface.tsv", "index.html", "dataset_description.json", "persons/sub-01.html"]
+    for name in names:
+        (out / name).write_text("mine")
+    before = contents(out)
+    with pytest.raises(OutputError, match="exist and were not written by reface bids") as caught:
+        run.run_participants(root, out, Options(output=output), work=pytest.fail)
+    assert all(str(out / name) in str(caught.value) for name in names) and contents(out) == before
+
+
 def test_a_file_of_the_top_without_content_is_told_before_the_work(root, tmp_path):
     (root / "CHANGES").write_bytes(b"/annex/objects/MD5E-s1--00\n")
     with pytest.raises(InputError, match="CHANGES is a pointer of git-annex"):
@@ -394,6 +418,36 @@ def test_an_output_that_is_a_link_is_not_written_through(root, tmp_path):
     (row,) = blank_person(job).rows
     assert row.status == "failed" and "is a link" in row.sentence
     assert other.read_bytes() == b"kept" and image.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "folder", ["sub-02", "sub-02/anat", "persons", "persons/sub-02", "derivatives", "derivatives/reface", ".reface"]
+)
+def test_no_output_goes_through_a_folder_that_is_a_link(root, tmp_path, folder):
+    out, before = tmp_path / "out", contents(root)
+    (out / folder).parent.mkdir(parents=True)
+    (out / folder).symlink_to(root / "sub-02")
+    with pytest.raises(OutputError, match=rf"{folder} is a link, and no output goes through one"):
+        run.run_participants(root, out, Options(output="dataset"), work=pytest.fail)
+    assert contents(root) == before and [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_a_link_that_appears_during_the_run_is_not_written_through(root, tmp_path):
+    job, before = job_of(root, tmp_path / "out", "02"), contents(root)
+    (tmp_path / "out" / "sub-02").symlink_to(root / "sub-02")
+    (row,) = blank_person(job).rows
+    assert row.status == "failed" and "OUT_DIR/sub-02 is a link" in row.sentence and contents(root) == before
+
+
+def test_personal_fields_of_nested_metadata_are_not_published(root, tmp_path):
+    nested = {"global": {"const": {"PatientName": "Müller^Änne", "FlipAngle": 9}}}
+    bidsset.write(root / "sub-01/ses-a/anat/sub-01_ses-a_T1w.json", {**nested, "StationName": "Klinik 3"})
+    bidsset.write(root / "task-x_bold.json", {**nested, "TaskName": "x"})
+    out = published(root, tmp_path / "out")
+    sidecar = json.loads((out / "sub-01/ses-a/anat/sub-01_ses-a_T1w.json").read_text())
+    assert sidecar["global"] == {"const": {"FlipAngle": 9}} and "StationName" not in sidecar
+    shared = json.loads((out / "task-x_bold.json").read_text())
+    assert shared == {"global": {"const": {"FlipAngle": 9}}, "TaskName": "x"}
 
 
 def test_dates_that_are_shifted_stay():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -115,6 +117,36 @@ def test_wrong_arguments_are_one_sentence(root, tmp_path, capsys, arguments, wor
     assert cli.main([*command, *(argument.format(out=tmp_path / "out") for argument in arguments)]) == 2
     told = capsys.readouterr().err
     assert one_sentence(told, "reface") and words in told and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [("none", "none does not exist"), ("file", "file is a file: give the top folder"), ("empty", "no BIDS data set")],
+)
+@pytest.mark.parametrize("options", [[], ["--skip-bids-validation"]])
+def test_a_bids_dir_that_is_no_data_set_is_told(tmp_path, capsys, source, words, options):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["bids", str(tmp_path / source), str(tmp_path / "out"), "participant", *options]) == 2
+    told = capsys.readouterr().err
+    assert one_sentence(told, "reface") and words in told and not (tmp_path / "out").exists()
+
+
+def test_an_out_dir_that_is_a_file_is_told(tmp_path, capsys):
+    root = bidsset.phantoms(tmp_path / "in", 1)
+    (tmp_path / "out").write_text("mine")
+    assert cli.main(["bids", str(root), str(tmp_path / "out"), "participant"]) == 2
+    assert "out is a file: give the name of a folder." in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_error_of_the_validator_without_a_place_is_told_without_one(tmp_path, capsys, monkeypatch):
+    root = bidsset.phantoms(tmp_path / "in", 1)
+    found = json.dumps({"issues": {"issues": [{"severity": "error", "code": "NO_AUTHORS"}]}})
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("subprocess.run", lambda *args, **rest: subprocess.CompletedProcess(args, 1, found, ""))
+    assert cli.main(["bids", str(root), str(tmp_path / "out"), "participant"]) == 2
+    assert "is not valid BIDS (1 error; NO_AUTHORS): correct it" in capsys.readouterr().err
 
 
 def test_packages_that_are_missing_are_told(root, tmp_path, capsys, monkeypatch):
