@@ -66,7 +66,7 @@ def check_folders(source: Path, out: Path, output: str) -> None:
         raise InputError(f"{source} is a file: give the top folder of a data set.")
     if os.path.lexists(out) and not out.is_dir():
         raise OutputError(f"{out} is a file: give the name of a folder.")
-    check_no_links(out, [f"{STATE}/work/sub"])
+    check_no_links(out, [f"{STATE}/any/file"])
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     if out == source or out in source.parents:
         raise OutputError(f"{out} holds the data set itself: give another folder for the outputs.")
