@@ -39,7 +39,7 @@ _PER_MM, _TRUSTED = 0.03, 1.0
 _BETTER = 0.25  # by so much another pose must be trusted more than that of the header
 # Landmarks of the localizer that are so far off, or a pose that the parser moves so far (2 to 5 mm in upright heads),
 # leave the pose to be refined, until it moves no farther than _SETTLED_MM.
-_ROUGH_MM, _MOVED_MM, _SETTLED_MM, _REFINED = 7.0, 6.0, 2.5, 4
+_ROUGH_MM, _MOVED_MM, _SETTLED_MM, _REFINED = 6.0, 5.5, 2.5, 4
 _TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
 _TRIED = 4  # of all poses, by the trust of the localizer alone
 _STEPS = np.diag([SPACING, SPACING, SPACING, 1.0])  # distances are those of the canonical head, whatever its size
