@@ -22,7 +22,7 @@ from RefaceLib.face.deface import Defaced, deface
 from RefaceLib.face.weights import Models, Parsers, load_models, load_parsers
 from RefaceLib.head import facemask, headcheck
 from RefaceLib.head.canonical import FACE_LANDMARKS
-from RefaceLib.head.faceparts import LEAST_SEEN, FaceParts, Part
+from RefaceLib.head.faceparts import INNER, LEAST_SEEN, FaceParts, Part
 from RefaceLib.head.headparser import HeadParse
 from RefaceLib.head.pose import parse_head, with_brain_beside
 from RefaceLib.volume import geometry
@@ -223,7 +223,7 @@ def inspect_mask(
     inside = np.all((points > -1) & (points < np.array(mask.shape)), axis=1)
     lost = [name.replace("_", " ") for name, ok in zip(FACE_LANDMARKS, inside, strict=True) if not ok]
     # Beyond the field of view a landmark is but a guess, and may lie inside; the brain tells where the part would be.
-    for name in ("eyes", "nose", "mouth", "chin"):
+    for name in INNER:
         if parts[name].seen < LEAST_SEEN and not any(name.removesuffix("s") in said for said in lost):
             lost.append(name)
     return [f"Part of the face is outside the field of view ({', '.join(lost)})."] if lost else []

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -55,6 +55,14 @@ def check_no_links(out: Path, paths: Iterable[str]) -> None:
             raise OutputError(f"{out / folder} is a link, and no output goes through one: remove it or move it.")
 
 
+def kept_error(foreign: Sequence[Path]) -> OutputError:
+    """The error for files in the way that are another one's, or were changed since they were written."""
+    if len(foreign) == 1:
+        return OutputError(f"{foreign[0]} exists and was not written by reface bids as it is, so it is kept: move it.")
+    told = f"{', '.join(map(str, foreign[:-1]))} and {foreign[-1]}"
+    return OutputError(f"{told} exist and were not written by reface bids as they are, so they are kept: move them.")
+
+
 Content = str | Path  # of a file that is put somewhere: its text, or the file that it is linked to or copied from
 
 
@@ -79,16 +87,9 @@ class Taken:
             target = self.out / path
             others = path not in self.former or target.is_symlink()
             if others and os.path.lexists(target) and not _is_there(content, target):
-                foreign.append(str(target))
-        if len(foreign) == 1:
-            raise OutputError(
-                f"{foreign[0]} exists and was not written by reface bids as it is, so it is kept: move it."
-            )
+                foreign.append(target)
         if foreign:
-            told = f"{', '.join(foreign[:-1])} and {foreign[-1]}"
-            raise OutputError(
-                f"{told} exist and were not written by reface bids as they are, so they are kept: move them."
-            )
+            raise kept_error(foreign)
 
     def put(self, content: Content, path: str) -> None:
         """A file at ``path``, which was claimed: a text, or a hard link or, of a link or from another disk, a copy."""

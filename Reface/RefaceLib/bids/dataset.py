@@ -15,7 +15,7 @@ from typing import Any
 from RefaceLib import __version__
 from RefaceLib.bids.carry import Content, Taken, check_no_links, pointer_sentence, published_json, read_text, tsv
 from RefaceLib.bids.index import Person
-from RefaceLib.bids.job import MASKS, PERSONS, STATE, Options
+from RefaceLib.bids.job import MASKS, PERSONS, STAGING, STATE, Options
 from RefaceLib.bids.marks import MARKS, read_marks
 from RefaceLib.bids.quality import INDEX, Report, page_of
 from RefaceLib.bids.record import TABLE, Record, read_records, table
@@ -66,7 +66,7 @@ def check_folders(source: Path, out: Path, output: str) -> None:
         raise InputError(f"{source} is a file: give the top folder of a data set.")
     if os.path.lexists(out) and not out.is_dir():
         raise OutputError(f"{out} is a file: give the name of a folder.")
-    check_no_links(out, [f"{STATE}/any/file"])
+    check_no_links(out, [f"{STAGING}/sub"])
     source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     if out == source or out in source.parents:
         raise OutputError(f"{out} holds the data set itself: give another folder for the outputs.")
@@ -263,6 +263,6 @@ def _settled(out: Path) -> dict[str, Any]:
 def make_out(out: Path) -> None:
     """Make OUT and the folder of what a later run must know; OutputError where that is impossible."""
     try:
-        (out / STATE / "work").mkdir(parents=True, exist_ok=True)
+        (out / STAGING).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out / STATE, error) from error

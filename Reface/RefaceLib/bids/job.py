@@ -15,6 +15,7 @@ OUTPUTS = ("derivatives", "dataset")
 MASKS = "derivatives/reface"  # where a data set has its masks: a data set of its own
 PERSONS = "persons"  # pages and pictures of persons
 STATE = ".reface"  # what a later run must know; hidden, so no part of the data set
+STAGING = f"{STATE}/work"  # where outputs are made, a folder a person
 _BLOCK = 4  # see face/seeds.py: the seeds of different blocks are independent
 
 
@@ -56,7 +57,7 @@ class Job:
     @property
     def work(self) -> Path:
         """The folder in which outputs wait until they are complete, on the disk of the others."""
-        return self.out / STATE / "work" / f"sub-{self.person.label}"
+        return self.out / STAGING / f"sub-{self.person.label}"
 
     def unnamed(self, sentence: str, path: str = "") -> str:
         """The sentence without the folders of this computer, which are no business of those who get the outputs.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from RefaceLib import __version__
 from RefaceLib.bids import suffixes
-from RefaceLib.bids.carry import Carrier, check_no_links, pointer_sentence
+from RefaceLib.bids.carry import Carrier, check_no_links, kept_error, pointer_sentence
 from RefaceLib.bids.index import Scan, stem_of
 from RefaceLib.bids.job import Job
 from RefaceLib.bids.record import (
@@ -257,7 +257,7 @@ class _Work:
         if target.is_symlink():
             raise OutputError(f"{target} is a link, as git-annex makes them, so it is kept: 'datalad unlock' it first.")
         if target.exists() and sha256_of(target) not in ours:
-            raise OutputError(f"{target} exists and was not written by reface bids as it is, so it is kept: move it.")
+            raise kept_error([target])
 
 
 def _magnitude_of(scan: Scan, scans: Mapping[str, Scan]) -> str | None:

@@ -93,20 +93,15 @@ def paint(
     picture = _paint_fine(coarse, visible, hidden, depth, models)
     picture = _with_skin(picture, depth, visible, hidden, view, models.fitted)
     painted = _halve((hidden & view).astype(np.float32)) > 0.5
-    picture = _match_contrast(picture, shape, _share(depth, _CONTRAST_MM), painted, shown, models.fitted)
+    picture = _match_contrast(
+        picture, shape, rasters.interpolated(depth, _CONTRAST_MM, (0, 1)), painted, shown, models.fitted
+    )
     picture = _match_edges(picture, visible, hidden, view)
-    picture = _add_remainder(picture, visible, view & ~hidden, _share(depth, _SKIN_MM))
+    picture = _add_remainder(picture, visible, view & ~hidden, rasters.interpolated(depth, _SKIN_MM, (0, 1)))
     return Painting(
         scale.restore(picture), frame @ canonical.box(1.0).affine, conditioning.code, scale,
         conditioning.draws, conditioning.plausible,
     )  # fmt: skip
-
-
-def _share(depth: np.ndarray, over: tuple[float, float]) -> np.ndarray:
-    """How far a ``depth`` is on its way ``over`` a range: 0 before it to 1 behind it."""
-    share = depth - over[0]
-    share /= over[1] - over[0]
-    return np.clip(share, 0, 1, out=share)
 
 
 def _with_skin(

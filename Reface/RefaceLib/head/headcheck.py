@@ -6,7 +6,7 @@ import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.head import canonical, refusal
-from RefaceLib.head.facemask import canonical_coordinates, fill_value, missing_mask
+from RefaceLib.head.facemask import canonical_coordinates, missing_mask
 from RefaceLib.head.faceparts import INNER, FaceParts, Part, share_left
 from RefaceLib.head.fieldofview import field_of_view
 from RefaceLib.head.headparser import HeadParse, brain_frame
@@ -100,7 +100,9 @@ def gap(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FacePar
     shown = (part for name, part in parts.outside().items() if name in INNER)
     if not any(part.left < DEFACED * part.usual for part in shown):
         return None
-    return missing_mask(values, affine, parse) & (values == fill_value(values, affine))
+    missing = missing_mask(values, affine, parse)
+    numbers, counts = np.unique(values[missing], return_counts=True)
+    return missing & (values == numbers[counts.argmax()]) if len(numbers) else missing  # without its rim
 
 
 def parts_there(values: np.ndarray, affine: np.ndarray, parse: HeadParse, parts: FaceParts) -> dict[str, Part]:

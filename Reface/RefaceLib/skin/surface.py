@@ -121,8 +121,8 @@ def _head_field(smooth: np.ndarray, threshold: float, affine: np.ndarray) -> tup
 
     skin = threshold + 0.5 * (float(np.percentile(smooth[smooth > threshold], 50)) - threshold)
     field[solid & ~head] = skin  # filled holes
-    field = np.where(~_grown(~solid), np.maximum(field, skin), field)
-    near = _grown(solid)
+    field = np.where(~geometry.grown(~solid, 1), np.maximum(field, skin), field)
+    near = geometry.grown(solid, 1)
     field = np.where(near & ~solid, np.minimum(field, threshold - 1e-3 * abs(skin - threshold)), field)
     return np.where(near, field, float(smooth.min())).astype(np.float32), affine
 
@@ -137,16 +137,6 @@ def _about(head: np.ndarray, smooth: np.ndarray, affine: np.ndarray) -> tuple[np
     cut = affine.copy()
     cut[:3, 3] = geometry.apply_affine(affine, np.array([side.start - _MARGIN for side in box], float))
     return np.pad(head[box], _MARGIN), field, cut
-
-
-def _grown(mask: np.ndarray) -> np.ndarray:
-    """The mask and the voxels that share a face with it; in less time than SciPy's dilation takes."""
-    grown = mask.copy()
-    for axis in range(3):
-        to, of = np.moveaxis(grown, axis, 0), np.moveaxis(mask, axis, 0)
-        to[1:] |= of[:-1]
-        to[:-1] |= of[1:]
-    return grown
 
 
 def _contour(field: np.ndarray, threshold: float, affine: np.ndarray) -> vtkPolyData:

@@ -170,3 +170,14 @@ def _philips(root: Path, sessions: Path, heads: Path) -> None:
     frames = nib.load(asl).shape[3]
     rows = "".join(("label\n", "control\n")[index % 2] for index in range(frames))
     (root / "sub-04/perf/sub-04_aslcontext.tsv").write_text("volume_type\n" + rows)
+
+
+def two_persons(root: Path, head: Volume) -> Path:
+    """A data set of two persons, one with two visits, each image the same `head`; personal fields in sidecars."""
+    begin(root)
+    for visit in "ab":
+        for suffix in ("T1w", "T2w"):
+            name = f"sub-01/ses-{visit}/anat/sub-01_ses-{visit}_{suffix}.nii.gz"
+            add(root, name, head, {"EchoTime": 0.01, **PERSONAL})
+    add(root, "sub-02/anat/sub-02_run-01_T1w.nii.gz", head)
+    return finish(root)

@@ -6,11 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
-from RefaceLib.bids.job import Job
+from RefaceLib.bids import dataset
+from RefaceLib.bids.index import Filters, index_dataset
+from RefaceLib.bids.job import Job, Options
 from RefaceLib.bids.person import reface_person
 from RefaceLib.bids.record import Record
 from RefaceLib.companion import CompanionResult
@@ -31,6 +34,13 @@ def blank_session(members: list[Member], options, models, *, faces=(), **rest) -
         removed = {"nose": 1.0}
         result = CompanionResult(stored, mask, ~mask, {**counts, "tissue_ml": 1.0}, removed, 0.0, 0.0, volume.warnings)
         yield Outcome(member.name, volume, result, None, 0.01)
+
+
+def job_of(root: Path, out: Path, label: str, filters: Filters | None = None, **options) -> Job:
+    """The work on the person of that label, into the new folder `out`."""
+    dataset.make_out(out)
+    persons = {found.label: found for found in index_dataset(root, filters=filters)}
+    return Job(root, out, persons[label], Options(**options))
 
 
 def blank_person(job: Job) -> Record:
