@@ -19,7 +19,17 @@ from slicer.util import VTKObservationMixin
 from RefaceLib.common.progress import no_progress
 from RefaceLib.common.steps import StepRunner
 from RefaceLib.face.seeds import new_seed
-from RefaceLib.window import export, faceviews, job, mrml, results, sampledata, slicerui
+from RefaceLib.window import (
+    export,
+    faceviews,
+    job,
+    mrml,
+    personpanel,
+    results,
+    sampledata,
+    settings,
+    slicerui,
+)
 from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode
 
 
@@ -76,7 +86,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self.person = None
         self._updating = False
+        self._settingsBefore = []  # those that were there before a scene was read
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -93,12 +105,21 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             lambda _running: self._checkCanApply(),
             job.stage_title,
         )
+        self.person = personpanel.PersonPanel(
+            self.ui.personTable, self.ui.addVolumeSelector, self.ui.tickAllButton, self.panel
+        )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        # Before the selectors, which would go to another volume.
+        self.addObserver(
+            slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=10.0
+        )
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodesChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodesChanged)
         self.ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
-        self.ui.otherVolumesSelector.connect("checkedNodesChanged()", self.onOtherVolumesChanged)
-        self.ui.modelsPathLineEdit.connect("currentPathChanged(QString)", self.onModelsChanged)
+        slicerui.observe_path(self.ui.modelsPathLineEdit, self.onModelsChanged)
         self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
         self.ui.compareButton.connect("clicked()", self.onCompareButton)
@@ -133,10 +154,37 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, _caller=None, _event=None):
+        self._settingsBefore = settings.settings_nodes(slicer.mrmlScene, "Reface")
+
     def onSceneEndImport(self, _caller=None, _event=None):
+        slicerui.once_idle(self._showLoaded)  # only then the selectors know the nodes that were read
+
+    def _showLoaded(self):
+        """Show the choices that were read in place of the empty ones that were there before."""
+        nodes = settings.settings_nodes(slicer.mrmlScene, "Reface")
+        current = self.ui.parameterNodeSelector.currentNode()
+        chosen, empty = settings.after_import(nodes, self._settingsBefore, current, RefaceParameterNode)
+        self.ui.parameterNodeSelector.setCurrentNode(chosen)
         if self.parent.isEntered:
             self.initializeParameterNode()
-            slicerui.once_idle(self._onParametersChanged)  # only then the selectors know the nodes that were read
+        for node in empty:
+            slicer.mrmlScene.RemoveNode(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, _scene, _event, node):
+        """The input is about to go: no other volume takes its place by itself, and its run ends."""
+        if self._parameterNode is not None and node is self._parameterNode.inputVolume:
+            self._parameterNode.inputVolume = None
+        if self.panel.remove(node):
+            text = _("'{name}' was removed, so its run was stopped. Nothing was added to the scene.")
+            self.ui.statusLabel.text = text.format(name=node.GetName())
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodesChanged(self, scene, _event, node):
+        if node.IsA("vtkMRMLScalarVolumeNode") and not scene.IsBatchProcessing():
+            self._onParametersChanged()
+            slicerui.once_idle(self.person.refresh)  # its place in the subject hierarchy is known later
 
     # ---- parameters ----
 
@@ -166,35 +214,37 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self._onParametersChanged()
 
-    def onOtherVolumesChanged(self):
-        if self._parameterNode is not None and not self._updating and not slicer.mrmlScene.IsBatchProcessing():
-            self._parameterNode.otherVolumes = list(self.ui.otherVolumesSelector.checkedNodes())
-
     def onModelsChanged(self, path):
         if self._parameterNode is not None and not self._updating:
             self._parameterNode.models = path
 
     def _onParametersChanged(self, _caller=None, _event=None):
         if self._parameterNode is not None:
-            self._updating = True  # ticks are set one by one, and each emits a signal
-            slicerui.tick_nodes(self.ui.otherVolumesSelector, self._parameterNode.otherVolumes)
-            self.ui.modelsPathLineEdit.currentPath = self._parameterNode.models
+            models = self._parameterNode.models
+            self._updating = True
+            if self.ui.modelsPathLineEdit.currentPath != models:
+                self.ui.modelsPathLineEdit.currentPath = models
             self._updating = False
-            self.ui.modelInfoLabel.text = results.model_text(self._parameterNode.models)
+            self.ui.modelInfoLabel.text = slicerui.path_problem(models) or results.model_text(models)
+        self.person.show(self._parameterNode)
         self._checkCanApply()
         self._showResult()
 
     def _checkCanApply(self):
-        parameters = self._parameterNode
-        running = self.panel.running
-        if parameters is None or parameters.inputVolume is None:
-            problem = _("Choose an input volume.")
-        elif parameters.outputVolume is parameters.inputVolume:
-            problem = _("Choose another output volume: the input is never changed.")
-        else:
-            problem = _("A run is under way.") if running else ""
+        problem = self._problem()
+        running = self.panel is not None and self.panel.running
+        told = _("Make the new face, after the run that is under way.") if running else _("Make the new face.")
         self.ui.applyButton.enabled = not problem
-        self.ui.applyButton.toolTip = problem or _("Make the new face.")
+        self.ui.applyButton.toolTip = problem or told
+
+    def _problem(self):
+        """Why nothing can be done with the choices as they are; empty where it can."""
+        parameters = self._parameterNode
+        if parameters is None or parameters.inputVolume is None:
+            return _("Choose an input volume.")
+        if parameters.outputVolume is parameters.inputVolume:
+            return _("Choose another output volume: the input is never changed.")
+        return results.input_problem(parameters.inputVolume) or slicerui.path_problem(parameters.models)
 
     def onNewFaceButton(self):
         self._parameterNode.seed = new_seed(MAX_WINDOW_SEED)
@@ -208,6 +258,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
                 files.append(self.logic.judge.requirements)
             slicerui.ensure_dependencies("Reface", *files)
+            volumes = self.person.volumes
             runner = self.logic.createRunner(
                 parameters.inputVolume,
                 parameters.outputVolume,
@@ -217,21 +268,32 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 device=parameters.device.value,
                 models=parameters.models,
                 candidates=parameters.candidates,
-                otherVolumes=parameters.otherVolumes,
+                otherVolumes=volumes[1:],
                 maskSegmentation=parameters.maskSegmentation,
-                onProgress=self.panel.show,
+                onProgress=lambda fraction, stage: self._onProgress(volumes[0], fraction, stage),
                 onDone=lambda result: self._onDone(parameters, result),
-                onFailed=self._onFailed,
+                onFailed=lambda sentence: self._onFailed(volumes[0], sentence),
             )
-            self.panel.run(runner)
+            self.panel.run(runner, volumes)
+            self.person.started(volumes)
+
+    def _onProgress(self, volume, fraction, stage):
+        self.panel.show(fraction, stage)
+        self.person.told(volume, stage)
 
     def _onDone(self, parameters, result):
         parameters.resultVolume = result.volume
-        self.ui.statusLabel.text = _("'{name}' is ready.").format(name=result.volume.GetName())
+        if "candidates" in result.report:
+            parameters.seed = result.report["seed"]  # that of the face that was kept
+        for volume, sentence in result.failed:
+            self.person.failed(volume, sentence)
+        self.ui.statusLabel.text = results.done_text(result)
         slicer.util.setSliceViewerLayers(background=result.volume, foreground=None)
         self._showResult()
 
-    def _onFailed(self, sentence):
+    def _onFailed(self, volume, sentence):
+        if sentence:
+            self.person.failed(volume, sentence)
         self.ui.statusLabel.text = sentence or _("The run was cancelled. Nothing was added to the scene.")
         if sentence:
             slicerui.show_error(sentence)
@@ -321,7 +383,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param device: "auto", "cpu", "cuda" or "mps"
         :param models: folder of weights of one's own; empty: those of the extension
         :param candidates: number of faces to make; the one least like the original is kept
-        :param otherVolumes: further volumes of the session, defaced alike, each into a new volume
+        :param otherVolumes: further volumes of the person, each defaced into a new volume, or left out with a reason
         :param maskSegmentation: segmentation node for the mask, or None for a new one
         :param onProgress: called with a fraction 0..1 and the name of the stage
         :param onDone: called with a RefaceLib.window.results.RefaceResultNodes once everything is in the scene
@@ -329,10 +391,12 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
+        results.check_nodes(nodes)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
-        request = results.make_request(nodes, candidates=candidates, **options)
-        return StepRunner(
-            lambda folder: job.RefaceFiles(request, folder, self.judge),
+        return StepRunner(  # the voxels are copied when its turn comes
+            lambda folder: job.RefaceFiles(
+                results.make_request(nodes, candidates=candidates, **options), folder, self.judge
+            ),
             on_progress=onProgress,
             on_done=lambda answer: onDone(results.show_answer(nodes, answer)),
             on_failed=onFailed,

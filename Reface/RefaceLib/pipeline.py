@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.common.options import MODES
+from RefaceLib.common.options import FOUND, MODES
 from RefaceLib.common.progress import Cancelled, Progress, raise_if_cancelled
 from RefaceLib.face import blend, promise, texture
 from RefaceLib.face.deface import Defaced, deface
@@ -97,6 +97,11 @@ class _Run:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def tell(self, what: str) -> None:
+        """Say what was found, in place of the name of a stage."""
+        if self.progress:
+            self.progress(self.fraction, what)
+
 
 @tells_contradictions
 def reface_volume(
@@ -130,6 +135,8 @@ def reface_volume(
     with run.stage("mask"):
         parts = FaceParts(parse, values.shape, volume.affine)
         mode = _choose_mode(options.mode, values, volume, parse, parts)
+        if options.mode in ("auto", "recover"):  # which look for a face; before anything is made of it
+            run.tell(FOUND[mode])
         gap = None if mode == "recover" else headcheck.gap(values, volume.affine, parse, parts)
         if gap is not None:
             parse = with_brain_beside(parse, geometry.resample(gap, volume.affine, parse.grid, nearest=True) > 0.5)

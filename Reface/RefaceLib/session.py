@@ -143,10 +143,7 @@ def _turn(
 
 def _work(session: _Session, member: Member, progress: Progress, volume: Volume) -> RefaceResult | CompanionResult:
     if session.first is not None:
-        with contextlib.suppress(OtherHeadError):
-            return deface_beside(volume, *session.first, session.models)
-        alone = deface_alone(volume, session.options, session.models, session.cancelled)
-        return replace(alone, warnings=(*alone.warnings, ALONE))
+        return deface_member(volume, *session.first, session.options, session.models, session.cancelled)
     if member.name not in session.faces or volume.stored.ndim > 3:  # a face is made for one frame
         return deface_alone(volume, session.options, session.models, session.cancelled)
     result = pipeline.reface_volume(
@@ -157,6 +154,21 @@ def _work(session: _Session, member: Member, progress: Progress, volume: Volume)
 
 
 # ---- one volume, which may have frames ----
+
+
+def deface_member(
+    other: Volume,
+    volume: Volume,
+    result: RefaceResult,
+    options: RefaceOptions,
+    models: Models,
+    cancelled: Cancelled | None = None,
+) -> RefaceResult | CompanionResult:
+    """``deface_beside``, or ``deface_alone`` with a warning where the brains do not match; raises what these raise."""
+    with contextlib.suppress(OtherHeadError):
+        return deface_beside(other, volume, result, models)
+    alone = deface_alone(other, options, models, cancelled)
+    return replace(alone, warnings=(*alone.warnings, ALONE))
 
 
 def deface_beside(other: Volume, volume: Volume, result: RefaceResult, models: Models) -> CompanionResult:

@@ -111,6 +111,12 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
         help="deface another volume of the session; its report is put beside OUT; may be given again",
     )
     parser.add_argument("--apply-masks", action="store_true", help="write OUT_mask and OUT_brain of every --apply-to")
+    parser.add_argument(
+        "--apply-each",
+        action="store_true",
+        help="leave out a volume of --apply-to that cannot be defaced (its report says why), and deface by itself one "
+        "whose brain does not match",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="instead of the report beside OUTPUT")
     parser.add_argument(
         "--private-report", type=Path, metavar="FILE.json", help="paths and hashes of inputs and outputs: keep it safe"

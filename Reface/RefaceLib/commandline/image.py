@@ -40,6 +40,7 @@ class ImageCommand:
     brain_out: Path | None = None
     apply_to: tuple[tuple[Path, Path], ...] = ()  # (other volume, its output)
     apply_masks: bool = False  # write the masks of those too
+    apply_each: bool = False  # one that cannot be defaced is left out, and the others are written
     report: Path | None = None
     private_report: PrivateReport | None = None
     picture: Path | None = None
@@ -150,7 +151,8 @@ class ImageCommand:
 
         volume = read_volume(self.input)
         check_format(self.output, volume)
-        for other, output in self.apply_to:  # read again when needed: two large volumes at once may not fit
+        for other, output in () if self.apply_each else self.apply_to:
+            # Read again when needed: two large volumes at once may not fit.
             check_format(output, read_volume(other, frames=True))
         return volume
 

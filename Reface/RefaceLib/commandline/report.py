@@ -63,19 +63,19 @@ def build_report(
 
 
 def build_applied_report(
-    done: CompanionResult,
+    done: CompanionResult | RefaceResult,
     *,
     ears: bool,
     output: str,
     output_sha256: str | None,
-    mask_from: str,
+    mask_from: str | None,
     also_written: Sequence[Mapping[str, str]] = (),
     warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The report of a volume that was defaced beside another one of its session.
 
-    `mask_from` is the name of that one's output, `ears` says whether the ears went too; the rest is as of
-    `build_report`.
+    `mask_from` is the name of that one's output, None where the volume was defaced by itself and is registered with
+    none; `ears` says whether the ears went too; the rest is as of `build_report`.
     """
     return {
         **_beginning(output, output_sha256),
@@ -85,11 +85,16 @@ def build_applied_report(
         "model": {"name": "none"},
         **{key: plain(value) for key, value in done.counts.items()},
         "face_removed": dict(done.face_removed),
-        "registered_mm": done.registered_mm,
-        "registered_degrees": done.registered_degrees,
+        "registered_mm": getattr(done, "registered_mm", None),
+        "registered_degrees": getattr(done, "registered_degrees", None),
         "also_written": [dict(entry) for entry in also_written],
         "warnings": list(dict.fromkeys(warnings)),
     }
+
+
+def build_refused_report(error: str, *, output: str) -> dict[str, Any]:
+    """The report of a volume that could not be defaced beside another one: the sentence says why it was left out."""
+    return {**_beginning(output, None), "mode": "apply-to", "error": error}
 
 
 def build_private_report(heads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

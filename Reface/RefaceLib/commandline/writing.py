@@ -14,6 +14,7 @@ from RefaceLib.commandline import picture
 from RefaceLib.commandline.report import (
     build_applied_report,
     build_private_report,
+    build_refused_report,
     build_report,
     unnamed,
 )
@@ -24,12 +25,13 @@ from RefaceLib.common.imagenames import masks_beside, report_beside
 from RefaceLib.common.personal import personal_fields
 from RefaceLib.common.progress import Progress
 from RefaceLib.common.sidecar import deidentified, read_sidecar, sidecar_pair
+from RefaceLib.companion import CompanionResult
 from RefaceLib.face import promise, weights
+from RefaceLib.pipeline import RefaceOptions
 from RefaceLib.volume.io import Volume, read_volume, write_mask, write_volume
 
 if TYPE_CHECKING:
     from RefaceLib.commandline.image import ImageCommand
-    from RefaceLib.companion import CompanionResult
     from RefaceLib.pipeline import RefaceResult
 
 
@@ -82,14 +84,16 @@ class _Head:
     result: RefaceResult
     out: files.OutputSet
     staged: dict[Path, Path] = field(default_factory=dict)  # where the bytes of an output are until it has its name
-    applied: list[CompanionResult] = field(default_factory=list)
+    applied: dict[Path, CompanionResult | RefaceResult] = field(default_factory=dict)  # by the output
+    refused: dict[Path, str] = field(default_factory=dict)  # why an output of a companion is not written
 
     @property
     def warnings(self) -> list[str]:
         """Of the head, then of its companions, whose names stand before them."""
         found = self._warnings(self.command.input, [*self.volume.warnings, *self.result.warnings])
-        for (other, _), done in zip(self.command.apply_to, self.applied, strict=True):
-            found += [f"{other}: {sentence}" for sentence in self._warnings(other, done.warnings)]
+        for other, output in self.command.apply_to:
+            own = [self.refused[output]] if output in self.refused else self.applied[output].warnings
+            found += [f"{other}: {sentence}" for sentence in self._warnings(other, own)]
         return list(dict.fromkeys(found))
 
     def write_images(self) -> None:
@@ -101,7 +105,7 @@ class _Head:
         for other, output in command.apply_to:
             self._apply(other, output)
         for index, (path, output) in enumerate(command.volumes):
-            if pair := sidecar_pair(path, output):
+            if output not in self.refused and (pair := sidecar_pair(path, output)):
                 mode = "apply-to" if index else result.mode
                 files.write_json(self._stage(pair[1]), deidentified(read_sidecar(pair[0]) or {}, mode, __version__))
         if command.picture:
@@ -110,17 +114,8 @@ class _Head:
     def write_reports(self, seconds: dict[str, float]) -> dict[str, Any]:
         """The reports of the companions beside their outputs, and that of the head, which is returned."""
         command, result = self.command, self.result
-        for (other, output), done in zip(command.apply_to, self.applied, strict=True):
-            applied = build_applied_report(
-                done,
-                ears=result.ears,
-                output=output.name,
-                output_sha256=sha256_of(self.staged[output]),
-                mask_from=command.output.name,
-                also_written=self._hashes([pair[1] for pair in [sidecar_pair(other, output)] if pair]),
-                warnings=unnamed(self._warnings(other, done.warnings), command.inputs),
-            )
-            files.write_json(self.out.stage(report_beside(output)), applied)
+        for other, output in command.apply_to:
+            files.write_json(self.out.stage(report_beside(output)), self._applied_report(other, output))
         own = [*self.volume.warnings, *result.warnings]
         report = build_report(
             result,
@@ -132,6 +127,22 @@ class _Head:
         )
         files.write_json(self.out.stage(command.report_path), report)
         return report
+
+    def _applied_report(self, other: Path, output: Path) -> dict[str, Any]:
+        if output in self.refused:
+            (sentence,) = unnamed([self.refused[output]], self.command.inputs)
+            return build_refused_report(sentence, output=output.name)
+        done = self.applied[output]
+        beside = isinstance(done, CompanionResult)
+        return build_applied_report(
+            done,
+            ears=self.result.ears,
+            output=output.name,
+            output_sha256=sha256_of(self.staged[output]),
+            mask_from=self.command.output.name if beside else None,
+            also_written=self._hashes([pair[1] for pair in [sidecar_pair(other, output)] if pair]),
+            warnings=unnamed(self._warnings(other, done.warnings), self.command.inputs),
+        )
 
     def write_private_report(self, report: dict[str, Any]) -> dict[str, Any]:
         """What the private report says of this head; nothing is written where none was asked for."""
@@ -147,6 +158,7 @@ class _Head:
                 "report": os.path.abspath(command.report_path if output == command.output else report_beside(output)),
             }
             for path, output in command.volumes
+            if output not in self.refused
         ]
         head = {"mode": report["mode"], "seed": report.get("seed"), "volumes": volumes}
         command.private_report.stage(self.out, head)
@@ -168,18 +180,28 @@ class _Head:
         return [*warnings, *([sentence] if left_out else [])]
 
     def _apply(self, other: Path, output: Path) -> None:
-        target = read_volume(other, frames=True)
-        models = weights.load_models(self.command.device, self.command.models)
         try:
-            done = session.deface_beside(target, self.volume, self.result, models)
+            target = read_volume(other, frames=True)
+            done = self._deface(target)
+            promise.verify(done.counts, str(output))
         except (InputError, PromiseError) as error:
-            raise type(error)(f"{other}: {error}") from error
-        promise.verify(done.counts, str(output))
+            if not self.command.apply_each:
+                raise type(error)(f"{other}: {error}") from error
+            self.refused[output] = str(error)
+            return
         write_volume(self._stage(output), target, done.stored)
         if self.command.apply_masks:
             for path, mask in zip(masks_beside(output), (done.mask, done.brain), strict=True):
                 write_mask(self._stage(path), mask, target)
-        self.applied.append(done)
+        self.applied[output] = done
+
+    def _deface(self, other: Volume) -> CompanionResult | RefaceResult:
+        command = self.command
+        models = weights.load_models(command.device, command.models)
+        if not command.apply_each:
+            return session.deface_beside(other, self.volume, self.result, models)
+        options = RefaceOptions(ears=command.ears, device=command.device)
+        return session.deface_member(other, self.volume, self.result, options, models)
 
     def _draw(self, path: Path) -> None:
         result, volume = self.result, self.volume

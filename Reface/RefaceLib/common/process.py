@@ -120,18 +120,15 @@ class ChildProcess:
         return self.running
 
     def _deliver(self) -> None:
-        latest = None
         while not self._lines.empty():
             name, line = self._lines.get()
             record = _record(line) if name == "out" else None
             if record is None:
                 self._output.append(line)
-            elif "progress" in record:
-                latest = record
-            else:
+            elif "progress" not in record:
                 self._last = record
-        if latest is not None and not self._cancelled:
-            self._on_progress(float(latest["progress"]), str(latest.get("stage", "")))
+            elif not self._cancelled:  # every one: a stage may say what was found
+                self._on_progress(float(record["progress"]), str(record.get("stage", "")))
 
     def cancel(self) -> None:
         """Ask the child, and every process that it has started, to end; they are killed when they do not, GRACE later.

@@ -19,11 +19,15 @@ T = TypeVar("T", covariant=True)
 
 @dataclass(frozen=True)
 class Step:
-    """A child process, `python -m module arguments`, and its `share` of the work; those of a run add up to 1."""
+    """A child process, `python -m module arguments`, and its `share` of the work; those of a run add up to 1.
+
+    `stage` is the name of all its stages; None where it is known what the child calls them.
+    """
 
     module: str
     arguments: Sequence[str]
     share: float
+    stage: str | None = None
 
 
 class RunFiles(Protocol[T]):
@@ -117,10 +121,11 @@ class StepRunner(Generic[T]):
     def _start_next(self) -> None:
         step = self._waiting.pop(0)
         begin, self._begun = self._begun, min(1.0, self._begun + step.share)
+        told = part(self._on_progress, begin, self._begun)
         self._child = ChildProcess(
             step.arguments,
             module=step.module,
-            on_progress=part(self._on_progress, begin, self._begun),
+            on_progress=lambda fraction, stage: told(fraction, step.stage or stage),
             on_done=self._step_ended,
             python=self._python,
         )

@@ -26,7 +26,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
     if not has[name]:
-        raise InputError(f"This machine has no '{name}' device for PyTorch: use --device auto or cpu.")
+        raise InputError(f"This machine has no '{name}' device for PyTorch: choose auto or cpu.")
     return name
 
 

@@ -12,7 +12,7 @@ from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import new_folder
 from RefaceLib.window import mrml, results
 
-FILE_FILTERS = ("NIfTI (*.nii.gz)", "NRRD (*.nrrd)")
+FILE_FILTERS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)")
 
 
 def result_report(node: slicer.vtkMRMLNode | None) -> dict[str, Any]:

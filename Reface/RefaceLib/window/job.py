@@ -17,6 +17,7 @@ import numpy as np
 
 from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.imagenames import masks_beside, report_beside
+from RefaceLib.common.options import FOUND
 from RefaceLib.common.steps import Step
 from RefaceLib.face import promise
 from RefaceLib.volume.io import Volume
@@ -81,12 +82,24 @@ class RefaceRequest:
 
 
 @dataclass(frozen=True, eq=False)
+class OtherAnswer:
+    """What became of another volume of the person: its voxels (I, J, K) and its report, or why it was left out."""
+
+    stored: np.ndarray | None
+    report: dict[str, Any]
+
+    @property
+    def error(self) -> str | None:
+        return self.report.get("error")
+
+
+@dataclass(frozen=True, eq=False)
 class RefaceAnswer:
     """What came back, checked: arrays (I, J, K) like those of the request, and the report of the kept face."""
 
     stored: np.ndarray
     mask: np.ndarray
-    others: tuple[tuple[np.ndarray, dict[str, Any]], ...]  # voxels and report of each
+    others: tuple[OtherAnswer, ...]
     report: dict[str, Any]
 
 
@@ -147,7 +160,7 @@ class RefaceFiles:
         faces = [Step(FACES_MODULE, self._face_arguments(index), share) for index in range(count)]
         paths = [self._path(f"face{index}") for index in range(count)]
         arguments = self._judge.arguments(self._path("input"), paths, self._path("judged", ""))
-        return [*faces, Step(self._judge.module, arguments, _COMPARING)]
+        return [*faces, Step(self._judge.module, arguments, _COMPARING, "compare")]
 
     def _face_arguments(self, index: int) -> list[str]:
         request = self._request
@@ -159,7 +172,7 @@ class RefaceFiles:
             arguments += ["--mask-out", self._path("mask"), "--brain-out", self._path("brain")]
             for other in range(len(request.others)):
                 arguments += ["--apply-to", self._path(f"other{other}"), self._path(f"applied{other}")]
-            arguments += ["--apply-masks"] if request.others else []
+            arguments += ["--apply-masks", "--apply-each"] if request.others else []
         return [str(argument) for argument in arguments]
 
     # ---- what they leave ----
@@ -174,19 +187,24 @@ class RefaceFiles:
         except (OSError, ValueError, LookupError) as error:
             raise RefaceError("The faces could not be compared: ask for one face only.") from error
 
-    def _read_other(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
-        _name, volume = self._request.others[index]
+    def _read_other(self, index: int) -> OtherAnswer:
+        name, volume = self._request.others[index]
         path = self._path(f"applied{index}")
+        if error := self._report(f"applied{index}").get("error"):
+            return OtherAnswer(None, {"mode": "apply-to", "error": error.replace("the input", name)})
         stored = handover.read_result(path, volume)
         mask, brain = (handover.read_mask(mask, volume) for mask in masks_beside(path))
         report = self._report(f"applied{index}")
         promise.verify_report(report, promise.count_changes(volume.stored, stored, mask, brain))
-        return stored, handover.node_report(report)
+        return OtherAnswer(stored, handover.node_report(report))
 
 
 def stage_title(stage: str) -> str:
-    """What the window calls a stage of the children; an unknown one stays as it is."""
+    """What the window calls a stage of the children."""
     titles = {
+        FOUND["reface"]: _("a whole head was found: it gets a new face"),
+        FOUND["recover"]: _("a defaced head was found: its face is recovered"),
+        "compare": _("comparing the faces with the original"),
         "read": _("reading"),
         "parse": _("finding brain and face"),
         "mask": _("choosing the voxels of the face"),
@@ -195,4 +213,4 @@ def stage_title(stage: str) -> str:
         "check": _("checking the result"),
         "write": _("writing"),
     }
-    return titles.get(stage, stage)
+    return titles.get(stage, _("working"))

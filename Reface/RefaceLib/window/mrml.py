@@ -54,9 +54,22 @@ def check_input(node: slicer.vtkMRMLNode | None) -> None:
     image = node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
         raise InputError(f"The volume '{name}' holds no image: load one into it first.")
+    if is_frame(node):
+        raise InputError(
+            f"The volume '{name}' is one frame of a sequence, and all others would keep the face: choose a volume that "
+            "is not played from a sequence."
+        )
     components = image.GetNumberOfScalarComponents()
     if components != 1:
         raise InputError(f"The volume '{name}' has {components} numbers per voxel: choose one with a single one.")
+
+
+def is_frame(node: slicer.vtkMRMLNode) -> bool:
+    """Whether a sequence browser shows the frames of a sequence in this node, one after the other."""
+    scene = node.GetScene()
+    count = scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")
+    browsers = (scene.GetNthNodeByClass(index, "vtkMRMLSequenceBrowserNode") for index in range(count))
+    return any(browser.IsProxyNode(node.GetID()) for browser in browsers)
 
 
 def check_output(source_node: slicer.vtkMRMLScalarVolumeNode, output_node: slicer.vtkMRMLNode) -> None:
@@ -68,6 +81,8 @@ def check_output(source_node: slicer.vtkMRMLScalarVolumeNode, output_node: slice
         raise OutputError(f"'{name}' is a {output_node.GetNodeTagName()} node: choose a scalar volume as output.")
     if output_node.GetScene() is not source_node.GetScene():
         raise OutputError(f"The output volume '{name}' is not in the scene of the input volume: choose one that is.")
+    if is_frame(output_node):
+        raise OutputError(f"The output volume '{name}' is one frame of a sequence: choose another or a new one.")
 
 
 def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:

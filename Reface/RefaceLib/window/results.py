@@ -37,12 +37,33 @@ class RefaceNodes:
 
 @dataclass(frozen=True, eq=False)
 class RefaceResultNodes:
-    """What a run has put into the scene."""
+    """What a run has put into the scene; `failed` are the other volumes without a result, each with the reason."""
 
     volume: slicer.vtkMRMLScalarVolumeNode
     mask: slicer.vtkMRMLSegmentationNode
     others: list[slicer.vtkMRMLScalarVolumeNode]
+    failed: list[tuple[slicer.vtkMRMLScalarVolumeNode, str]]
     report: dict[str, Any]
+
+
+def check_nodes(nodes: RefaceNodes) -> None:
+    """Raise InputError or OutputError for nodes that cannot be used."""
+    mrml.check_input(nodes.input)
+    for other in nodes.others:
+        mrml.check_input(other)
+    if nodes.output is not None:
+        mrml.check_output(nodes.input, nodes.output)
+    if any(other is nodes.output for other in nodes.others):
+        raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
+
+
+def input_problem(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Why a volume cannot be an input, in one sentence; empty where it can."""
+    try:
+        mrml.check_input(node)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
@@ -50,11 +71,7 @@ def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
 
     Raises InputError or OutputError for nodes that cannot be used.
     """
-    mrml.check_input(nodes.input)
-    if nodes.output is not None:
-        mrml.check_output(nodes.input, nodes.output)
-    if any(other is nodes.output for other in nodes.others):
-        raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
+    check_nodes(nodes)
     others = [other for other in nodes.others if other is not nodes.input]
     request = RefaceRequest(
         volume=(f"'{nodes.input.GetName()}'", mrml.volume_from_node(nodes.input)),
@@ -97,14 +114,29 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         mrml.set_provenance(node, report)
     volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
     others = [other for other in nodes.others if other is not nodes.input]
-    added = []
-    for other, (stored, other_report) in zip(others, answer.others, strict=True):
+    added, failed = [], []
+    for other, done in zip(others, answer.others, strict=True):
         if other.GetScene() is not scene:
             continue
-        node = mrml.add_result_volume(scene, other, stored, _("{name} defaced").format(name=other.GetName()))
-        mrml.set_provenance(node, {**other_report, "output": node.GetName(), "mask_from": volume.GetName()})
-        added.append(node)
-    return RefaceResultNodes(volume, mask, added, report)
+        if done.stored is None:
+            failed.append((other, str(done.error)))
+        else:
+            added.append(_show_other(scene, other, done.stored, done.report, volume))
+    return RefaceResultNodes(volume, mask, added, failed, report)
+
+
+def _show_other(
+    scene: slicer.vtkMRMLScene,
+    other: slicer.vtkMRMLScalarVolumeNode,
+    stored: np.ndarray,
+    report: Mapping[str, Any],
+    volume: slicer.vtkMRMLScalarVolumeNode,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    node = mrml.add_result_volume(scene, other, stored, _("{name} defaced").format(name=other.GetName()))
+    beside = volume.GetName() if report.get("mask_from") else None
+    mrml.set_provenance(node, {**report, "output": node.GetName(), "mask_from": beside})
+    node.SetNodeReferenceID(INPUT_ROLE, other.GetID())
+    return node
 
 
 def _show_volume(
@@ -132,6 +164,15 @@ def _show_mask(
     return segmentation
 
 
+def done_text(result: RefaceResultNodes) -> str:
+    """What the window says when a run has ended well, in one or two sentences."""
+    ready = _("'{name}' is ready.").format(name=result.volume.GetName())
+    if not result.failed:
+        return ready
+    left_out = _("{count} other volumes could not be defaced: the table says why.").format(count=len(result.failed))
+    return f"{ready} {left_out}"
+
+
 def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """What the window says about a result, in lines of plain text; empty for a volume that is none."""
     if node is None:
@@ -140,22 +181,44 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if not text:
         return ""
     report = json.loads(text)
+    gone = promise_text(report)
     changed = _("Voxels changed: {count}, of the brain: {brain}, outside the mask: {outside}").format(
         count=report["voxels_changed"],
         brain=report["brain_voxels_changed"],
         outside=report["voxels_changed_outside_mask"],
     )
     if report["mode"] == "apply-to":  # a companion, of which no times and no seed are reported
-        first = _("{name}: defaced beside {other}").format(name=node.GetName(), other=report["mask_from"])
-        return "\n".join([first, changed, *report["warnings"]])
+        beside = _("{name}: defaced beside {other}") if report["mask_from"] else _("{name}: defaced by itself")
+        first = beside.format(name=node.GetName(), other=report["mask_from"])
+        return "\n".join([first, gone, changed, *report["warnings"]])
     first = _("{name}: {mode}, {seconds} s").format(
         name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
     )
-    lines = [first, changed, _("Face mask: {volume} ml").format(volume=report["mask_ml"])]
+    lines = [first, gone, changed, _("Face mask: {volume} ml").format(volume=report["mask_ml"])]
     if report["mode"] != "deface":
         made = _("Model: {model}, seed {seed}")
         lines.append(made.format(model=_named(report["model"]), seed=report["seed"]))
     return "\n".join([*lines, *report["warnings"]])
+
+
+def promise_text(report: Mapping[str, Any]) -> str:
+    """How much of the face is gone, of the part of which most is left."""
+    return _("Of each part of the face, {share} or more is gone.").format(share=share_text(least_removed(report)))
+
+
+def least_removed(report: Mapping[str, Any]) -> float:
+    """The share (0..1) of that part of the face which is gone least, among those that were to go.
+
+    Ears may be left as they are. How far another tool's mask reached to cheeks and ears was its choice.
+    """
+    kept = {"face", "ears"} if report["mode"] == "recover" else set() if report["ears"] else {"ears"}
+    return min((share for part, share in report.get("face_removed", {}).items() if part not in kept), default=1.0)
+
+
+def share_text(share: float) -> str:
+    """A share in percent, which is never rounded up: "99.9 %", "100 %"."""
+    tenths = int(share * 1000 + 1e-9)
+    return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %"
 
 
 def model_text(models: str) -> str:

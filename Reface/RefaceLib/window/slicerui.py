@@ -6,14 +6,16 @@ slicer and qt are imported inside functions, so that this file can be imported a
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.errors import OutputError, RefaceError
 from RefaceLib.common.process import time_left
 from RefaceLib.common.steps import StepRunner
 
@@ -115,15 +117,42 @@ def show_error(text: str) -> None:
 
 
 def ask_for_path(title: str, name: str | None = None, filters: Sequence[str] = ()) -> str:
-    """The file that the user names, `name` being offered; an existing folder where it is None; empty when cancelled."""
+    """The file that the user names, `name` being offered; an existing folder where it is None; empty when cancelled.
+
+    A name without an ending gets that of the chosen one of the `filters`, such as "NIfTI (*.nii.gz)". OutputError for
+    a file that is there already under the longer name, for which the user was not asked.
+    """
     import qt
     import slicer
 
     window = slicer.util.mainWindow()
     if name is None:
         return qt.QFileDialog.getExistingDirectory(window, title) or ""
-    name = name.replace("/", "_").replace("\\", "_")
-    return qt.QFileDialog.getSaveFileName(window, title, name, ";;".join(filters)) or ""
+    dialog = qt.QFileDialog(window, title, name.replace("/", "_").replace("\\", "_"), ";;".join(filters))
+    dialog.setAcceptMode(qt.QFileDialog.AcceptSave)
+    chosen = dialog.selectedFiles()[0] if dialog.exec_() else ""
+    kind = dialog.selectedNameFilter()
+    dialog.deleteLater()
+    return with_ending(chosen, kind, filters) if chosen else ""
+
+
+def with_ending(path: str, kind: str, filters: Sequence[str]) -> str:
+    """The path, with the ending of the filter `kind` where it has none of the `filters`.
+
+    OutputError where that file is there already.
+    """
+    endings = [ending for each in filters for ending in _endings(each)]
+    if not endings or path.lower().endswith(tuple(endings)):
+        return path
+    longer = path + (_endings(kind) or endings)[0]
+    if Path(longer).exists():
+        raise OutputError(_("{name} exists already: choose another name.").format(name=Path(longer).name))
+    return longer
+
+
+def _endings(name_filter: str) -> list[str]:
+    """[".nii.gz"] of "NIfTI (*.nii.gz)"."""
+    return re.findall(r"\*(\.[\w.]+)", name_filter)
 
 
 def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
@@ -134,6 +163,24 @@ def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
         selector.setCheckState(node, qt.Qt.Checked if node in nodes else qt.Qt.Unchecked)
 
 
+def observe_path(field: Any, on_changed: Callable[[str], None]) -> None:
+    """Call `on_changed` with the text of a ctkPathLineEdit whenever it changes.
+
+    Its own currentPathChanged is silent when the text is erased, or names nothing that is there.
+    """
+    import slicer
+
+    for line in slicer.util.findChildren(field, className="QLineEdit"):
+        line.connect("textChanged(QString)", on_changed)
+
+
+def path_problem(path: str) -> str:
+    """One sentence about a folder that the user has named and that is not there; empty where nothing is wrong."""
+    if not path or Path(path).is_dir():
+        return ""
+    return _("There is no folder {path}: choose another one, or empty the field.").format(path=path)
+
+
 def once_idle(function: Callable[[], None]) -> None:
     """Call `function` when the events that are under way have been dealt with, as those of a scene that is read."""
     import qt
@@ -141,13 +188,21 @@ def once_idle(function: Callable[[], None]) -> None:
     qt.QTimer.singleShot(0, function)
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A run under way, or one that waits; `volumes` are those that it works on, first what it cannot do without."""
+
+    runner: StepRunner
+    volumes: tuple[Any, ...]
+
+
 class RunPanel:
-    """Polls one run under a QTimer and shows how far it is; Apply and Cancel are enabled as they can be used.
+    """Polls one run under a QTimer and shows how far it is; those that are started meanwhile wait for their turn.
 
     :param progressBar: QProgressBar, shown during a run
     :param statusLabel: QLabel for the stage and the time left
-    :param cancelButton: QPushButton that stops the run
-    :param onRunning: called with True when a run has begun and with False when it has ended
+    :param cancelButton: QPushButton that stops the run under way
+    :param onRunning: called with True when a run has begun or waits, and with False when the last one has ended
     :param stageTitle: what the user calls a stage of the run
     """
 
@@ -163,7 +218,8 @@ class RunPanel:
 
         self._bar, self._label, self._button = progressBar, statusLabel, cancelButton
         self._onRunning, self._stageTitle = onRunning, stageTitle
-        self._runner: StepRunner | None = None
+        self._run: _Run | None = None
+        self._waiting: list[_Run] = []
         self._started = 0.0
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -173,62 +229,95 @@ class RunPanel:
 
     @property
     def running(self) -> bool:
-        return self._runner is not None
+        return self._run is not None
 
-    def run(self, runner: StepRunner) -> None:
-        """Start a run, which calls show() and, at its end, back into the widget. RefaceError when it cannot start."""
+    def turn(self, volume: Any) -> int | None:
+        """0 for a volume of the run under way, 1 for one of the next run, and so on; None for any other."""
+        runs = [*([self._run] if self._run else []), *self._waiting]
+        return next((turn for turn, run in enumerate(runs) if any(volume is each for each in run.volumes)), None)
+
+    def run(self, runner: StepRunner, volumes: Sequence[Any] = ()) -> None:
+        """Start a run, which calls show() and, at its end, back into the widget; it waits while another is under way.
+
+        `volumes` are the nodes that it works on, first the one without which there is no result. Raises RefaceError
+        when it cannot start.
+        """
+        run = _Run(runner, tuple(volumes))
         if self.running:
-            raise RefaceError(_("A run is under way: wait for it, or cancel it."))
-        runner.start()
-        self._runner, self._started = runner, time.monotonic()
-        self._bar.setValue(0)
-        self._bar.setVisible(True)
-        self._button.setEnabled(True)
-        self._label.setText(_("Starting ..."))
-        self._timer.start()
+            self._waiting.append(run)
+        else:
+            self._start(run)
         self._onRunning(True)
 
     def show(self, fraction: float, stage: str) -> None:
         """How far the run is: to be given to it as `on_progress`."""
         self._bar.setValue(round(100 * fraction))
         left = time_text(time_left(fraction, time.monotonic() - self._started))
-        self._label.setText(" - ".join(filter(None, [self._stageTitle(stage), left])))
+        count = len(self._waiting)
+        waiting = _("{count} waiting").format(count=count) if count else ""
+        self._label.setText(" - ".join(filter(None, [self._stageTitle(stage), left, waiting])))
 
     def poll(self) -> None:
         """Called by the timer: the run's callbacks come from here."""
-        runner = self._runner
-        if runner is None:
+        run = self._run
+        if run is None:
             return
         try:
-            running = runner.poll()
+            running = run.runner.poll()
         except Exception as error:  # of a callback: the run is over, and the user is told in one sentence
-            runner.stop()
+            run.runner.stop()
             running = False
-            self._end()
             self._label.setText("")
+            self._end()
             _report(error)
-        if not running and self._runner is runner:
+        if not running and self._run is run:
             self._end()
 
     def cancel(self) -> None:
-        """Stop the run; it ends within a second."""
-        if self._runner is not None:
+        """Stop the run under way; it ends within a second, and the next one begins."""
+        if self._run is not None:
             self._button.setEnabled(False)
             self._label.setText(_("Stopping ..."))
-            self._runner.cancel()
+            self._run.runner.cancel()
+
+    def remove(self, volume: Any) -> bool:
+        """A volume leaves the scene: the runs that need it end now, without a callback; True where there was one."""
+        need = [run for run in self._waiting if run.volumes and run.volumes[0] is volume]
+        self._waiting = [run for run in self._waiting if run not in need]
+        if self._run is None or not self._run.volumes or self._run.volumes[0] is not volume:
+            return bool(need)
+        self._run.runner.stop()
+        self._end()
+        return True
 
     def stop(self) -> None:
-        """End a run at once and without any callback: the scene or the application is being closed."""
-        if self._runner is not None:
-            self._runner.stop()
-            self._end()
+        """End all runs at once and without any callback: the scene or the application is being closed."""
+        self._waiting = []
+        if self._run is not None:
+            self._run.runner.stop()
             self._label.setText("")
+            self._end()
+
+    def _start(self, run: _Run) -> None:
+        run.runner.start()
+        self._run, self._started = run, time.monotonic()
+        self._bar.setValue(0)
+        self._bar.setVisible(True)
+        self._button.setEnabled(True)
+        self._label.setText(_("Starting ..."))
+        self._timer.start()
 
     def _end(self) -> None:
-        self._runner = None
+        """The run under way is over: the next one that can start does."""
+        self._run = None
         self._timer.stop()
         self._rest()
-        self._onRunning(False)
+        while self._waiting and not self.running:
+            try:
+                self._start(self._waiting.pop(0))
+            except RefaceError as error:
+                show_error(str(error))
+        self._onRunning(self.running)
 
     def _rest(self) -> None:
         self._bar.setVisible(False)

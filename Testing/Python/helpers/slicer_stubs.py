@@ -19,6 +19,7 @@ import slicer
 
 from helpers.checkout import REPOSITORY
 from helpers.parameternodes import parameterNodeWrapper
+from helpers.uifiles import FakeItem
 
 REFACE_PY = REPOSITORY / "Reface" / "Reface.py"
 
@@ -93,7 +94,13 @@ def application_modules() -> dict[str, ModuleType]:
             parameterNodeWrapper=parameterNodeWrapper,
             WithinRange=lambda low, high: (low, high),
         ),
-        "qt": mock.MagicMock(name="qt", Qt=types.SimpleNamespace(Checked=2, Unchecked=0)),
+        "qt": mock.MagicMock(
+            name="qt",
+            Qt=types.SimpleNamespace(
+                Checked=2, Unchecked=0, ItemIsSelectable=1, ItemIsUserCheckable=16, ItemIsEnabled=32
+            ),
+            QTableWidgetItem=FakeItem,
+        ),
         "ctk": mock.MagicMock(name="ctk"),
     }
 

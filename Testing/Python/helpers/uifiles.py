@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from helpers.checkout import REPOSITORY
 
@@ -104,6 +105,80 @@ class FakeWidget:
         self.nodes[node] = state
 
 
+class FakePath(FakeWidget):
+    """A ctkPathLineEdit: currentPathChanged is silent for an erased text, and for one that names nothing."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__(widget)
+        self.currentPath = ""
+        self.inner = FakeWidget(Widget("", "QLineEdit", "", None))
+        self.inner.connect("textChanged(QString)", lambda text: None)
+
+    def type(self, text: str) -> None:
+        """As the user does."""
+        self.currentPath = text
+        self.inner.emit("textChanged(QString)", text)
+        if Path(text).is_dir() and text:
+            for slot in self._slots.get("currentPathChanged(QString)", []):
+                slot(text)
+
+
+class FakeItem:
+    """A cell of a FakeTable, which tells its table of changes, as QTableWidgetItem does."""
+
+    def __init__(self) -> None:
+        self.table: FakeTable | None = None
+        self.values: dict[str, Any] = {"text": "", "flags": 0, "checkState": 0, "toolTip": ""}
+
+    def __getattr__(self, name: str) -> Callable:
+        if name in self.values:
+            return lambda: self.values[name]
+        changed = name[3].lower() + name[4:]
+        if not name.startswith("set") or changed not in self.values:
+            raise AttributeError(name)
+        return lambda value: self._set(changed, value)
+
+    def _set(self, name: str, value: Any) -> None:
+        self.values[name] = value
+        if self.table is not None:
+            self.table.tell("itemChanged(QTableWidgetItem*)", self)
+
+
+class FakeTable(FakeWidget):
+    """A QTableWidget: cells, which emit signals, and the row that the user goes to."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__(widget)
+        self.cells: dict[tuple[int, int], FakeItem] = {}
+        self.rowCount = 0
+        self.horizontalHeader = self.verticalHeader = lambda: mock.MagicMock()
+
+    def setRowCount(self, count: int) -> None:
+        self.rowCount = count
+        self.cells = {place: item for place, item in self.cells.items() if place[0] < count}
+
+    def item(self, row: int, column: int) -> FakeItem | None:
+        return self.cells.get((row, column))
+
+    def setItem(self, row: int, column: int, item: FakeItem) -> None:
+        self.cells[row, column] = item
+        item.table = self
+
+    def tell(self, signal: str, *arguments: Any) -> None:
+        for slot in self._slots.get(signal, []):
+            slot(*arguments)
+
+    def texts(self) -> list[list[str]]:
+        columns = range(1 + max((column for _row, column in self.cells), default=-1))
+        return [[self.cells[row, column].text() for column in columns] for row in range(self.rowCount)]
+
+    def tick(self, row: int, state: int) -> None:
+        """As the user does."""
+        self.cells[row, 0].setCheckState(state)
+
+
 def fake_ui(module: str) -> types.SimpleNamespace:
     """Stand-ins for all widgets of the module's file, as attributes: other names are errors."""
-    return types.SimpleNamespace(**{name: FakeWidget(widget) for name, widget in read_ui(ui_path(module)).items()})
+    kinds = {"QTableWidget": FakeTable, "ctkPathLineEdit": FakePath}
+    found = read_ui(ui_path(module)).items()
+    return types.SimpleNamespace(**{name: kinds.get(widget.kind, FakeWidget)(widget) for name, widget in found})

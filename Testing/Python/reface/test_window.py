@@ -107,7 +107,7 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, monkeypatch):
     monkeypatch.setenv("REFACE_CHILD", "stubborn")
     widget._parameterNode.inputVolume = head
     widget.onApplyButton()
-    child = widget.panel._runner._child._process
+    child = widget.panel._run.runner._child._process
     scene.Clear()
     assert not widget.panel.running and child.poll() is not None
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0

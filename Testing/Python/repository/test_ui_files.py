@@ -19,6 +19,7 @@ SUFFIXES = {  # the end of a widget's name tells its class
     "Label": ("QLabel",),
     "Bar": ("QProgressBar",),
     "Browser": ("QTextBrowser",),
+    "Table": ("QTableWidget",),
     "Slider": ("QSlider", "ctkSliderWidget"),
     "SpinBox": ("QSpinBox", "QDoubleSpinBox"),
     "PathLineEdit": ("ctkPathLineEdit",),
