@@ -198,7 +198,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._parameterNode.inputVolume = volume
 
     def onParameterNodeSelected(self, node):
-        if self._parameterNode is None or node is not self._parameterNode.parameterNode:
+        shown = self._parameterNode.parameterNode if self._parameterNode is not None else None
+        if self.parent.isEntered and node is not shown:
             self.setParameterNode(RefaceParameterNode(node) if node is not None else None)
 
     def setParameterNode(self, parameterNode):

@@ -169,8 +169,8 @@ def done_text(result: RefaceResultNodes) -> str:
     ready = _("'{name}' is ready.").format(name=result.volume.GetName())
     if not result.failed:
         return ready
-    left_out = _("{count} other volumes could not be defaced: the table says why.").format(count=len(result.failed))
-    return f"{ready} {left_out}"
+    names = ", ".join(f"'{volume.GetName()}'" for volume, _sentence in result.failed)
+    return " ".join([ready, _("Not defaced: {names} (the table says why).").format(names=names)])
 
 
 def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:

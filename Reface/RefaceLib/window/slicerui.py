@@ -234,7 +234,7 @@ class RunPanel:
     def turn(self, volume: Any) -> int | None:
         """0 for a volume of the run under way, 1 for one of the next run, and so on; None for any other."""
         runs = [*([self._run] if self._run else []), *self._waiting]
-        return next((turn for turn, run in enumerate(runs) if any(volume is each for each in run.volumes)), None)
+        return next((turn for turn, run in enumerate(runs) if volume in run.volumes), None)
 
     def run(self, runner: StepRunner, volumes: Sequence[Any] = ()) -> None:
         """Start a run, which calls show() and, at its end, back into the widget; it waits while another is under way.

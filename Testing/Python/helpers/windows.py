@@ -69,6 +69,29 @@ def window_application(
         yield types.SimpleNamespace(shown=shown, logic=logic, ensured=ensured, ui=ui)
 
 
+class ScriptedRun:
+    """A run of which the test says how it goes on, one step a poll; callbacks are kept as attributes."""
+
+    def __init__(self, *steps: Callable | None, **callbacks: Callable) -> None:
+        self.steps, self.log = list(steps), []
+        vars(self).update(callbacks)
+
+    def start(self) -> None:
+        self.log.append("start")
+
+    def poll(self) -> bool:
+        step = self.steps.pop(0) if self.steps else None
+        if callable(step):
+            step()
+        return bool(self.steps)
+
+    def cancel(self) -> None:
+        self.log.append("cancel")
+
+    def stop(self) -> None:
+        self.log.append("stop")
+
+
 @pytest.fixture(name="scene")
 def scene_fixture() -> slicer.vtkMRMLScene:
     return slicer.vtkMRMLScene()

@@ -304,24 +304,13 @@ def test_a_saved_scene_keeps_all_parameters_and_the_result(reface, app, widget, 
 
 def test_the_window_goes_from_one_parameter_node_to_another(reface, widget, scene, head):
     first = widget._parameterNode
-    first.inputVolume, first.otherVolumes = head, [head]
+    first.inputVolume, first.otherVolumes = head, [node_of(scene, make_phantom(), "T2")]
     other = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Other")
-    widget.ui.otherVolumesSelector.nodes = {head: 0}
     widget.ui.parameterNodeSelector.setCurrentNode(other)
     assert widget._parameterNode.parameterNode is other
-    assert not widget.ui.applyButton.enabled and not widget.ui.otherVolumesSelector.nodes[head]
+    assert not widget.ui.applyButton.enabled and widget.ui.personTable.texts() == []
     widget.ui.parameterNodeSelector.setCurrentNode(first.parameterNode)
-    assert widget.ui.applyButton.enabled and widget.ui.otherVolumesSelector.nodes[head]
-
-
-def test_ticks_are_there_after_a_scene_was_read(reface, widget, scene, head):
-    """The selector's list is made after the event that tells of the scene."""
-    widget._parameterNode.otherVolumes = [head]
-    with mock.patch.object(reface.slicerui, "once_idle") as later:
-        scene.InvokeEvent(scene.EndImportEvent)
-        widget.ui.otherVolumesSelector.nodes = {head: 0}
-    later.call_args.args[0]()
-    assert widget.ui.otherVolumesSelector.nodes[head]
+    assert widget.ui.applyButton.enabled and [row[0] for row in widget.ui.personTable.texts()] == ["Head", "T2"]
 
 
 # ---- the module ----

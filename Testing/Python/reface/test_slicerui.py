@@ -9,11 +9,12 @@ from unittest import mock
 
 import pytest
 
-from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.errors import OutputError, RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from helpers.slicer_stubs import application_modules  # noqa: E402
 from helpers.uifiles import FakeWidget, Widget  # noqa: E402
+from helpers.windows import ScriptedRun  # noqa: E402
 from RefaceLib.window import job, slicerui  # noqa: E402  (its functions need slicer)
 
 
@@ -108,34 +109,52 @@ def test_times_are_told_in_seconds_and_minutes():
     assert slicerui.time_text(150) == "about 2 min left"
 
 
-def test_stages_have_names_and_unknown_ones_stay():
+def test_stages_have_names_and_unknown_ones_are_not_shown_raw():
     assert job.stage_title("generate") == "making the new face"
-    assert job.stage_title("something else") == "something else"
+    assert job.stage_title("something else") == "working"
+
+
+# ---- paths ----
+
+
+KINDS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "filters", "path"),
+    [
+        ("report", "JSON (*.json)", ["JSON (*.json)"], "report.json"),
+        ("report.json", "JSON (*.json)", ["JSON (*.json)"], "report.json"),
+        ("v1.2", KINDS[0], KINDS, "v1.2.nii.gz"),
+        ("head", KINDS[1], KINDS, "head.nrrd"),
+        ("head.NII", KINDS[0], KINDS, "head.NII"),
+        ("head", "", KINDS, "head.nii.gz"),
+    ],
+)
+def test_a_name_without_an_ending_gets_that_of_the_chosen_kind(tmp_path, name, kind, filters, path):
+    assert slicerui.with_ending(str(tmp_path / name), kind, filters) == str(tmp_path / path)
+
+
+def test_a_longer_name_that_is_there_already_is_not_overwritten(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(OutputError, match="report.json exists already"):
+        slicerui.with_ending(str(tmp_path / "report"), "JSON (*.json)", ["JSON (*.json)"])
+
+
+def test_the_dialog_tells_the_kind(application):
+    import qt
+
+    dialog = qt.QFileDialog.return_value
+    dialog.exec_.return_value, dialog.selectedFiles.return_value = 1, ["/new/head"]
+    dialog.selectedNameFilter.return_value = KINDS[1]
+    with mock.patch.object(slicer.util, "mainWindow", create=True):
+        assert slicerui.ask_for_path("Save", "a/b.nii.gz", KINDS) == "/new/head.nrrd"
+        assert qt.QFileDialog.call_args.args[2] == "a_b.nii.gz"
+        dialog.exec_.return_value = 0
+        assert slicerui.ask_for_path("Save", "b.nii.gz", KINDS) == ""
 
 
 # ---- the run ----
-
-
-class ScriptedRun:
-    """A run of which the test says how it goes on."""
-
-    def __init__(self, *steps):
-        self.steps, self.log = list(steps), []
-
-    def start(self):
-        self.log.append("start")
-
-    def poll(self):
-        step = self.steps.pop(0) if self.steps else None
-        if callable(step):
-            step()
-        return bool(self.steps)
-
-    def cancel(self):
-        self.log.append("cancel")
-
-    def stop(self):
-        self.log.append("stop")
 
 
 @pytest.fixture
@@ -156,10 +175,33 @@ def test_a_run_shows_stage_and_share(panel):
     assert panel._onRunning.call_args_list == [mock.call(True), mock.call(False)]
 
 
-def test_only_one_run_at_a_time(panel):
-    panel.run(ScriptedRun(None, None))
-    with pytest.raises(RefaceError, match="under way"):
-        panel.run(ScriptedRun())
+def test_runs_take_turns(panel):
+    first, second = ScriptedRun(None, None), ScriptedRun(None, None)
+    panel.run(first, ["a", "b"])
+    panel.run(second, ["b", "c"])
+    assert (first.log, second.log) == (["start"], []) and [panel.turn(each) for each in "abcd"] == [0, 0, 1, None]
+    panel.show(0.5, "generate")
+    assert panel.widgets.label.text == "making the new face - 1 waiting"
+    panel.poll()
+    panel.poll()
+    assert second.log == ["start"] and panel.running and panel.widgets.bar.visible and panel.widgets.cancel.enabled
+
+
+def test_a_run_that_cannot_start_when_its_turn_comes_is_told_of_and_the_next_one_starts(panel, application):
+    last = ScriptedRun(None, None)
+    panel.run(ScriptedRun())
+    panel.run(mock.Mock(start=mock.Mock(side_effect=RefaceError("No space."))))
+    panel.run(last)
+    panel.poll()
+    assert application == ["No space."] and last.log == ["start"] and panel.running
+
+
+def test_stop_ends_the_runs_that_wait_too(panel):
+    first, second = ScriptedRun(None, None), ScriptedRun(None, None)
+    panel.run(first)
+    panel.run(second)
+    panel.stop()
+    assert (first.log, second.log) == (["start", "stop"], []) and not panel.running
 
 
 def test_cancel_is_passed_on_once(panel):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import time
 
 import pytest
 
+from helpers.checkout import REPOSITORY
 from helpers.imagefiles import assert_one_sentence
-from RefaceLib.common.errors import RefaceError
+from helpers.phantom import make_phantom
+from RefaceLib.common.errors import InputError, OutputError, RefaceError
+from RefaceLib.common.options import FOUND
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.reface.fixtures import *  # noqa: E402, F403
+from helpers.reface.fixtures import fake_judge, node_of, report_of  # noqa: E402
 from helpers.windows import wait  # noqa: E402
+from RefaceLib.window import job, mrml, results  # noqa: E402
 from RefaceLib.window.parameters import MAX_WINDOW_SEED  # noqa: E402
 
 
@@ -31,10 +38,7 @@ def test_the_window_offers_the_active_volume(widget, app, head):
     assert widget._parameterNode.inputVolume is head
 
 
-def test_ticked_volumes_and_new_faces_become_parameters(widget, head):
-    widget.ui.otherVolumesSelector.nodes = {head: 1}
-    widget.ui.otherVolumesSelector.emit("checkedNodesChanged()")
-    assert widget._parameterNode.otherVolumes == [head]
+def test_new_faces_become_parameters(widget):
     seeds = set()
     for _ in range(5):
         widget.ui.newFaceButton.emit("clicked()")
@@ -45,11 +49,22 @@ def test_ticked_volumes_and_new_faces_become_parameters(widget, head):
 def test_weights_of_ones_own_can_be_chosen(widget, reface, head, tmp_path):
     shipped = widget.ui.modelInfoLabel.text
     assert shipped.startswith("Reface cGAN 1 (")
-    widget.ui.modelsPathLineEdit.emit("currentPathChanged(QString)", str(tmp_path))
-    assert widget._parameterNode.models == widget.ui.modelsPathLineEdit.currentPath == str(tmp_path)
+    field = widget.ui.modelsPathLineEdit
+    field.type(str(tmp_path))
+    assert widget._parameterNode.models == field.currentPath == str(tmp_path)
     assert "holds no weights of Reface" in widget.ui.modelInfoLabel.text
-    widget._parameterNode.models = ""
-    assert widget.ui.modelsPathLineEdit.currentPath == "" and widget.ui.modelInfoLabel.text == shipped
+    field.type("")
+    assert widget._parameterNode.models == "" and widget.ui.modelInfoLabel.text == shipped
+    widget._parameterNode.models = str(tmp_path)
+    assert field.currentPath == str(tmp_path)
+
+
+def test_a_folder_of_weights_that_is_not_there_is_named_and_nothing_can_be_applied(widget, head, tmp_path):
+    widget._parameterNode.inputVolume = head
+    widget.ui.modelsPathLineEdit.type("/nonexistent")
+    assert widget._parameterNode.models == "/nonexistent"
+    assert "There is no folder /nonexistent" in widget.ui.modelInfoLabel.text
+    assert not widget.ui.applyButton.enabled and "/nonexistent" in widget.ui.applyButton.toolTip
 
 
 def test_a_folder_without_weights_fails_the_run_in_one_sentence(reface, app, head, tmp_path):
@@ -114,9 +129,129 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, monkeypatch):
     assert not widget.ui.applyButton.enabled
 
 
-def test_an_input_that_is_removed_during_the_run_is_told_of(widget, app, scene, head):
+def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_place(widget, app, scene, head, runs):
+    other = node_of(scene, make_phantom(), "Other")
+    parameters = widget._parameterNode
+    parameters.inputVolume = head
+
+    def go_to_the_next(_scene, _event):  # as a qMRMLNodeComboBox whose node is removed
+        if parameters.inputVolume is head:
+            parameters.inputVolume = other
+
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, go_to_the_next)
+    widget.onApplyButton()
+    count = scene.GetNumberOfNodes()
+    scene.RemoveNode(head)
+    assert runs[0].log == ["start", "stop"] and not widget.panel.running
+    assert "'Head' was removed, so its run was stopped" in widget.ui.statusLabel.text and app.shown == []
+    assert parameters.inputVolume is None and scene.GetNumberOfNodes() == count - 1
+
+
+def test_compare_needs_the_input_of_the_result(widget, app, scene, head):
+    result = node_of(scene, make_phantom(), "Head refaced")
+    mrml.set_provenance(result, report_of(result))
+    result.SetNodeReferenceID(results.INPUT_ROLE, head.GetID())
+    widget._parameterNode.resultVolume = result
+    assert widget.ui.compareButton.enabled
+    scene.RemoveNode(head)
+    assert not widget.ui.compareButton.enabled and widget.ui.saveButton.enabled
+
+
+# ---- several runs ----
+
+
+def test_a_run_that_is_started_meanwhile_waits_for_its_turn(widget, app, scene, head, runs):
+    other = node_of(scene, make_phantom(), "Other")
     widget._parameterNode.inputVolume = head
     widget.onApplyButton()
-    scene.RemoveNode(head)
-    wait(widget)
-    assert len(app.shown) == 1 and "removed during the run" in app.shown[0]
+    assert widget.ui.applyButton.enabled and "after the run" in widget.ui.applyButton.toolTip
+    widget._parameterNode.inputVolume = other
+    widget.onApplyButton()
+    assert [run.log for run in runs] == [["start"], []]
+    assert (widget.panel.turn(head), widget.panel.turn(other)) == (0, 1)
+    widget.ui.cancelButton.emit("clicked()")
+    runs[0].steps = []
+    widget.panel.poll()
+    assert [run.log for run in runs] == [["start", "cancel"], ["start"]] and widget.panel.turn(other) == 0
+    scene.Clear()
+    assert runs[1].log == ["start", "stop"] and not widget.panel.running
+
+
+def test_a_run_that_waits_is_forgotten_with_its_input(widget, scene, head, runs):
+    other = node_of(scene, make_phantom(), "Other")
+    for volume in (head, other):
+        widget._parameterNode.inputVolume = volume
+        widget.onApplyButton()
+    scene.RemoveNode(other)
+    runs[0].steps = []
+    widget.panel.poll()
+    assert runs[1].log == [] and not widget.panel.running
+
+
+# ---- words ----
+
+
+def test_what_was_found_is_said_before_anything_is_made(widget, scene, head, runs):
+    widget._parameterNode.inputVolume = head
+    widget.onApplyButton()
+    for said, words in (("defaced head found", "a defaced head was found"), ("whole head found", "a whole head")):
+        runs[0].on_progress(0.3, said)
+        assert words in widget.ui.statusLabel.text and words in widget.ui.personTable.item(0, 0).toolTip()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+
+
+def test_no_stage_of_a_child_is_shown_as_it_is_called_there(reface):
+    raw = ("load", "drawing", "embedding", "compare", "reference", "3 of 4", *FOUND.values())
+    assert not set(raw) & {job.stage_title(stage) for stage in raw}
+
+
+def test_the_comparison_of_faces_has_one_name(tmp_path, monkeypatch, scene, head):
+    nodes = results.RefaceNodes(head)
+    request = results.make_request(nodes, candidates=2)
+    steps = job.RefaceFiles(request, tmp_path, fake_judge()).steps
+    assert [step.stage for step in steps] == [None, None, "compare"]
+
+
+def test_the_seed_of_the_face_that_was_kept_goes_into_its_box(widget, scene, head, runs):
+    widget._parameterNode.inputVolume, widget._parameterNode.seed, widget._parameterNode.candidates = head, 4, 3
+    widget.onApplyButton()
+    runs[0].on_done(results.RefaceResultNodes(head, None, [], [], {"seed": 6, "candidates": {"seeds": [4, 5, 6]}}))
+    assert widget._parameterNode.seed == 6
+
+
+def test_no_error_that_reaches_the_window_speaks_of_options_of_the_command_line():
+    folder = REPOSITORY / "Reface" / "RefaceLib"
+    rooms = ("common", "volume", "networks", "head", "face", "skin", "dicom", "window")
+    paths = [*folder.glob("*.py"), *(path for room in rooms for path in (folder / room).glob("*.py"))]
+    raised = [
+        (path.name, text.value)
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and path.name != "shell.py"  # which reads the command line
+        for text in ast.walk(node)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str) and re.search(r"--\w", text.value)
+    ]
+    assert raised == []
+
+
+# ---- one frame of many ----
+
+
+def test_a_frame_of_a_sequence_is_refused_because_the_others_would_keep_the_face(reface, widget, scene, head):
+    browser = scene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
+    sequence = scene.AddNode(slicer.vtkMRMLSequenceNode())
+    sequence.SetDataNodeAtValue(head, "0")
+    browser.AddProxyNode(head, sequence, False)
+    other = node_of(scene, make_phantom(), "Other")
+    for volumes in ((head,), (other, None, [head])):
+        with pytest.raises(InputError, match="'Head' is one frame of a sequence, and all others would keep the face"):
+            start(reface.RefaceLogic(), *volumes)
+    with pytest.raises(OutputError, match="one frame of a sequence"):
+        start(reface.RefaceLogic(), other, head)
+    widget._parameterNode.inputVolume = head
+    assert not widget.ui.applyButton.enabled and "one frame of a sequence" in widget.ui.applyButton.toolTip
+
+
+def start(logic, volume, output=None, others=()):
+    nothing = dict.fromkeys(("onProgress", "onDone", "onFailed"), lambda *_told: None)
+    return logic.createRunner(volume, output, otherVolumes=others, **nothing)

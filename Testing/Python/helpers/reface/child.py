@@ -21,12 +21,14 @@ import numpy as np
 from RefaceLib import companion, pipeline
 from RefaceLib.commandline import cli
 from RefaceLib.common.console import write_json_line
+from RefaceLib.common.errors import HeadNotFoundError, OtherHeadError
 from RefaceLib.companion import CompanionResult
 from RefaceLib.face import deface, weights
 from RefaceLib.volume import geometry
 from RefaceLib.volume.geometry import Grid
 from RefaceLib.volume.io import Volume
 
+STRANGER, NO_HEAD = 30_001, 30_002
 HOW = os.environ.get("REFACE_CHILD", "")
 
 
@@ -46,8 +48,11 @@ def step() -> None:
 
 def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: Any) -> Any:
     """The front third of the head (axis J) becomes the seed, or 0 when there is to be no face."""
-    progress(0.5, "generate")
+    if progress:  # a companion is defaced by itself without
+        progress(0.5, "generate")
     step()
+    if volume.stored.max() == NO_HEAD:
+        raise HeadNotFoundError("No head was found in the volume.")
     third = volume.stored.shape[1] // 3
     mask = np.zeros(volume.stored.shape, dtype=bool)
     mask[:, :third] = True
@@ -67,7 +72,9 @@ def reface_volume(volume: Any, options: Any, *, progress: Any = None, **_rest: A
 
 
 def deface_companion(other: Volume, volume: Volume, result: Any, models: Any) -> CompanionResult:
-    """Blank where the mask of the first volume lies."""
+    """Blank where the mask of the first volume lies; a volume of the highest value NO_HEAD or STRANGER is refused."""
+    if other.stored.max() in (NO_HEAD, STRANGER):
+        raise OtherHeadError("The volume does not show the head of the first one.")
     grid = Grid(other.stored.shape, other.affine)
     mask, brain = (geometry.resample(a, volume.affine, grid, nearest=True) > 0 for a in (result.mask, result.brain))
     stored = deface.deface(other, other.values(), mask).stored

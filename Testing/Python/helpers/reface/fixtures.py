@@ -14,6 +14,7 @@ pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.scenes import volume_node  # noqa: E402
 from helpers.slicer_stubs import reface_module  # noqa: E402  (needs slicer)
 from helpers.windows import (  # noqa: E402
+    ScriptedRun,
     let_children_run,
     opened,
     scene_fixture,
@@ -26,6 +27,7 @@ __all__ = [
     "app_fixture",
     "head_fixture",
     "reface_fixture",
+    "runs_fixture",
     "scene_fixture",
     "temporary_fixture",
     "widget_fixture",
@@ -73,6 +75,27 @@ def head_fixture(scene):
 @pytest.fixture(name="widget")
 def widget_fixture(reface, app):
     yield from opened(reface.RefaceWidget())
+
+
+@pytest.fixture(name="runs")
+def runs_fixture(reface, monkeypatch):
+    """The runs that the window makes, which do nothing but what the test says."""
+    made: list[ScriptedRun] = []
+
+    def create(_logic, *_volumes, onProgress, onDone, onFailed, **_options):
+        made.append(ScriptedRun(*[None] * 1000, on_progress=onProgress, on_done=onDone, on_failed=onFailed))
+        return made[-1]
+
+    monkeypatch.setattr(reface.RefaceLogic, "createRunner", create)
+    return made
+
+
+def report_of(node, mode="reface", **more):
+    """A report as a run leaves it."""
+    counts = {"voxels_changed": 5, "brain_voxels_changed": 0, "voxels_changed_outside_mask": 0, "mask_ml": 1.0}
+    model = {"name": "fake", "version": "1", "sha256": "00"}
+    about = {"mode": mode, "seed": 1, "ears": True, "model": model, "seconds": {"total": 1.0}, "warnings": []}
+    return {"output": node.GetName(), "face_removed": {"face": 0.9987, "nose": 1.0}, **counts, **about, **more}
 
 
 def voxels(node):
