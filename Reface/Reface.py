@@ -58,6 +58,12 @@ class Reface(ScriptedLoadableModule):
         icon = Path(__file__).parent / "Resources" / "Icons" / "Reface.png"
         slicer.app.connect("startupCompleted()", lambda: sampledata.register(str(icon)))
 
+    def setup(self):
+        """The application calls it once, when all modules can be used."""
+        from RefaceLib.window import RefaceSubjectHierarchyPlugin
+
+        RefaceSubjectHierarchyPlugin.register()
+
 
 @parameterNodeWrapper
 class RefaceParameterNode:
@@ -246,6 +252,12 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameters.outputVolume is parameters.inputVolume:
             return _("Choose another output volume: the input is never changed.")
         return results.input_problem(parameters.inputVolume) or slicerui.path_problem(parameters.models)
+
+    def choosePerson(self, volumes):
+        """Take these volumes of one person into the table: the best of them for a face as input, all ticked."""
+        if self._parameterNode is None:
+            self.initializeParameterNode()
+        self.person.choose(volumes)
 
     def onNewFaceButton(self):
         self._parameterNode.seed = new_seed(MAX_WINDOW_SEED)

@@ -44,6 +44,13 @@ class PersonPanel:
             self._inputChanged()
         self._table.show(self._rows())
 
+    def choose(self, volumes: list[Any]) -> None:
+        """Make the best of these volumes for a face the input, and tick all others."""
+        best = person.best_for_face(volumes)
+        if best is not None:
+            self._parameters.inputVolume = best
+            self._parameters.otherVolumes = [volume for volume in volumes if volume is not best]
+
     def started(self, volumes: list[Any]) -> None:
         """A run with these volumes, the input first, has begun or waits."""
         self._ran = volumes[0]

@@ -138,10 +138,11 @@ def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_pl
         if parameters.inputVolume is head:
             parameters.inputVolume = other
 
-    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, go_to_the_next)
+    tag = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, go_to_the_next)
     widget.onApplyButton()
     count = scene.GetNumberOfNodes()
     scene.RemoveNode(head)
+    scene.RemoveObserver(tag)
     assert runs[0].log == ["start", "stop"] and not widget.panel.running
     assert "'Head' was removed, so its run was stopped" in widget.ui.statusLabel.text and app.shown == []
     assert parameters.inputVolume is None and scene.GetNumberOfNodes() == count - 1
