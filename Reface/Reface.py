@@ -20,6 +20,7 @@ from RefaceLib.common.progress import no_progress
 from RefaceLib.common.steps import StepRunner
 from RefaceLib.face.seeds import new_seed
 from RefaceLib.window import (
+    candidates,
     export,
     faceviews,
     job,
@@ -40,7 +41,7 @@ class Reface(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("Reface")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Utilities")]
-        parent.dependencies = []
+        parent.dependencies = ["SubjectHierarchy"]  # to whose menus an action is added
         parent.contributors = ["The Reface developers"]
         parent.helpText = _(
             "Replaces the face in a head MRI by a generated one, against recognition of the person from a rendering. "
@@ -93,6 +94,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self.person = None
+        self.candidates = None
         self._updating = False
         self._settingsBefore = []  # those that were there before a scene was read
 
@@ -114,6 +116,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.person = personpanel.PersonPanel(
             self.ui.personTable, self.ui.addVolumeSelector, self.ui.tickAllButton, self.panel
         )
+        self.candidates = candidates.CandidateRow(self.ui.candidatesFrame, self.onCandidateTaken)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
@@ -298,6 +301,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters.resultVolume = result.volume
         if "candidates" in result.report:
             parameters.seed = result.report["seed"]  # that of the face that was kept
+            self.candidates.offer(result.choices)
         for volume, sentence in result.failed:
             self.person.failed(volume, sentence)
         self.ui.statusLabel.text = results.done_text(result)
@@ -321,11 +325,17 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _showResult(self):
         text = results.result_text(self.resultVolume)
         self.ui.resultLabel.text = text or _("No result yet.")
+        self.candidates.show(self.resultVolume)
         comparable = bool(text) and self._inputOfResult() is not None
         for button in (self.ui.compareButton, self.ui.compareSlider):
             button.enabled = comparable
         for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
             button.enabled = bool(text)
+
+    def onCandidateTaken(self, seed):
+        """Another face of the run has become the result."""
+        self._parameterNode.seed = seed
+        self._onParametersChanged()
 
     def onCompareButton(self):
         with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):

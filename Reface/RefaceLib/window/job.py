@@ -22,12 +22,14 @@ from RefaceLib.common.steps import Step
 from RefaceLib.face import promise
 from RefaceLib.volume.io import Volume
 from RefaceLib.window import handover
+from RefaceLib.window.portraits import picture_of
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
 FACES_MODULE = "RefaceLib"
-_COMPARING = 0.25  # share of the progress bar that the comparison of candidates takes
+PORTRAITS_MODULE = "RefaceLib.window.portraits"
+_COMPARING, _DRAWING = 0.2, 0.05  # shares of the progress bar that comparison and pictures of candidates take
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,27 @@ class OtherAnswer:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidate:
+    """One of several faces: its `values` (N,) in the mask, in the order of the array, its report, and a PNG of it."""
+
+    seed: int
+    values: np.ndarray
+    report: dict[str, Any]
+    picture: bytes | None
+
+
+@dataclass(frozen=True, eq=False)
 class RefaceAnswer:
-    """What came back, checked: arrays (I, J, K) like those of the request, and the report of the kept face."""
+    """What came back, checked: arrays (I, J, K) like those of the request, and the report of the kept face.
+
+    `candidates` are all faces where there are several, that one among them.
+    """
 
     stored: np.ndarray
     mask: np.ndarray
     others: tuple[OtherAnswer, ...]
     report: dict[str, Any]
+    candidates: tuple[Candidate, ...] = ()
 
 
 class RefaceFiles:
@@ -121,17 +137,29 @@ class RefaceFiles:
     def read(self) -> RefaceAnswer:
         """What the children have left, checked. Raises PromiseError, and RefaceError where candidates have no order."""
         request, kept = self._request, self._kept()
-        _name, volume = request.volume
-        stored = handover.read_result(self._path(f"face{kept}"), volume)
-        mask, brain = (handover.read_mask(self._path(stem), volume) for stem in ("mask", "brain"))
-        counts = promise.count_changes(volume.stored, stored, mask, brain)
-        report = self._report(f"face{kept}")
-        promise.verify_report(report, counts)
+        mask, brain = (handover.read_mask(self._path(stem), request.volume[1]) for stem in ("mask", "brain"))
+        stored, report = self._read_face(kept, mask, brain)
         others = tuple(self._read_other(index) for index in range(len(request.others)))
-        report = handover.node_report(report)
-        if len(request.seeds) > 1:
-            report["candidates"] = {"seeds": request.seeds, "kept": "the least like the original"}
-        return RefaceAnswer(stored, mask, others, report)
+        if len(request.seeds) == 1:
+            return RefaceAnswer(stored, mask, others, report)
+        candidates = tuple(self._read_candidate(index, mask, brain) for index in range(len(request.seeds)))
+        report["candidates"] = {"seeds": request.seeds, "kept": "the least like the original"}
+        return RefaceAnswer(stored, mask, others, report, candidates)
+
+    def _read_face(self, index: int, mask: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        _name, volume = self._request.volume
+        stored = handover.read_result(self._path(f"face{index}"), volume)
+        report = self._report(f"face{index}")
+        promise.verify_report(report, promise.count_changes(volume.stored, stored, mask, brain))
+        return stored, handover.node_report(report)
+
+    def _read_candidate(self, index: int, mask: np.ndarray, brain: np.ndarray) -> Candidate:
+        stored, report = self._read_face(index, mask, brain)
+        report["candidates"] = {"seeds": self._request.seeds, "kept": "the one that the user chose"}
+        picture = picture_of(self._path(f"face{index}"), self._path("pictures", ""))
+        return Candidate(
+            self._request.seeds[index], stored[mask], report, picture.read_bytes() if picture.is_file() else None
+        )
 
     def _report(self, name: str) -> dict[str, Any]:
         return json.loads(report_beside(self._path(name)).read_text(encoding="utf-8"))
@@ -150,17 +178,22 @@ class RefaceFiles:
         return {self._path(stem): name for stem, name in names.items()}
 
     def _steps(self) -> list[Step]:
-        """A face for every seed and, where there are several, their comparison."""
+        """A face for every seed and, where there are several, their comparison and pictures of them."""
         count = len(self._request.seeds)
         if count == 1:
             return [Step(FACES_MODULE, self._face_arguments(0), 1.0)]
         if self._judge is None:
             raise RefaceError("Several faces cannot be compared, because ReidentRisk is not there: ask for one.")
-        share = (1.0 - _COMPARING) / count
+        share = (1.0 - _COMPARING - _DRAWING) / count
         faces = [Step(FACES_MODULE, self._face_arguments(index), share) for index in range(count)]
         paths = [self._path(f"face{index}") for index in range(count)]
         arguments = self._judge.arguments(self._path("input"), paths, self._path("judged", ""))
-        return [*faces, Step(self._judge.module, arguments, _COMPARING, "compare")]
+        drawn = [str(path) for path in (self._path("pictures", ""), *paths)]
+        return [
+            *faces,
+            Step(self._judge.module, arguments, _COMPARING, "compare"),
+            Step(PORTRAITS_MODULE, drawn, _DRAWING, "draw"),
+        ]
 
     def _face_arguments(self, index: int) -> list[str]:
         request = self._request
@@ -205,6 +238,7 @@ def stage_title(stage: str) -> str:
         FOUND["reface"]: _("a whole head was found: it gets a new face"),
         FOUND["recover"]: _("a defaced head was found: its face is recovered"),
         "compare": _("comparing the faces with the original"),
+        "draw": _("drawing the faces"),
         "read": _("reading"),
         "parse": _("finding brain and face"),
         "mask": _("choosing the voxels of the face"),

@@ -152,6 +152,11 @@ def update_result_volume(
     scrub_dicom(output_node)
 
 
+def replace_voxels(node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray) -> None:
+    """Give a volume a new image with the voxels `stored`, (I, J, K) of its scalar type; all else stays."""
+    node.SetAndObserveImageData(_image_like(node, stored))
+
+
 def add_mask_segmentation(
     scene: slicer.vtkMRMLScene,
     source_node: slicer.vtkMRMLScalarVolumeNode,

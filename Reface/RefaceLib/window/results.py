@@ -16,7 +16,7 @@ import vtk
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
 from RefaceLib.window import faceviews, mrml
-from RefaceLib.window.job import RefaceAnswer, RefaceRequest
+from RefaceLib.window.job import Candidate, RefaceAnswer, RefaceRequest
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
@@ -44,6 +44,29 @@ class RefaceResultNodes:
     others: list[slicer.vtkMRMLScalarVolumeNode]
     failed: list[tuple[slicer.vtkMRMLScalarVolumeNode, str]]
     report: dict[str, Any]
+    choices: Choices | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """The faces of a run that made several, each of which can take the place of the one that was kept.
+
+    `mask` (I, J, K; bool) is where they differ, on the grid of `volume`.
+    """
+
+    volume: slicer.vtkMRMLScalarVolumeNode
+    mask: np.ndarray
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def current(self) -> int | None:
+        """Which of the faces the volume has; None when it was removed, or has the result of another run."""
+        text = self.volume.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if self.volume.GetScene() else None
+        report = json.loads(text) if text else {}
+        seeds = [candidate.seed for candidate in self.candidates]
+        if report.get("candidates", {}).get("seeds") != seeds or report["seed"] not in seeds:
+            return None
+        return seeds.index(report["seed"])
 
 
 def check_nodes(nodes: RefaceNodes) -> None:
@@ -122,7 +145,24 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
             failed.append((other, str(done.error)))
         else:
             added.append(_show_other(scene, other, done.stored, done.report, volume))
-    return RefaceResultNodes(volume, mask, added, failed, report)
+    choices = Choices(volume, answer.mask, answer.candidates) if answer.candidates else None
+    return RefaceResultNodes(volume, mask, added, failed, report, choices)
+
+
+def take_candidate(choices: Choices, index: int) -> None:
+    """Put another face of the run into the result; every face was checked when it came from its child process."""
+    volume, candidate = choices.volume, choices.candidates[index]
+    scene = volume.GetScene()
+    stored = mrml.volume_from_node(volume).stored
+    stored[choices.mask] = candidate.values
+    mrml.replace_voxels(volume, stored)
+    faceviews.hide_surfaces(scene, volume)
+    warning = mrml.patient_tags_warning(scene, volume)
+    warnings = [*([warning] if warning else []), *candidate.report["warnings"]]
+    report = {**candidate.report, "output": volume.GetName(), "warnings": warnings}
+    for node in (volume, volume.GetNodeReference(MASK_ROLE)):
+        if node is not None:
+            mrml.set_provenance(node, report)
 
 
 def _show_other(

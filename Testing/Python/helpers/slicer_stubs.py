@@ -97,9 +97,15 @@ def application_modules() -> dict[str, ModuleType]:
         "qt": mock.MagicMock(
             name="qt",
             Qt=types.SimpleNamespace(
-                Checked=2, Unchecked=0, ItemIsSelectable=1, ItemIsUserCheckable=16, ItemIsEnabled=32
+                Checked=2,
+                Unchecked=0,
+                ItemIsSelectable=1,
+                ItemIsUserCheckable=16,
+                ItemIsEnabled=32,
+                ToolButtonTextUnderIcon=3,
             ),
             QTableWidgetItem=FakeItem,
+            QToolButton=mock.MagicMock,
         ),
         "ctk": mock.MagicMock(name="ctk"),
     }

@@ -54,6 +54,7 @@ class FakeWidget:
         self.currentIndex = -1
         self.nodes: dict[Any, int] = {}
         self._node: Any = None
+        self.layout = mock.MagicMock()
 
     def property(self, name: str) -> str | None:
         return self._parameter if name == "SlicerParameterName" else None

@@ -206,11 +206,11 @@ def test_no_stage_of_a_child_is_shown_as_it_is_called_there(reface):
     assert not set(raw) & {job.stage_title(stage) for stage in raw}
 
 
-def test_the_comparison_of_faces_has_one_name(tmp_path, monkeypatch, scene, head):
+def test_the_comparison_of_faces_has_one_name(tmp_path, head):
     nodes = results.RefaceNodes(head)
     request = results.make_request(nodes, candidates=2)
     steps = job.RefaceFiles(request, tmp_path, fake_judge()).steps
-    assert [step.stage for step in steps] == [None, None, "compare"]
+    assert [step.stage for step in steps] == [None, None, "compare", "draw"]
 
 
 def test_the_seed_of_the_face_that_was_kept_goes_into_its_box(widget, scene, head, runs):

@@ -17,6 +17,7 @@ SUFFIXES = {  # the end of a widget's name tells its class
     "CheckBox": ("QCheckBox",),
     "Selector": ("QComboBox", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox"),
     "Label": ("QLabel",),
+    "Frame": ("QFrame",),
     "Bar": ("QProgressBar",),
     "Browser": ("QTextBrowser",),
     "Table": ("QTableWidget",),
