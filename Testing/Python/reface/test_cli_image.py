@@ -13,7 +13,8 @@ from helpers.commandline import contents, names, one_sentence, raising
 from helpers.reface.commands import *  # noqa: F403
 from helpers.reface.commands import PROGRAM, report_of
 from RefaceLib.commandline import cli
-from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError, OtherHeadError
+from RefaceLib.pipeline import RefaceResult
 from RefaceLib.volume.io import read_volume
 
 
@@ -252,6 +253,53 @@ def test_verbose_tells_the_seconds_of_stages_and_every_file(folder, capsys):
 def test_tissue_is_told_and_not_air(folder, capsys):
     assert cli.main(["image", "t1.nii.gz", "out.nii.gz", "--seed", "1"]) == 0
     assert "New face of seed 1 in place of 60 ml of tissue" in capsys.readouterr().out
+
+
+# ---- companions, each for itself ----
+
+
+def refusing(error):
+    def deface_companion(*_arguments):
+        raise error
+
+    return deface_companion
+
+
+def test_a_companion_that_is_refused_ends_the_run_and_each_for_itself_it_is_left_out(folder, monkeypatch, capsys):
+    before = names(folder)
+    refused = refusing(HeadNotFoundError("No head was found in t2.nii.gz."))
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", refused)
+    arguments = ["image", "t1.nii.gz", "out.nii.gz", "--apply-masks", "--apply-to", "t2.nii.gz", "t2out.nii.gz"]
+    assert cli.main(arguments) == 2 and names(folder) == before
+    capsys.readouterr()
+    assert cli.main([*arguments, "--apply-each", "--private-report", "private.json"]) == 0
+    assert names(folder) - before == {"out.nii.gz", "out_reface.json", "t2out_reface.json", "private.json"}
+    report = report_of("t2out")
+    assert (report["mode"], report["error"], report["output_sha256"]) == (
+        "apply-to",
+        "No head was found in the input.",
+        None,
+    )
+    assert "reface: warning: t2.nii.gz: No head was found" in capsys.readouterr().err
+    (head,) = json.loads((folder / "private.json").read_text())["heads"]
+    assert len(head["volumes"]) == 1
+
+
+def test_a_companion_whose_brain_does_not_match_is_defaced_by_itself_where_each_is(folder, monkeypatch, pipeline):
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", refusing(OtherHeadError("Another head.")))
+
+    def alone(volume, options, models, _cancelled=None):
+        assert options.ears and options.device == "cpu"
+        return RefaceResult(**vars(pipeline.reface_volume(volume, options)), parse=None)
+
+    monkeypatch.setattr("RefaceLib.session.deface_alone", alone)
+    arguments = ["image", "t1.nii.gz", "out.nii.gz", "--device", "cpu", "--apply-to", "t2.nii.gz", "t2out.nii.gz"]
+    assert cli.main(arguments) == 2
+    assert cli.main([*arguments, "--apply-each"]) == 0
+    report = report_of("t2out")
+    assert report["mode"] == "apply-to" and report["mask_from"] is None and report["registered_mm"] is None
+    assert any("defaced by itself" in warning for warning in report["warnings"])
+    assert report["brain_voxels_changed"] == 0 and report["face_removed"] == {"nose": 1.0}
 
 
 # ---- several faces of a head ----

@@ -28,6 +28,7 @@ from helpers.realhead import (
 )
 from RefaceLib import pipeline
 from RefaceLib.common.errors import CancelledError, HeadNotFoundError, InputError, PromiseError
+from RefaceLib.common.options import FOUND
 from RefaceLib.face import conditioning, painter
 from RefaceLib.face.plausibility import Law
 from RefaceLib.head.canonical import FACE_LANDMARKS
@@ -256,8 +257,11 @@ REMOVALS = {
 def test_a_head_that_another_tool_defaced_gets_a_face_back(tool, small_head, models):
     take, fill = REMOVALS[tool]
     removed = take(small_head)
-    result = reface_volume(without(small_head, removed, fill), CPU, models=models)
-    assert result.mode == "recover"
+    told = []
+    result = reface_volume(
+        without(small_head, removed, fill), CPU, models=models, progress=lambda _fraction, name: told.append(name)
+    )
+    assert result.mode == "recover" and FOUND["recover"] in told
     _assert_a_face(small_head.values(), result.stored.astype(float), removed, result.mask)
     assert (result.mask & ~removed).sum() < 0.2 * result.mask.sum()
 
@@ -270,9 +274,11 @@ def test_a_head_that_we_defaced_gets_a_face_back(small_head, defaced, models):
 
 
 def test_recovering_a_raw_head_is_refused(small_head, models):
+    told = []
     with pytest.raises(InputError, match="has a face") as error:
-        reface_volume(small_head, RECOVER, models=models)
+        reface_volume(small_head, RECOVER, models=models, progress=lambda _fraction, name: told.append(name))
     assert_one_sentence(error)
+    assert told == ["parse", "mask"]  # nothing was made of it
 
 
 # ---- seeds, modes and ears ----
@@ -345,7 +351,9 @@ def test_a_run_can_be_stopped_at_every_stage(small_head, parsed, models, monkeyp
         return False
 
     reface_volume(small_head, CPU, models=models, progress=lambda f, name: told.append((f, name)), cancelled=never)
-    assert {name for _, name in told} == {"parse", "mask", "generate", "blend", "check"}
+    assert {name for _, name in told} == {"parse", "mask", "generate", "blend", "check", FOUND["reface"]}
+    names = [name for _, name in told]
+    assert names.index(FOUND["reface"]) < names.index("generate")  # it is said before anything is made of it
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] <= 1
     assert len(asked) >= len(told)

@@ -76,11 +76,13 @@ def test_a_folder_without_weights_fails_the_run_in_one_sentence(reface, app, hea
 def test_a_run_in_the_window_ends_in_a_result(widget, app, head):
     widget._parameterNode.inputVolume = head
     widget.ui.applyButton.emit("clicked()")
-    assert widget.panel.running and not widget.ui.applyButton.enabled and widget.ui.cancelButton.enabled
+    assert widget.panel.running and widget.ui.cancelButton.enabled
+    assert widget.ui.personTable.texts() == [["Head", "?", "new face", "under way", ""]]
     wait(widget)
     assert app.shown == [] and app.ensured.call_args.args[0] == "Reface"
     result = widget._parameterNode.resultVolume
     assert slicer.util.setSliceViewerLayers.call_args.kwargs["background"] is result
+    assert widget.ui.personTable.texts() == [["Head", "?", "new face", "done, warned", "100 %, 0, 0"]]
     text = widget.ui.resultLabel.text
     for words in ("Head refaced", "of the brain: 0", "ml", "fake 1 (00), seed 0", "A warning."):
         assert words in text
