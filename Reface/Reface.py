@@ -110,7 +110,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.progressBar,
             self.ui.statusLabel,
             self.ui.cancelButton,
-            lambda _running: self._checkCanApply(),
+            self.onRunning,
             job.stage_title,
         )
         self.person = personpanel.PersonPanel(
@@ -246,6 +246,11 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         told = _("Make the new face, after the run that is under way.") if running else _("Make the new face.")
         self.ui.applyButton.enabled = not problem
         self.ui.applyButton.toolTip = problem or told
+
+    def onRunning(self, _running):
+        """A run has begun, waits or has ended."""
+        self._checkCanApply()
+        self.person.refresh()
 
     def _problem(self):
         """Why nothing can be done with the choices as they are; empty where it can."""

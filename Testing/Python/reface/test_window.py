@@ -20,7 +20,7 @@ from helpers.reface.fixtures import *  # noqa: E402, F403
 from helpers.reface.fixtures import fake_judge, node_of, report_of  # noqa: E402
 from helpers.windows import wait  # noqa: E402
 from RefaceLib.window import job, mrml, results  # noqa: E402
-from RefaceLib.window.parameters import MAX_WINDOW_SEED  # noqa: E402
+from RefaceLib.window.parameters import MAX_WINDOW_SEED, Mode  # noqa: E402
 
 
 def test_the_window_says_why_it_cannot_apply(widget, head):
@@ -30,6 +30,10 @@ def test_the_window_says_why_it_cannot_apply(widget, head):
     assert not apply.enabled and "never changed" in apply.toolTip
     widget._parameterNode.outputVolume = None
     assert apply.enabled
+
+
+def test_the_mode_is_automatic_until_another_one_is_chosen(widget):
+    assert widget._parameterNode.mode is Mode.AUTO
 
 
 def test_the_window_offers_the_active_volume(widget, app, head):
