@@ -240,7 +240,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters.resultVolume = result.volume
         self._showResult()
         ready = _("'{name}' is ready.").format(name=result.volume.GetName())
-        self.ui.statusLabel.text = " ".join(filter(None, [ready, self.comparison.present()]))
+        self.ui.statusLabel.text = " ".join(filter(None, [ready, self.comparison.present(result.volume)]))
 
     def _onFailed(self, sentence):
         self.ui.statusLabel.text = sentence or _("The run was cancelled. Nothing was added to the scene.")

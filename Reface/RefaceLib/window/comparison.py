@@ -71,11 +71,14 @@ class ComparePanel:
             shortcut.deleteLater()
         self._keys = []
 
-    def present(self) -> str:
-        """Show the pair of a run that has just ended, and its face in the slices; what could not be shown, or nothing.
+    def present(self, result: Any) -> str:
+        """Show what a run has just made, and its face in the slices; what could not be shown, or nothing.
 
-        A result without a skin to draw is a result: it is shown in the slices alone.
+        A result without a skin to draw is a result: it is shown in the slices alone. Where the user has gone to another
+        module or to other settings meanwhile, the views stay as they are.
         """
+        if self._pair is None or self._pair[1] is not result:
+            return ""
         try:
             faceviews.centre_slices(slicer.mrmlScene, self._show()[0])
         except RefaceError as error:

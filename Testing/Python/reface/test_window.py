@@ -134,6 +134,19 @@ def test_a_result_that_shows_no_skin_is_ready_all_the_same(widget, app, scene, h
     assert widget.ui.statusLabel.text.startswith("'Head refaced' is ready. The volume has one value")
 
 
+def test_a_run_that_ends_while_the_user_is_elsewhere_leaves_the_views_alone(widget, app, scene, head):
+    add_views(scene)
+    widget._parameterNode.inputVolume = head
+    widget.ui.applyButton.emit("clicked()")
+    widget.exit()
+    wait(widget)
+    assert widget.ui.statusLabel.text == "'Head refaced' is ready." and app.shown == shown(scene) == []
+    assert scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundVolumeID() is None
+    widget.enter()
+    widget.ui.compareButton.emit("clicked()")
+    assert shown(scene) == ["Head face", "Head refaced face"]
+
+
 def test_no_head_is_shown_that_was_removed(widget, app, scene, head):
     add_views(scene)
     result = run(widget, head)
