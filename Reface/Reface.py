@@ -380,7 +380,7 @@ class RefaceTest(ScriptedLoadableModuleTest):
         self.delayDisplay("A new face")
         result = RefaceLogic().process(volume, seed=1)
         after = slicer.util.arrayFromVolume(result.volume)
-        segmentId = result.mask.GetSegmentation().GetNthSegmentID(0)
+        segmentId = mrml.mask_segment(result.mask)
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.mask, segmentId, volume) > 0
         self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), before))
         self.assertEqual(after.dtype, before.dtype)

@@ -38,7 +38,8 @@ class ComparePanel:
         slider.connect("valueChanged(int)", self.onSlider)
         maskCheckBox.connect("toggled(bool)", self.onMask)
         turntableButton.connect("clicked()", self.onTurntable)
-        if turntable.screen_capture() is None:
+        self._capture = turntable.screen_capture()
+        if self._capture is None:
             turntableButton.setToolTip(_("The module Screen Capture, which draws the frames, is not installed."))
         self.setPair(None, None)
 
@@ -47,7 +48,7 @@ class ComparePanel:
         self._pair = (before, after) if before is not None and after is not None else None
         for widget in (self._button, self._slider, self._mask):
             widget.setEnabled(self._pair is not None)
-        self._turntable.setEnabled(self._pair is not None and turntable.screen_capture() is not None)
+        self._turntable.setEnabled(self._pair is not None and self._capture is not None)
         text = _("Left: {before}. Right: {after}.")
         self._label.setText(text.format(before=before.GetName(), after=after.GetName()) if self._pair else "")
 
@@ -100,22 +101,30 @@ class ComparePanel:
 
     def onTurntable(self) -> None:
         """Film both heads, or the result alone: the other one may have the real face."""
+        if self._capture is None:
+            return
+        both = slicerui.confirm(
+            _("Film both heads? The left one may show the real face. No: film the right one alone.")
+        )
+        folder = slicerui.ask_for_path(_("Choose an empty folder for the film"))
+        if not folder:
+            return
         with slicer.util.tryWithErrorDisplay(_("The film was not made."), waitCursor=True):
-            both = _("Film both heads? The left one may show the real face. No: the right one alone is filmed.")
-            names = faceviews.VIEW_NAMES if slicerui.confirm(both) else faceviews.VIEW_NAMES[1:]
-            folder, module = slicerui.ask_for_path(_("Choose an empty folder for the film")), turntable.screen_capture()
-            if folder and module is not None:
-                self._show()
-                views = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLViewNode") for name in names]
-                turntable.film(module, views, Path(folder))
+            self._show()
+            names = faceviews.VIEW_NAMES if both else faceviews.VIEW_NAMES[1:]
+            views = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLViewNode") for name in names]
+            turntable.film(self._capture, views, Path(folder))
 
     def dropRemoved(self, _scene: Any = None, _event: Any = None) -> None:
-        """A node has left the scene: no head is shown that is not there."""
-        if not slicer.mrmlScene.IsBatchProcessing():
-            faces.remove_faces(slicer.mrmlScene)
+        """A node has left the scene: no head is shown or compared that is not there."""
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
+        if self._pair is not None and any(volume.GetScene() is not slicer.mrmlScene for volume in self._pair):
+            self.setPair(None, None)
+        faces.remove_faces(slicer.mrmlScene)
 
     def _show(self) -> list[Any]:
-        if self._pair is None or any(volume.GetScene() is not slicer.mrmlScene for volume in self._pair):
+        if self._pair is None:
             raise InputError(_("There is nothing to compare: the result, or what it was made of, was removed."))
         models = faceviews.show_before_after(slicer.mrmlScene, *self._pair)
         self._mask.setChecked(False)

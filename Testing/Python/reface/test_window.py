@@ -152,6 +152,8 @@ def test_no_head_is_shown_that_was_removed(widget, app, scene, head):
     result = run(widget, head)
     scene.RemoveNode(head)
     assert shown(scene) == ["Head refaced face"]
+    assert not widget.ui.compareButton.enabled and widget.ui.compareLabel.text == ""
+    widget.ui.compareSlider.emit("valueChanged(int)", 10)
     widget.ui.compareButton.emit("clicked()")
     assert len(app.shown) == 1 and "was removed" in app.shown[0]
     scene.RemoveNode(result)
@@ -196,7 +198,7 @@ def test_a_turntable_films_both_heads_or_the_result_alone(widget, app, scene, he
     run(widget, head)
     film = mock.Mock()
     monkeypatch.setattr(comparison.turntable, "film", film)
-    monkeypatch.setattr(comparison.turntable, "screen_capture", lambda: mock.sentinel.module)
+    monkeypatch.setattr(widget.comparison, "_capture", mock.sentinel.module)
     monkeypatch.setattr(comparison.slicerui, "confirm", lambda question: both)
     monkeypatch.setattr(comparison.slicerui, "ask_for_path", lambda title: str(tmp_path))
     widget.ui.turntableButton.emit("clicked()")
