@@ -104,7 +104,7 @@ class ComparePanel:
         if self._capture is None:
             return
         both = slicerui.confirm(
-            _("Film both heads? The left one may show the real face. No: film the right one alone.")
+            _("Film both heads? The left one may show the real face. No: film only the right one.")
         )
         folder = slicerui.ask_for_path(_("Choose an empty folder for the film"))
         if not folder:
