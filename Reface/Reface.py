@@ -21,8 +21,8 @@ from RefaceLib.common.steps import StepRunner
 from RefaceLib.face.seeds import new_seed
 from RefaceLib.window import (
     candidates,
+    comparison,
     export,
-    faceviews,
     job,
     mrml,
     personpanel,
@@ -91,6 +91,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.comparison = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self.person = None
@@ -117,6 +118,10 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.personTable, self.ui.addVolumeSelector, self.ui.tickAllButton, self.panel
         )
         self.candidates = candidates.CandidateRow(self.ui.candidatesFrame, self.onCandidateTaken)
+        ui = self.ui
+        self.comparison = comparison.ComparePanel(
+            ui.compareButton, ui.compareSlider, ui.compareLabel, ui.maskCheckBox, ui.turntableButton
+        )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
@@ -127,12 +132,11 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodesChanged)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodesChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.comparison.dropRemoved)
         self.ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         slicerui.observe_path(self.ui.modelsPathLineEdit, self.onModelsChanged)
         self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
-        self.ui.compareButton.connect("clicked()", self.onCompareButton)
-        self.ui.compareSlider.connect("valueChanged(int)", self.onCompareSlider)
         self.ui.saveButton.connect("clicked()", self.onSaveButton)
         self.ui.dicomButton.connect("clicked()", self.onDicomButton)
         self.ui.reportButton.connect("clicked()", self.onReportButton)
@@ -145,14 +149,17 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The application is closing, or the module is being reloaded."""
         if self.panel is not None:
             self.panel.stop()
-        self.setParameterNode(None)
+        self.exit()
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
+        self.comparison.enter()
 
     def exit(self):
         self.setParameterNode(None)
+        if self.comparison is not None:
+            self.comparison.exit()
 
     def onSceneStartClose(self, _caller=None, _event=None):
         """The run that is under way has nowhere to go any more."""
@@ -278,6 +285,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             files = [self.resourcePath("requirements_Reface.txt")]
             if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
                 files.append(self.logic.judge.requirements)
+            lost = results.would_be_lost(parameters.outputVolume)
+            if lost and not slicerui.confirm(results.overwrite_question(parameters.outputVolume)):
+                return
             slicerui.ensure_dependencies("Reface", *files)
             volumes = self.person.volumes
             runner = self.logic.createRunner(
@@ -291,6 +301,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 candidates=parameters.candidates,
                 otherVolumes=volumes[1:],
                 maskSegmentation=parameters.maskSegmentation,
+                overwrite=lost,
                 onProgress=lambda fraction, stage: self._onProgress(volumes[0], fraction, stage),
                 onDone=lambda result: self._onDone(parameters, result),
                 onFailed=lambda sentence: self._onFailed(volumes[0], sentence),
@@ -309,9 +320,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.candidates.offer(result.choices)
         for volume, sentence in result.failed:
             self.person.failed(volume, sentence)
-        self.ui.statusLabel.text = results.done_text(result)
-        slicer.util.setSliceViewerLayers(background=result.volume, foreground=None)
         self._showResult()
+        told = [results.done_text(result), self.comparison.present(result.volume)]
+        self.ui.statusLabel.text = " ".join(filter(None, told))
 
     def _onFailed(self, volume, sentence):
         if sentence:
@@ -331,9 +342,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         text = results.result_text(self.resultVolume)
         self.ui.resultLabel.text = text or _("No result yet.")
         self.candidates.show(self.resultVolume)
-        comparable = bool(text) and self._inputOfResult() is not None
-        for button in (self.ui.compareButton, self.ui.compareSlider):
-            button.enabled = comparable
+        before = self.resultVolume.GetNodeReference(results.INPUT_ROLE) if text else None
+        self.comparison.setPair(before, self.resultVolume)
         for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
             button.enabled = bool(text)
 
@@ -341,19 +351,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another face of the run has become the result."""
         self._parameterNode.seed = seed
         self._onParametersChanged()
-
-    def onCompareButton(self):
-        with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
-            faceviews.show_before_after(slicer.mrmlScene, self._inputOfResult(), self.resultVolume)
-            self.ui.compareSlider.value = 100
-
-    def onCompareSlider(self, percent):
-        before = self._inputOfResult()
-        if before is not None:
-            faceviews.compare_slices(slicer.mrmlScene, before, self.resultVolume, percent / 100)
-
-    def _inputOfResult(self):
-        return self.resultVolume.GetNodeReference(results.INPUT_ROLE) if self.resultVolume is not None else None
+        self.ui.statusLabel.text = self.comparison.present(self.resultVolume)
 
     def onSaveButton(self):
         self._save(_("Save the result"), export.save_file, ".nii.gz", export.FILE_FILTERS)
@@ -397,6 +395,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         candidates=1,
         otherVolumes=(),
         maskSegmentation=None,
+        overwrite=False,
         onProgress,
         onDone,
         onFailed,
@@ -412,13 +411,15 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param models: folder of weights of one's own; empty: those of the extension
         :param candidates: number of faces to make; the one least like the original is kept
         :param otherVolumes: further volumes of the person, each defaced into a new volume, or left out with a reason
-        :param maskSegmentation: segmentation node for the mask, or None for a new one
+        :param maskSegmentation: segmentation node that gets the mask beside its other segments, or None: see masks
+        :param overwrite: whether an outputVolume that is no result of Reface may lose its image
         :param onProgress: called with a fraction 0..1 and the name of the stage
         :param onDone: called with a RefaceLib.window.results.RefaceResultNodes once everything is in the scene
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
-        nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
+        others = tuple(filter(None, otherVolumes))
+        nodes = results.RefaceNodes(inputVolume, others, outputVolume, maskSegmentation, overwrite)
         results.check_nodes(nodes)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
         return StepRunner(  # the voxels are copied when its turn comes
@@ -472,7 +473,7 @@ class RefaceTest(ScriptedLoadableModuleTest):
         self.delayDisplay("A new face")
         result = RefaceLogic().process(volume, seed=1)
         after = slicer.util.arrayFromVolume(result.volume)
-        segmentId = result.mask.GetSegmentation().GetNthSegmentID(0)
+        segmentId = mrml.mask_segment(result.mask)
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.mask, segmentId, volume) > 0
         self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), before))
         self.assertEqual(after.dtype, before.dtype)

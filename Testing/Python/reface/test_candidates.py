@@ -59,7 +59,8 @@ def press(widget, index):
 def test_another_face_becomes_the_result_and_nothing_else_changes(widget, scene, head, done):
     assert (voxels(done)[:, :THIRD] == 5).all() and widget._parameterNode.seed == 5
     assert widget.ui.candidatesFrame.visible
-    count = scene.GetNumberOfNodes()
+    kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode")
+    counts = [scene.GetNumberOfNodesByClass(kind) for kind in kinds]
     press(widget, 2)
     assert (voxels(done)[:, :THIRD] == 6).all()
     assert np.array_equal(voxels(done)[:, THIRD:], voxels(head)[:, THIRD:])
@@ -68,7 +69,8 @@ def test_another_face_becomes_the_result_and_nothing_else_changes(widget, scene,
     for node in (done, mask):
         report = json.loads(node.GetAttribute("Reface.Report"))
         assert (report["seed"], report["candidates"]["kept"], report["output"]) == (6, "chosen", done.GetName())
-    assert scene.GetNumberOfNodes() == count and done.GetNodeReference(results.INPUT_ROLE) is head
+    assert [scene.GetNumberOfNodesByClass(kind) for kind in kinds] == counts
+    assert done.GetNodeReference(results.INPUT_ROLE) is head
     press(widget, 0)
     assert (voxels(done)[:, :THIRD] == 4).all()
 
