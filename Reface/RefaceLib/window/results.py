@@ -15,7 +15,7 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faceviews, mrml
+from RefaceLib.window import faceviews, mrml, seal
 from RefaceLib.window.job import RefaceAnswer, RefaceRequest
 from RefaceLib.window.slicerui import translator
 
@@ -23,6 +23,7 @@ _ = translator(__name__)
 
 MASK_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mask
 INPUT_ROLE = "Reface.Input"  # from a result volume to its input, to compare both
+FIRST_ROLE = "Reface.First"  # from the result of another volume of the session to that of the first one
 
 
 @dataclass(frozen=True)
@@ -83,26 +84,32 @@ def _beside(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMR
 
 
 def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
-    """Put an answer into the scene of its input; InputError where the input has left the scene in the meantime."""
+    """Put an answer into the scene of its input; InputError where the input has left the scene in the meantime.
+
+    The report that its nodes keep names no node: a name of a DICOM series may be that of the patient.
+    """
     scene = nodes.input.GetScene()
     if scene is None:
         raise InputError("The input volume was removed during the run, so there is no place for the result.")
     report = dict(answer.report)
     volume = _show_volume(scene, nodes, answer, report["mode"])
     mask = _show_mask(scene, nodes, volume, answer.mask)
-    warning = mrml.patient_tags_warning(scene, volume)
-    report["output"] = volume.GetName()
-    report["warnings"] = [*([warning] if warning else []), *report["warnings"]]
     for node in (volume, mask):
         mrml.set_provenance(node, report)
     volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
+    volume.RemoveNodeReferenceIDs(FIRST_ROLE)  # where it was the result of another volume before
+    seal.seal(volume)
     others = [other for other in nodes.others if other is not nodes.input]
     added = []
     for other, (stored, other_report) in zip(others, answer.others, strict=True):
         if other.GetScene() is not scene:
             continue
-        node = mrml.add_result_volume(scene, other, stored, _("{name} defaced").format(name=other.GetName()))
-        mrml.set_provenance(node, {**other_report, "output": node.GetName(), "mask_from": volume.GetName()})
+        name = _("{name} defaced").format(name=other.GetName())
+        node = mrml.add_result_volume(scene, other, stored, name, beside=nodes.input)
+        mrml.set_provenance(node, other_report)
+        node.SetNodeReferenceID(INPUT_ROLE, other.GetID())
+        node.SetNodeReferenceID(FIRST_ROLE, volume.GetID())
+        seal.seal(node)
         added.append(node)
     return RefaceResultNodes(volume, mask, added, report)
 
@@ -146,7 +153,7 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         outside=report["voxels_changed_outside_mask"],
     )
     if report["mode"] == "apply-to":  # a companion, of which no times and no seed are reported
-        first = _("{name}: defaced beside {other}").format(name=node.GetName(), other=report["mask_from"])
+        first = _("{name}: defaced beside {other}").format(name=node.GetName(), other=_name_of_first(node))
         return "\n".join([first, changed, *report["warnings"]])
     first = _("{name}: {mode}, {seconds} s").format(
         name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
@@ -156,6 +163,11 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         made = _("Model: {model}, seed {seed}")
         lines.append(made.format(model=_named(report["model"]), seed=report["seed"]))
     return "\n".join([*lines, *report["warnings"]])
+
+
+def _name_of_first(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    first = node.GetNodeReference(FIRST_ROLE)
+    return first.GetName() if first is not None else _("another volume")
 
 
 def model_text(models: str) -> str:
