@@ -19,7 +19,7 @@ from slicer.util import VTKObservationMixin
 from RefaceLib.common.progress import no_progress
 from RefaceLib.common.steps import StepRunner
 from RefaceLib.face.seeds import new_seed
-from RefaceLib.window import export, faceviews, job, mrml, results, sampledata, slicerui
+from RefaceLib.window import faceviews, job, mrml, results, sampledata, savepanel, slicerui
 from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode
 
 
@@ -74,6 +74,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.saving = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._updating = False
@@ -103,9 +104,13 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
         self.ui.compareButton.connect("clicked()", self.onCompareButton)
         self.ui.compareSlider.connect("valueChanged(int)", self.onCompareSlider)
-        self.ui.saveButton.connect("clicked()", self.onSaveButton)
-        self.ui.dicomButton.connect("clicked()", self.onDicomButton)
-        self.ui.reportButton.connect("clicked()", self.onReportButton)
+        self.saving = savepanel.SavePanel(
+            self.ui.shareButton,
+            self.resourcePath("UI/SaveForSharing.ui"),
+            (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton),
+            self.ui.warningLabel,
+            lambda text: setattr(self.ui.statusLabel, "text", text),
+        )
         if self.logic.judge is None:
             self.ui.candidatesSpinBox.enabled = False
             self.ui.candidatesSpinBox.toolTip = _("The module ReidentRisk, which compares faces, is not installed.")
@@ -249,8 +254,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         comparable = bool(text) and self._inputOfResult() is not None
         for button in (self.ui.compareButton, self.ui.compareSlider):
             button.enabled = comparable
-        for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
-            button.enabled = bool(text)
+        self.saving.setResult(self.resultVolume if text else None)
 
     def onCompareButton(self):
         with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
@@ -264,23 +268,6 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _inputOfResult(self):
         return self.resultVolume.GetNodeReference(results.INPUT_ROLE) if self.resultVolume is not None else None
-
-    def onSaveButton(self):
-        self._save(_("Save the result"), export.save_file, ".nii.gz", export.FILE_FILTERS)
-
-    def onReportButton(self):
-        self._save(_("Save the report"), export.save_report, ".json", ["JSON (*.json)"])
-
-    def onDicomButton(self):
-        self._save(_("Choose an empty folder for the DICOM series"), export.save_dicom)
-
-    def _save(self, title, write, ending=None, filters=()):
-        """Ask for a file (or a folder, where there is no ending), and let `write` write the result there."""
-        with slicer.util.tryWithErrorDisplay(_("Nothing was saved."), waitCursor=False):
-            name = self.resultVolume.GetName() + (ending or "")
-            path = slicerui.ask_for_path(title, name if ending else None, filters)
-            if path:
-                write(self.resultVolume, path)
 
 
 class RefaceLogic(ScriptedLoadableModuleLogic):

@@ -48,12 +48,18 @@ def left_out(scene: slicer.vtkMRMLScene, shared: Sequence[slicer.vtkMRMLScalarVo
 
 def text_with_names(groups: Sequence[LeftOut]) -> str:
     """A line a kind, with names, for the window alone."""
-    return "\n".join(f"{group.kind}: {', '.join(map(_short, group.names))}" for group in groups)
+    return "\n".join(f"{group.kind}: {', '.join(map(short_name, group.names))}" for group in groups)
 
 
 def text_with_numbers(groups: Sequence[LeftOut]) -> str:
     """A line a kind, without a name, for the file."""
     return "\n".join(f"{group.kind}: {len(group.names)}" for group in groups)
+
+
+def short_name(name: str) -> str:
+    """A name with its middle left out where it is long, so that it does not widen the window."""
+    half = _LONGEST // 2 - 1
+    return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
 
 
 def _data(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:
@@ -87,9 +93,3 @@ def _each(nodes: Iterable[slicer.vtkMRMLNode | None]) -> list[slicer.vtkMRMLNode
 
 def _names(nodes: Iterable[slicer.vtkMRMLNode]) -> tuple[str, ...]:
     return tuple(node.GetName() or "" for node in nodes)
-
-
-def _short(name: str) -> str:
-    """A name with its middle left out where it is long, so that it does not widen the window."""
-    half = _LONGEST // 2 - 1
-    return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
