@@ -25,22 +25,24 @@ class ShareDialog:
     """The dialog and what happens when its controls are used; `done` is said once something was saved."""
 
     def __init__(self, path: str, result: Any):
+        import qt
         import slicer
 
         self.done = ""
         self._nodes = sharing.results_of_person(result)
-        self.widget = slicer.util.loadUI(path)
-        self.ui = slicer.util.childWidgetVariables(self.widget)
-        window = slicer.util.mainWindow()
-        if window is not None:
-            self.widget.setParent(window, self.widget.windowFlags())
+        contents = slicer.util.loadUI(path)
+        self.ui = slicer.util.childWidgetVariables(contents)
+        self.widget = qt.QDialog(slicer.util.mainWindow())
+        self.widget.setWindowTitle(_("Save for sharing"))
+        qt.QVBoxLayout(self.widget).addWidget(contents)
+        self.ui.saveButton.setDefault(True)
         self._addResults(sharing.latest_results(result))
         self.ui.labelLineEdit.text = shared.DEFAULT_LABEL
         self.ui.labelLineEdit.connect("textChanged(QString)", lambda _text: self.refresh())
         self.ui.resultsListWidget.connect("itemChanged(QListWidgetItem*)", lambda _item: self.refresh())
         self.ui.folderButton.connect("clicked()", self.onFolder)
         self.ui.saveButton.connect("clicked()", self.onSave)
-        self.ui.cancelButton.connect("clicked()", self.widget.reject)
+        self.ui.cancelButton.connect("clicked()", self.onCancel)
         self.refresh()
 
     def checked(self) -> list[Any]:
@@ -68,6 +70,9 @@ class ShareDialog:
         folder = slicerui.ask_for_path(_("Choose an empty folder, or make a new one"))
         if folder:
             self.ui.folderLineEdit.text = folder
+
+    def onCancel(self) -> None:
+        self.widget.reject()
 
     def onSave(self) -> None:
         import slicer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import sys
 import types
 import xml.etree.ElementTree as ET
 from unittest import mock
@@ -57,6 +57,7 @@ def opened_dialog_fixture(reface, app):
         mock.patch.object(slicer.util, "childWidgetVariables", lambda _widget: ui),
         mock.patch.object(slicer.util, "mainWindow", lambda: None, create=True),
     ):
+        sys.modules["qt"].QDialog.return_value.reset_mock()
         yield lambda result: sharedialog.ShareDialog(str(DIALOG), result)
 
 
@@ -112,7 +113,7 @@ def test_a_folder_is_chosen(opened_dialog, done):
 
 def test_every_control_explains_itself_and_has_a_key():
     widgets = read_ui(DIALOG)
-    controls = [each for each in widgets.values() if each.kind not in (*NO_CONTROLS, "QDialog")]
+    controls = [each for each in widgets.values() if each.kind not in NO_CONTROLS]
     assert [each.name for each in controls if not each.tooltip] == []
     text = DIALOG.read_text(encoding="utf-8")
     keys = [part[0].lower() for part in text.split("&amp;")[1:]]
@@ -170,11 +171,16 @@ def test_no_name_of_a_node_widens_the_panel():
     assert len(free) > 6 and [name for name, ignored in free if not ignored] == []
 
 
-def test_cancel_saves_nothing(opened_dialog, app, done):
-    with mock.patch.object(slicer.util, "loadUI") as load:
-        assert sharedialog.ask_and_share(str(DIALOG), done.volume) == ""
-        assert load.return_value.exec_.called and load.return_value.deleteLater.called
-        with contextlib.suppress(RuntimeError):
-            load.return_value.exec_.side_effect = RuntimeError
-            sharedialog.ask_and_share(str(DIALOG), done.volume)
-        assert load.return_value.deleteLater.call_count == 2
+def test_cancel_saves_nothing_and_the_dialog_goes(opened_dialog, app, done, tmp_path):
+    import qt
+
+    shown = qt.QDialog.return_value
+    assert sharedialog.ask_and_share(str(DIALOG), done.volume) == "" and shown.deleteLater.called
+    dialog = opened_dialog(done.volume)
+    dialog.ui.cancelButton.emit("clicked()")
+    assert shown.reject.called and not shown.accept.called and dialog.done == ""
+    shown.exec_.side_effect = RuntimeError
+    with pytest.raises(RuntimeError):
+        sharedialog.ask_and_share(str(DIALOG), done.volume)
+    assert shown.deleteLater.call_count == 2
+    shown.reset_mock(side_effect=True)
