@@ -110,6 +110,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton),
             self.ui.warningLabel,
             lambda text: setattr(self.ui.statusLabel, "text", text),
+            self.resourcePath("requirements_Reface.txt"),
         )
         if self.logic.judge is None:
             self.ui.candidatesSpinBox.enabled = False

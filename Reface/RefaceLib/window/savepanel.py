@@ -19,6 +19,7 @@ class SavePanel:
     :param single: QPushButtons for the volume, the DICOM series and the report, each alone
     :param warningLabel: QLabel for the warning of patient tags, hidden without one
     :param told: called with what was saved and left out
+    :param requirements: file of the pip requirements without which no header can be de-identified
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class SavePanel:
         single: Sequence[Any],
         warningLabel: Any,
         told: Callable[[str], None],
+        requirements: str,
     ):
         self._result: Any = None
         self._buttons = (shareButton, *single)
         self._dialogFile, self._warning, self._told = dialogFile, warningLabel, told
+        self._requirements = requirements
         slots = (self.onShare, self.onVolume, self.onDicom, self.onReport)
         for button, slot in zip(self._buttons, slots, strict=True):
             button.connect("clicked()", slot)
@@ -49,6 +52,7 @@ class SavePanel:
         import slicer
 
         with slicer.util.tryWithErrorDisplay(_("Nothing was saved."), waitCursor=False):
+            slicerui.ensure_packages("Reface", self._requirements)  # a loaded scene may hold the first result here
             text = sharedialog.ask_and_share(self._dialogFile, self._result)
             if text:
                 self._told(text)
@@ -72,4 +76,5 @@ class SavePanel:
             name = self._result.GetName() + (ending or "")
             path = slicerui.ask_for_path(title, name if ending else None, filters)
             if path:
+                slicerui.ensure_packages("Reface", self._requirements)
                 write(self._result, path)

@@ -134,6 +134,8 @@ def test_the_button_opens_the_dialog_and_tells_what_was_left_out(shown, app):
     with mock.patch.object(sharedialog, "ask_and_share", return_value="Saved. Left out: much"):
         shown.ui.shareButton.emit("clicked()")
     assert shown.ui.statusLabel.text == "Saved. Left out: much"
+    (module, requirements), _options = app.packages.call_args
+    assert module == "Reface" and requirements.endswith("requirements_Reface.txt")
     with mock.patch.object(sharedialog, "ask_and_share", return_value=""):
         shown.ui.shareButton.emit("clicked()")
     assert shown.ui.statusLabel.text == "Saved. Left out: much"

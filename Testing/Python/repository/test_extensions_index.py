@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 
-from helpers.checkout import REPOSITORY
+import pytest
+
+from helpers.checkout import REPOSITORY, TESTS
+from helpers.commandline import run_python
 
 CMAKE = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
 ENTRY = json.loads((REPOSITORY / "docs" / "Reface.json").read_text(encoding="utf-8"))
@@ -58,3 +61,20 @@ def test_the_licences_and_the_modules_are_told_of():
     for module in ("Reface", "ReidentRisk"):
         assert re.search(rf"\*\*{module}\*\*", README)
     assert "![" in README and "arXiv" in README
+
+
+@pytest.mark.parametrize("module", ["Reface", "ReidentRisk"])
+def test_a_module_that_is_loaded_imports_nothing_that_3d_slicer_lacks(module):
+    """Else it could never be loaded, and never ask for what it needs. Two stand-ins take the place of Qt and CTK."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+    code = (
+        f"import sys; sys.path[:0] = [{str(TESTS)!r}]\n"
+        "from helpers.slicer_stubs import scripted_module\n"
+        "before = set(sys.modules)\n"
+        f"with scripted_module({module!r}):\n"
+        "    new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "brought = {'slicer', 'vtk', 'vtkmodules', 'numpy', 'qt', 'ctk', 'RefaceLib', 'ReidentRiskLib'}\n"
+        "print(sorted(new - brought - set(sys.stdlib_module_names)))\n"
+    )
+    run = run_python("-c", code)
+    assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr
