@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from helpers.imagefiles import assert_one_sentence
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import write_json
 from RefaceLib.dicom.series import find_series
@@ -171,6 +172,20 @@ def test_the_result_of_a_result_goes_into_copies_of_the_files_of_the_first_input
     assert secrets_in(tmp_path / "out") == []
     (series,) = find_series([tmp_path / "out" / "dicom"])
     assert pydicom.dcmread(series.paths[0]).RepetitionTime == 2300
+
+
+def test_a_damaged_file_of_the_database_is_told_of_and_nothing_is_left(scans, done, tmp_path, monkeypatch):
+    file = sorted((tmp_path / "in" / "t1").iterdir())[3]
+    file.write_bytes(file.read_bytes()[:-2000])
+    for write in (
+        lambda: sharing.share([done.volume], tmp_path / "out", "sub-01", ALL),
+        lambda: export.save_dicom(done.volume, tmp_path / "out"),
+    ):
+        with pytest.raises(InputError) as error:
+            write()
+        assert_one_sentence(error)
+        assert file.name in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_a_failed_write_leaves_nothing(done, tmp_path, monkeypatch):
