@@ -21,7 +21,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 import RefaceLib
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.window import hierarchy
+from RefaceLib.window import hierarchy, seal
 
 if TYPE_CHECKING:
     from RefaceLib.volume.io import Volume
@@ -185,7 +185,8 @@ def scrub_dicom(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
 def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
     """Write the report of a run (`build_report`) into attributes `Reface.*`, and its JSON in `Reface.Report`.
 
-    A saved scene keeps the attributes; an image file written from the node does not.
+    A saved scene keeps the attributes; an image file written from the node does not. A volume is sealed with the voxels
+    that it has now.
     """
     model = report.get("model", {})
     values = {
@@ -205,6 +206,8 @@ def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
         if value is not None:
             node.SetAttribute(ATTRIBUTE_PREFIX + key, str(value).lower() if isinstance(value, bool) else str(value))
     node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
+    if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None:
+        seal.seal(node)
 
 
 def _affine(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:

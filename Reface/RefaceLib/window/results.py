@@ -15,7 +15,7 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faceviews, mrml, seal
+from RefaceLib.window import faceviews, mrml
 from RefaceLib.window.job import RefaceAnswer, RefaceRequest
 from RefaceLib.window.slicerui import translator
 
@@ -98,7 +98,6 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         mrml.set_provenance(node, report)
     volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
     volume.RemoveNodeReferenceIDs(FIRST_ROLE)  # where it was the result of another volume before
-    seal.seal(volume)
     others = [other for other in nodes.others if other is not nodes.input]
     added = []
     for other, (stored, other_report) in zip(others, answer.others, strict=True):
@@ -109,7 +108,6 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         mrml.set_provenance(node, other_report)
         node.SetNodeReferenceID(INPUT_ROLE, other.GetID())
         node.SetNodeReferenceID(FIRST_ROLE, volume.GetID())
-        seal.seal(node)
         added.append(node)
     return RefaceResultNodes(volume, mask, added, report)
 

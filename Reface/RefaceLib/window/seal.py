@@ -8,16 +8,15 @@ import numpy as np
 import slicer
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.window import mrml
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
-SEAL = f"{mrml.ATTRIBUTE_PREFIX}VoxelsSha256"
+SEAL = "Reface.VoxelsSha256"
 
 
 def seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Keep the hash of a result's voxels in its attributes, which a saved scene keeps as well."""
+    """Keep the hash of a volume's voxels in its attributes, which a saved scene keeps as well."""
     node.SetAttribute(SEAL, _voxels_sha256(node))
 
 
@@ -33,6 +32,6 @@ def check_seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
 
 def _voxels_sha256(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """Of the numbers, little endian, the first axis fastest; a file between makes no difference."""
-    stored = mrml.volume_from_node(node).stored
+    stored = slicer.util.arrayFromVolume(node)
     little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(np.ravel(little, order="F").data).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(little).data).hexdigest()

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from RefaceLib.common.errors import OutputError
-from RefaceLib.window import export, hierarchy, mrml, results, seal
+from RefaceLib.window import export, hierarchy, mrml, results
 from RefaceLib.window.shared import SharedResult
 from RefaceLib.window.slicerui import translator
 
@@ -46,7 +46,6 @@ def _add_volume(scene: slicer.vtkMRMLScene, one: SharedResult) -> slicer.vtkMRML
     mrml.set_provenance(copy, one.report)
     _add_parts(scene, copy, slicer.vtkMRMLScalarVolumeDisplayNode(), slicer.vtkMRMLVolumeArchetypeStorageNode())
     mrml.copy_display(one.node, copy)
-    seal.seal(copy)
     colours = copy.GetDisplayNode().GetColorNodeID() or ""
     original = one.node.GetScene().GetNodeByID(colours)
     if original is None or not original.GetSingletonTag():  # one of the user's own, whose name may say anything

@@ -16,7 +16,7 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from helpers.scenes import saved_and_read  # noqa: E402
-from RefaceLib.window import mrml  # noqa: E402  (needs slicer)
+from RefaceLib.window import mrml, seal  # noqa: E402  (needs slicer)
 
 SHAPE = (7, 6, 5)
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -343,6 +343,7 @@ def test_provenance_is_written_as_attributes_that_a_saved_scene_keeps(scene, tmp
     mrml.set_provenance(node, REPORT)
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     assert json.loads(attributes.pop("Reface.Report")) == REPORT
+    assert len(attributes.pop(seal.SEAL)) == 64
     assert attributes == {
         "Reface.Version": __version__,
         "Reface.Model": "reface-2mm 1.0",
