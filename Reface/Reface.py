@@ -22,12 +22,12 @@ from RefaceLib.face.seeds import new_seed
 from RefaceLib.window import (
     candidates,
     comparison,
-    export,
     job,
     mrml,
     personpanel,
     results,
     sampledata,
+    savepanel,
     settings,
     slicerui,
 )
@@ -92,6 +92,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.panel = None
         self.comparison = None
+        self.saving = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self.person = None
@@ -137,9 +138,14 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         slicerui.observe_path(self.ui.modelsPathLineEdit, self.onModelsChanged)
         self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
-        self.ui.saveButton.connect("clicked()", self.onSaveButton)
-        self.ui.dicomButton.connect("clicked()", self.onDicomButton)
-        self.ui.reportButton.connect("clicked()", self.onReportButton)
+        self.saving = savepanel.SavePanel(
+            self.ui.shareButton,
+            self.resourcePath("UI/SaveForSharing.ui"),
+            (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton),
+            self.ui.warningLabel,
+            lambda text: setattr(self.ui.statusLabel, "text", text),
+            self.resourcePath("requirements_Reface.txt"),
+        )
         if self.logic.judge is None:
             self.ui.candidatesSpinBox.enabled = False
             self.ui.candidatesSpinBox.toolTip = _("The module ReidentRisk, which compares faces, is not installed.")
@@ -344,31 +350,13 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.candidates.show(self.resultVolume)
         before = self.resultVolume.GetNodeReference(results.INPUT_ROLE) if text else None
         self.comparison.setPair(before, self.resultVolume)
-        for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
-            button.enabled = bool(text)
+        self.saving.setResult(self.resultVolume if text else None)
 
     def onCandidateTaken(self, seed):
         """Another face of the run has become the result."""
         self._parameterNode.seed = seed
         self._onParametersChanged()
         self.ui.statusLabel.text = self.comparison.present(self.resultVolume)
-
-    def onSaveButton(self):
-        self._save(_("Save the result"), export.save_file, ".nii.gz", export.FILE_FILTERS)
-
-    def onReportButton(self):
-        self._save(_("Save the report"), export.save_report, ".json", ["JSON (*.json)"])
-
-    def onDicomButton(self):
-        self._save(_("Choose an empty folder for the DICOM series"), export.save_dicom)
-
-    def _save(self, title, write, ending=None, filters=()):
-        """Ask for a file (or a folder, where there is no ending), and let `write` write the result there."""
-        with slicer.util.tryWithErrorDisplay(_("Nothing was saved."), waitCursor=False):
-            name = self.resultVolume.GetName() + (ending or "")
-            path = slicerui.ask_for_path(title, name if ending else None, filters)
-            if path:
-                write(self.resultVolume, path)
 
 
 class RefaceLogic(ScriptedLoadableModuleLogic):

@@ -21,9 +21,12 @@ _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 _SHEARED = 1e-3  # of a unit length; DICOM slices are at right angles to their rows and columns
 
 
-def write_new_series(volume: Volume, folder: Path, description: str) -> list[Path]:
+def write_new_series(
+    volume: Volume, folder: Path, description: str, anonymiser: Anonymiser | None = None, number: int = 1
+) -> list[Path]:
     """Write ``volume`` into the ``folder``, a file a slice along its third axis; the files.
 
+    New series with one ``anonymiser`` are of one study, in which each has a ``number`` of its own.
     Raises OutputError where its numbers do not fit into 16 bits, or its axes are not at right angles.
     """
     numbers = _sixteen_bits(volume.stored)
@@ -32,12 +35,13 @@ def write_new_series(volume: Volume, folder: Path, description: str) -> list[Pat
     if not np.allclose(directions.T @ directions, np.eye(3), atol=_SHEARED):
         raise OutputError("The axes of this volume are not at right angles: save it as NIfTI or NRRD.")
     template.ImageOrientationPatient = [_decimal(number) for number in directions[:, :2].T.ravel()]
-    anonymiser = Anonymiser()
+    anonymiser = anonymiser or Anonymiser()
     anonymiser.mark(template)
+    template.StudyInstanceUID, template.SeriesNumber = anonymiser.new_uid("study of new series"), number
     written = []
     for index in range(numbers.shape[2]):
         position = (volume.affine @ [0, 0, index, 1])[:3] * _RAS_TO_LPS
-        template.SOPInstanceUID = anonymiser.new_uid(f"instance {index}")
+        template.SOPInstanceUID = anonymiser.new_uid(f"instance {number}.{index}")
         template.InstanceNumber = index + 1
         template.ImagePositionPatient = [_decimal(number) for number in position]
         put_numbers(template, numbers[None, :, :, index].transpose(0, 2, 1))
@@ -68,7 +72,7 @@ def _template(volume: Volume, numbers: np.ndarray, description: str) -> Dataset:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID, dataset.Modality = MRImageStorage, "MR"
-    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+    for name in ("SeriesInstanceUID", "FrameOfReferenceUID"):
         setattr(dataset, name, generate_uid(prefix=None))
     for name in (
         "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientBirthDate",
@@ -76,7 +80,7 @@ def _template(volume: Volume, numbers: np.ndarray, description: str) -> Dataset:
         "EchoTrainLength", "PatientPosition",
     ):  # fmt: skip
         setattr(dataset, name, None)  # must be there, may be empty
-    dataset.Manufacturer, dataset.SeriesNumber, dataset.SeriesDescription = "Reface", 1, description
+    dataset.Manufacturer, dataset.SeriesDescription = "Reface", description
     dataset.BodyPartExamined = "HEAD"  # it is no paired part, of which the side would have to be told
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"

@@ -49,11 +49,14 @@ def write_files(
     return written
 
 
-def write_into_copies(volume: Volume, paths: Sequence[Path], folder: Path, description: str) -> bool:
+def write_into_copies(
+    volume: Volume, paths: Sequence[Path], folder: Path, description: str, anonymiser: Anonymiser | None = None
+) -> bool:
     """Write the values of ``volume`` into copies of ``paths``, the files of the one volume that it was made from.
 
     False, and nothing is written, where the files hold anything but one volume on the grid of ``volume``; its axes may
-    be in another order. Where a value is that of the file, the stored number stays as it is. Raises InputError.
+    be in another order. Where a value is that of the file, the stored number stays as it is. Series of one study share
+    the ``anonymiser``. Raises InputError.
     """
     if not paths:
         return False
@@ -68,7 +71,7 @@ def write_into_copies(volume: Volume, paths: Sequence[Path], folder: Path, descr
     original = stacks[0].read()
     stored = original.codec.to_stored(values)
     edit = Edit(stacks[0], stored, stored != original.stored)
-    write_files(series[0], [edit], folder, Anonymiser(), description)
+    write_files(series[0], [edit], folder, anonymiser or Anonymiser(), description)
     return True
 
 

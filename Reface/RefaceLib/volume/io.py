@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from functools import reduce, wraps
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-from isal import igzip
 
 from RefaceLib.common.errors import InputError, OutputError, PromiseError
 from RefaceLib.common.files import OutputSet
@@ -29,6 +28,9 @@ from RefaceLib.volume.header import CONTRADICTION, LEFT_RIGHT_UNKNOWN, FileSourc
 from RefaceLib.volume.mgh import new_mgh_header, read_mgh_header
 from RefaceLib.volume.nifti import new_nifti_header, read_nifti_header
 from RefaceLib.volume.nrrd import new_nrrd_header, read_nrrd_header
+
+if TYPE_CHECKING:
+    from isal import igzip
 
 # The largest share of NaN and Inf voxels that check_values lets pass: SPM writes NaN wherever a turned volume ends.
 MAX_NON_FINITE = 0.75
@@ -329,6 +331,8 @@ def _write_file(path: Path, source: FileSource, stored: np.ndarray, dtype: np.dt
 
 
 def _compressor(file: BufferedIOBase) -> igzip.GzipFile:
+    from isal import igzip  # which 3D Slicer lacks until the module, which imports this file, has asked for it
+
     # Neither a name nor a time: the same volume always gives the same bytes.
     return igzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=file, mtime=0)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import slicer
+
 from RefaceLib.window import results
 from RefaceLib.window.slicerui import translator
 
@@ -64,5 +66,6 @@ class CandidateRow:
         choices = self._choices
         if choices is None or choices.current is None:
             return
-        results.take_candidate(choices, index)
-        self._onTaken(choices.candidates[index].seed)
+        with slicer.util.tryWithErrorDisplay(_("The face was not taken."), waitCursor=True):
+            results.take_candidate(choices, index)
+            self._onTaken(choices.candidates[index].seed)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import new_folder
 from RefaceLib.window import mrml, results
+
+if TYPE_CHECKING:
+    from RefaceLib.dicom.anonymise import Anonymiser
 
 FILE_FILTERS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)")
 
@@ -32,14 +36,36 @@ def save_file(node: slicer.vtkMRMLScalarVolumeNode, path: str | Path) -> None:
     if not path.name.lower().endswith((".nii.gz", ".nii", ".nrrd")):
         raise OutputError(f"{path.name} has no known ending: choose .nii.gz or .nrrd.")
     result_report(node)
+    write_image(node, path)
+
+
+def write_image(node: slicer.vtkMRMLScalarVolumeNode, path: Path, voxels: np.ndarray | None = None) -> None:
+    """Write the voxels, or others of the same shape, and the geometry of any volume, and nothing else of it.
+
+    OutputError where the file cannot be written.
+    """
     alone = slicer.vtkMRMLScene()
-    copy = alone.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "volume")  # attributes would become fields of NRRD
-    copy.CopyOrientation(node)
-    copy.SetAndObserveImageData(node.GetImageData())
-    storage = alone.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    copy = alone.AddNode(copy_of_volume(node, voxels))
+    copy.SetName("volume")
+    storage = alone.AddNode(slicer.vtkMRMLVolumeArchetypeStorageNode())
     storage.SetFileName(str(path))
     if not path.parent.is_dir() or not storage.WriteData(copy):
         raise OutputError(f"{path} cannot be written: check the folder and the space on the disk.")
+
+
+def copy_of_volume(
+    node: slicer.vtkMRMLScalarVolumeNode, voxels: np.ndarray | None = None
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """A volume node in no scene with the voxels, or others of the same shape, and the local geometry of `node`.
+
+    It has nothing else of it: attributes would become fields of NRRD.
+    """
+    volume = mrml.volume_from_node(node)
+    copy = slicer.vtkMRMLScalarVolumeNode()
+    slicer.util.updateVolumeFromArray(copy, (volume.stored if voxels is None else voxels).transpose(2, 1, 0))
+    copy.CopyOrientation(node)
+    copy.SetOrigin(volume.affine[:3, 3])  # indices of an image need not begin at 0, those of an array do
+    return copy
 
 
 def save_report(node: slicer.vtkMRMLNode, path: str | Path) -> None:
@@ -54,19 +80,43 @@ def save_report(node: slicer.vtkMRMLNode, path: str | Path) -> None:
 def save_dicom(node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path) -> None:
     """Write a result as a DICOM series, whose header names nobody, into an empty or a new folder.
 
-    Where the input of the result came from the DICOM database, the new voxels go into copies of its files, which keep
-    what they say of the acquisition. Otherwise the series and its header are new. The folder is
-    filled as a whole or not at all. Raises OutputError with one sentence.
+    The folder is filled as a whole or not at all. Raises OutputError or InputError with one sentence.
+    """
+    with new_folder(Path(folder), overwrite=False) as made:
+        write_series(node, made)
+
+
+def write_series(
+    node: slicer.vtkMRMLScalarVolumeNode, folder: Path, anonymiser: Anonymiser | None = None, number: int = 1
+) -> list[Path]:
+    """Write a result as a DICOM series into a folder; the files. Series with one `anonymiser` belong together.
+
+    Where the original came from the DICOM database, the new voxels go into copies of its files, which keep what they
+    say of the acquisition. Otherwise the series and its header are new, with that `number`. Raises OutputError or
+    InputError with one sentence.
     """
     from RefaceLib.dicom.newseries import write_new_series
     from RefaceLib.dicom.writer import write_into_copies
 
-    description = f"{result_report(node)['mode']} by Reface"
+    description = done_word(result_report(node)["mode"])
     volume = mrml.volume_from_node(node)
-    source = node.GetNodeReference(results.INPUT_ROLE)
-    with new_folder(Path(folder), overwrite=False) as made:
-        if not write_into_copies(volume, original_files(source), made, description):
-            write_new_series(volume, made, description)
+    if not write_into_copies(volume, original_files(original_of(node)), folder, description, anonymiser):
+        write_new_series(volume, folder, description, anonymiser, number)
+    return sorted(folder.iterdir())
+
+
+def done_word(mode: str) -> str:
+    """What was done in a mode, in the word that names of files and descriptions of series have."""
+    return {"reface": "refaced", "recover": "recovered", "deface": "defaced", "apply-to": "defaced"}.get(mode, "result")
+
+
+def original_of(node: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """The volume with which a result, or the result of a result, began; None where it is gone."""
+    seen = set()
+    while node is not None and node.GetID() not in seen and node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"):
+        seen.add(node.GetID())
+        node = node.GetNodeReference(results.INPUT_ROLE)
+    return node
 
 
 def original_files(source: slicer.vtkMRMLScalarVolumeNode | None) -> list[Path]:

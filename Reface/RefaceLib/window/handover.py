@@ -47,5 +47,5 @@ def read_mask(path: Path, volume: Volume) -> np.ndarray:
 
 def node_report(report: dict[str, Any]) -> dict[str, Any]:
     """The child's report without the names and hashes of temporary files; nodes get theirs when they are shown."""
-    gone = ("output", "output_sha256", "also_written")
+    gone = ("output", "output_sha256", "also_written", "mask_from")
     return {key: value for key, value in report.items() if key not in gone}

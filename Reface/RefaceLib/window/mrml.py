@@ -21,6 +21,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 import RefaceLib
 from RefaceLib.common.errors import InputError, OutputError
+from RefaceLib.window import hierarchy, seal
 
 if TYPE_CHECKING:
     from RefaceLib.volume.io import Volume
@@ -100,13 +101,18 @@ def volume_from_node(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
 
 
 def add_result_volume(
-    scene: slicer.vtkMRMLScene, source_node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray, name: str
+    scene: slicer.vtkMRMLScene,
+    source_node: slicer.vtkMRMLScalarVolumeNode,
+    stored: np.ndarray,
+    name: str,
+    beside: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a volume with the voxels `stored`, (I, J, K) of the source's scalar type, that is otherwise like the source.
 
-    Geometry, parent transform, display (window and level as the user sees them now) and subject-hierarchy parent are
-    the source's. Attributes, references and description are not: what a reader left there may name the patient
-    (`DICOM.*`, keys of NRRD headers), and the mask and the input of a source that is a result are not this one's.
+    Geometry, parent transform and display (window and level as the user sees them now) are the source's. Attributes,
+    references and description are not: what a reader left there may name the patient (`DICOM.*`, keys of NRRD headers),
+    and the mask and the input of a source that is a result are not this one's. Its place is not under the patient, but
+    that of hierarchy.place_result, with `beside`.
     """
     image = _image_like(source_node, stored)
     # Without the image data: the clone never holds a copy of the original face.
@@ -119,8 +125,8 @@ def add_result_volume(
             node.RemoveNodeReferenceIDs(role)
     node.SetDescription("")
     node.SetAndObserveImageData(image)
-    _copy_display(source_node, node)
-    _place_beside(scene, source_node, node)
+    copy_display(source_node, node)
+    hierarchy.place_result(source_node, node, beside)
     scrub_dicom(node)
     return node
 
@@ -133,8 +139,8 @@ def update_result_volume(
 ) -> None:
     """Put the result into a volume node that exists: voxels, geometry, parent transform, display as in a new result.
 
-    Its name and its place in the subject hierarchy stay; attributes of DICOM go, as do attributes and references of an
-    earlier result. Raises OutputError when `output_node` is the input or no scalar volume of the scene.
+    Its name stays; attributes of DICOM go, as do attributes and references of an earlier result. Raises OutputError
+    when `output_node` is the input or no scalar volume of the scene.
     """
     check_output(source_node, output_node)
     image = _image_like(source_node, stored)
@@ -154,9 +160,8 @@ def update_result_volume(
         output_node.SetAndObserveImageData(image)
     finally:
         output_node.EndModify(was_modifying)
-    _copy_display(source_node, output_node)
-    if _hierarchy_item(scene, output_node) == 0:
-        _place_beside(scene, source_node, output_node)
+    copy_display(source_node, output_node)
+    hierarchy.place_result(source_node, output_node)
     scrub_dicom(output_node)
 
 
@@ -186,7 +191,7 @@ def add_mask_segmentation(
     node = existing
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-        _place_beside(scene, source_node, node)
+        hierarchy.place_result(source_node, node)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     former = mask_segment(node)
@@ -234,52 +239,19 @@ def holds_mask(
 def scrub_dicom(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
     """Remove what ties a node to DICOM files: its `DICOM*` attributes, and those and the UIDs of its hierarchy item.
 
-    Returns the names of what was removed. Items above it (patient, study) are left: see patient_tags_warning.
+    Returns the names of what was removed. Items above it (patient, study) are left: see hierarchy.place_result.
     """
-    removed = [attribute for attribute in node.GetAttributeNames() if _is_dicom(attribute)]
+    removed = [attribute for attribute in node.GetAttributeNames() if hierarchy.is_dicom(attribute)]
     for attribute in removed:
         node.RemoveAttribute(attribute)
-    item = _hierarchy_item(node.GetScene(), node)
-    if item:
-        hierarchy = _hierarchy(node.GetScene())
-        for attribute in hierarchy.GetItemAttributeNames(item):
-            if _is_dicom(attribute):
-                hierarchy.RemoveItemAttribute(item, attribute)
-                removed.append(attribute)
-        for uid in hierarchy.GetItemUIDNames(item):
-            if _is_dicom(uid):
-                hierarchy.RemoveItemUID(item, uid)
-                removed.append(uid)
-    return tuple(removed)
-
-
-def patient_tags_warning(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> str | None:
-    """Return a sentence when a subject-hierarchy item above the node carries DICOM tags, else None.
-
-    Such an item (patient, study) goes into a saved scene or an export together with the result. The sentence names the
-    tags, not their values.
-    """
-    hierarchy = _hierarchy(scene)
-    item = _hierarchy_item(scene, node)
-    tags: list[str] = []
-    while item and item != hierarchy.GetSceneItemID():
-        item = hierarchy.GetItemParent(item)
-        attributes = filter(_is_dicom, hierarchy.GetItemAttributeNames(item))
-        tags += [name.removeprefix("DICOM.") for name in attributes if hierarchy.GetItemAttribute(item, name)]
-        tags += [f"{name} UID" for name in filter(_is_dicom, hierarchy.GetItemUIDNames(item))]
-    if not tags:
-        return None
-    names = ", ".join(dict.fromkeys(tags))
-    return (
-        f"'{node.GetName()}' lies under a patient or study of the subject hierarchy that carries DICOM tags ({names}): "
-        "move it out, or remove the tags, before sharing the scene."
-    )
+    return (*removed, *hierarchy.scrub_item(node))
 
 
 def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
     """Write the report of a run (`build_report`) into attributes `Reface.*`, and its JSON in `Reface.Report`.
 
-    A saved scene keeps the attributes; an image file written from the node does not.
+    A saved scene keeps the attributes; an image file written from the node does not. A volume is sealed with the voxels
+    that it has now.
     """
     model = report.get("model", {})
     values = {
@@ -299,6 +271,8 @@ def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
         if value is not None:
             node.SetAttribute(ATTRIBUTE_PREFIX + key, str(value).lower() if isinstance(value, bool) else str(value))
     node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
+    if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None:
+        seal.seal(node)
 
 
 def _affine(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:
@@ -334,7 +308,7 @@ def _image_like(source_node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray)
     return image
 
 
-def _copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+def copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Show the node with the very window, level, thresholds and colours of the source.
 
     Automatic window and level are fixed at the source's values: computed anew for another face they would differ,
@@ -362,28 +336,3 @@ def _copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkM
 
 def _reference_roles(node: slicer.vtkMRMLNode) -> list[str]:
     return [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
-
-
-def _hierarchy(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:
-    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-
-
-def _hierarchy_item(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> int:
-    """Return the node's subject-hierarchy item, 0 when it has none (outside the application nothing makes one)."""
-    return _hierarchy(scene).GetItemByDataNode(node)
-
-
-def _place_beside(scene: slicer.vtkMRMLScene, source_node: slicer.vtkMRMLNode, node: slicer.vtkMRMLNode) -> None:
-    """Put the node under the source's parent in the subject hierarchy; under the scene when the source is not in it."""
-    hierarchy = _hierarchy(scene)
-    source_item = _hierarchy_item(scene, source_node)
-    parent = hierarchy.GetItemParent(source_item) if source_item else hierarchy.GetSceneItemID()
-    item = _hierarchy_item(scene, node)
-    if item:
-        hierarchy.SetItemParent(item, parent)
-    else:
-        hierarchy.CreateItem(parent, node)
-
-
-def _is_dicom(name: str) -> bool:
-    return name.upper().startswith("DICOM")

@@ -15,8 +15,8 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faces, masks, mrml
-from RefaceLib.window.job import Candidate, RefaceAnswer, RefaceRequest
+from RefaceLib.window import faces, masks, mrml, seal
+from RefaceLib.window.job import Candidate, OtherAnswer, RefaceAnswer, RefaceRequest
 from RefaceLib.window.masks import MASK_ROLE
 from RefaceLib.window.slicerui import translator
 
@@ -24,6 +24,7 @@ _ = translator(__name__)
 
 INPUT_ROLE = "Reface.Input"  # from a result volume to its input, to compare both
 _REPORT = f"{mrml.ATTRIBUTE_PREFIX}Report"  # the attribute that makes a node a result
+FIRST_ROLE = "Reface.First"  # from the result of another volume of the session to that of the first one
 
 
 @dataclass(frozen=True)
@@ -144,19 +145,20 @@ def _beside(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMR
 
 
 def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
-    """Put an answer into the scene of its input; InputError where the input has left the scene in the meantime."""
+    """Put an answer into the scene of its input; InputError where the input has left the scene in the meantime.
+
+    The report that its nodes keep names no node: a name of a DICOM series may be that of the patient.
+    """
     scene = nodes.input.GetScene()
     if scene is None:
         raise InputError("The input volume was removed during the run, so there is no place for the result.")
     report = dict(answer.report)
     volume = _show_volume(scene, nodes, answer, report["mode"])
     mask = _show_mask(scene, nodes, volume, answer.mask)
-    warning = mrml.patient_tags_warning(scene, volume)
-    report["output"] = volume.GetName()
-    report["warnings"] = [*([warning] if warning else []), *report["warnings"]]
     for node in (volume, mask):
         mrml.set_provenance(node, report)
     volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
+    volume.RemoveNodeReferenceIDs(FIRST_ROLE)  # where it was the result of another volume before
     others = [other for other in nodes.others if other is not nodes.input]
     added, failed = [], []
     for other, done in zip(others, answer.others, strict=True):
@@ -165,38 +167,41 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         if done.stored is None:
             failed.append((other, str(done.error)))
         else:
-            added.append(_show_other(scene, other, done.stored, done.report, volume))
+            added.append(_show_other(nodes.input, volume, other, done))
     choices = Choices(volume, answer.mask, answer.candidates) if answer.candidates else None
     return RefaceResultNodes(volume, mask, added, failed, report, choices)
 
 
 def take_candidate(choices: Choices, index: int) -> None:
-    """Put another face of the run into the result; every face was checked when it came from its child process."""
+    """Put another face of the run into the result; every face was checked when it came from its child process.
+
+    Raises InputError where the result was changed since.
+    """
     volume, candidate = choices.volume, choices.candidates[index]
+    seal.check_seal(volume)
     scene = volume.GetScene()
     stored = mrml.volume_from_node(volume).stored
     stored[choices.mask] = candidate.values
     mrml.replace_voxels(volume, stored)
     faces.remove_faces(scene, volume)
-    warning = mrml.patient_tags_warning(scene, volume)
-    warnings = [*([warning] if warning else []), *candidate.report["warnings"]]
-    report = {**candidate.report, "output": volume.GetName(), "warnings": warnings}
     for node in (volume, volume.GetNodeReference(MASK_ROLE)):
         if node is not None:
-            mrml.set_provenance(node, report)
+            mrml.set_provenance(node, candidate.report)
 
 
 def _show_other(
-    scene: slicer.vtkMRMLScene,
+    input_node: slicer.vtkMRMLScalarVolumeNode,
+    first: slicer.vtkMRMLScalarVolumeNode,
     other: slicer.vtkMRMLScalarVolumeNode,
-    stored: np.ndarray,
-    report: Mapping[str, Any],
-    volume: slicer.vtkMRMLScalarVolumeNode,
+    done: OtherAnswer,
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    node = mrml.add_result_volume(scene, other, stored, _("{name} defaced").format(name=other.GetName()))
-    beside = volume.GetName() if report.get("mask_from") else None
-    mrml.set_provenance(node, {**report, "output": node.GetName(), "mask_from": beside})
+    """Add the result of another volume than the input, beside the `first` result, which is that of the input."""
+    assert done.stored is not None
+    name = _("{name} defaced").format(name=other.GetName())
+    node = mrml.add_result_volume(other.GetScene(), other, done.stored, name, beside=input_node)
+    mrml.set_provenance(node, done.report)
     node.SetNodeReferenceID(INPUT_ROLE, other.GetID())
+    node.SetNodeReferenceID(FIRST_ROLE, first.GetID())
     return node
 
 
@@ -249,8 +254,9 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         outside=report["voxels_changed_outside_mask"],
     )
     if report["mode"] == "apply-to":  # a companion, of which no times and no seed are reported
-        beside = _("{name}: defaced beside {other}") if report["mask_from"] else _("{name}: defaced by itself")
-        first = beside.format(name=node.GetName(), other=report["mask_from"])
+        alone = report.get("registered_mm") is None
+        beside = _("{name}: defaced by itself") if alone else _("{name}: defaced beside {other}")
+        first = beside.format(name=node.GetName(), other=_name_of_first(node))
         return "\n".join([first, gone, changed, *report["warnings"]])
     first = _("{name}: {mode}, {seconds} s").format(
         name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
@@ -260,6 +266,11 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         made = _("Model: {model}, seed {seed}")
         lines.append(made.format(model=_named(report["model"]), seed=report["seed"]))
     return "\n".join([*lines, *report["warnings"]])
+
+
+def _name_of_first(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    first = node.GetNodeReference(FIRST_ROLE)
+    return first.GetName() if first is not None else _("another volume")
 
 
 def promise_text(report: Mapping[str, Any]) -> str:

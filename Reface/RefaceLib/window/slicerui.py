@@ -63,6 +63,11 @@ def ensure_dependencies(module: str, *requirements: str | Path) -> None:
     """
     if importlib.util.find_spec("torch") is None:
         _install_torch(module)
+    ensure_packages(module, *requirements)
+
+
+def ensure_packages(module: str, *requirements: str | Path) -> None:
+    """As ensure_dependencies, for work that needs no torch."""
     from slicer.packaging import load_requirements, pip_ensure
 
     try:

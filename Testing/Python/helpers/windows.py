@@ -67,9 +67,10 @@ def window_application(
         mock.patch.multiple(slicer, create=True, mrmlScene=scene, app=contents, **more),
         mock.patch.multiple(slicer.util, create=True, **functions),
         mock.patch.object(module.slicerui, "ensure_dependencies") as ensured,
+        mock.patch.object(module.slicerui, "ensure_packages") as packages,
         mock.patch.object(module.slicerui, "python_executable", lambda: sys.executable),
     ):
-        yield types.SimpleNamespace(shown=shown, logic=logic, ensured=ensured, ui=ui)
+        yield types.SimpleNamespace(shown=shown, logic=logic, ensured=ensured, packages=packages, ui=ui)
 
 
 class ScriptedRun:

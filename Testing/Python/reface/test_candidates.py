@@ -68,11 +68,18 @@ def test_another_face_becomes_the_result_and_nothing_else_changes(widget, scene,
     mask = done.GetNodeReference(results.MASK_ROLE)
     for node in (done, mask):
         report = json.loads(node.GetAttribute("Reface.Report"))
-        assert (report["seed"], report["candidates"]["kept"], report["output"]) == (6, "chosen", done.GetName())
+        assert (report["seed"], report["candidates"]["kept"]) == (6, "chosen")
     assert [scene.GetNumberOfNodesByClass(kind) for kind in kinds] == counts
     assert done.GetNodeReference(results.INPUT_ROLE) is head
     press(widget, 0)
     assert (voxels(done)[:, :THIRD] == 4).all()
+
+
+def test_a_result_that_was_changed_since_gets_no_other_face(widget, app, done):
+    slicer.util.arrayFromVolume(done)[-1, -1, -1] += 1
+    done.GetImageData().Modified()
+    press(widget, 2)
+    assert (voxels(done)[:, :THIRD] == 5).all() and "was changed after Reface had made it" in app.shown[0]
 
 
 def test_the_face_that_the_result_has_is_pressed(widget, done):

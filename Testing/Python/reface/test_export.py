@@ -89,7 +89,7 @@ def test_a_result_from_elsewhere_becomes_a_new_series_that_names_nobody(result, 
     np.testing.assert_allclose(volume.affine, node.affine, atol=1e-4)
     header = pydicom.dcmread(series.paths[0])
     assert header.PatientName == header.PatientID == "ANONYMOUS" and header.PatientIdentityRemoved == "YES"
-    assert header.StudyDate == header.PatientBirthDate == "" and header.SeriesDescription == "reface by Reface"
+    assert header.StudyDate == header.PatientBirthDate == "" and header.SeriesDescription == "refaced"
     content = b"".join(path.read_bytes() for path in series.paths)
     assert b"4711" not in content and b"Jane" not in content and result.GetName().encode() not in content
 

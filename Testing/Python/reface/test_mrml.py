@@ -16,7 +16,7 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from helpers.scenes import saved_and_read  # noqa: E402
-from RefaceLib.window import mrml  # noqa: E402  (needs slicer)
+from RefaceLib.window import mrml, seal  # noqa: E402  (needs slicer)
 
 SHAPE = (7, 6, 5)
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -192,38 +192,6 @@ def test_a_result_of_a_volume_that_was_never_shown_gets_a_display_of_its_own(sce
     assert result.GetDisplayNode() is not None
 
 
-def test_a_result_lies_beside_the_input_in_the_subject_hierarchy(scene):
-    node = add_volume(scene)
-    hierarchy, _, study, _ = place_in_study(scene, node)
-    result = mrml.add_result_volume(scene, node, mrml.volume_from_node(node).stored, "Result")
-    segmentation = mrml.add_mask_segmentation(scene, node, np.ones(SHAPE, dtype=bool), "Mask")
-    for made in (result, segmentation):
-        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(made)) == study
-
-
-def test_an_item_that_the_application_has_made_is_moved_beside_the_input(scene):
-    node = add_volume(scene)
-    hierarchy, _, study, _ = place_in_study(scene, node)
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def make_item(_scene, _event, added):
-        hierarchy.CreateItem(hierarchy.GetSceneItemID(), added)
-
-    scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, make_item)
-    items = hierarchy.GetNumberOfItems()
-    result = mrml.add_result_volume(scene, node, mrml.volume_from_node(node).stored, "Result")
-    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(result)) == study
-    assert hierarchy.GetNumberOfItemChildren(study) == 2
-    assert hierarchy.GetNumberOfItems() <= items + 2  # the result and its display node
-
-
-def test_a_result_lies_under_the_scene_when_the_input_is_in_no_hierarchy(scene):
-    node = add_volume(scene)
-    result = mrml.add_result_volume(scene, node, mrml.volume_from_node(node).stored, "Result")
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(result)) == hierarchy.GetSceneItemID()
-
-
 def test_a_result_knows_nothing_of_the_files_and_the_patient_of_the_input(scene):
     node = add_volume(scene)
     hierarchy, *_ = place_in_study(scene, node)
@@ -252,24 +220,6 @@ def test_scrubbing_removes_every_dicom_attribute_and_uid_and_nothing_else(scene)
     assert set(removed) == {"DICOM.instanceUIDs", "DICOM.SeriesModality", "DICOM"}
     assert node.GetAttributeNames() == ("Other",)
     assert hierarchy.GetItemUIDNames(item) == ()
-
-
-def test_a_warning_names_the_patient_tags_above_a_result_but_not_their_values(scene):
-    node = add_volume(scene)
-    place_in_study(scene, node)
-    result = mrml.add_result_volume(scene, node, mrml.volume_from_node(node).stored, "Result")
-    warning = mrml.patient_tags_warning(scene, result)
-    assert "PatientName" in warning and "Result" in warning
-    assert "Doe" not in warning and "1.2.3" not in warning
-
-
-def test_no_warning_is_given_without_patient_tags(scene):
-    node = add_volume(scene)
-    assert mrml.patient_tags_warning(scene, node) is None
-    hierarchy, patient, study, item = place_in_study(scene, node)
-    hierarchy.RemoveItemAttribute(patient, "DICOM.PatientName")
-    hierarchy.RemoveItemUID(study, "DICOM")
-    assert mrml.patient_tags_warning(scene, node) is None
 
 
 def test_an_existing_output_becomes_like_a_new_result_and_keeps_its_name(scene):
@@ -440,6 +390,7 @@ def test_provenance_is_written_as_attributes_that_a_saved_scene_keeps(scene, tmp
     mrml.set_provenance(node, REPORT)
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     assert json.loads(attributes.pop("Reface.Report")) == REPORT
+    assert len(attributes.pop(seal.SEAL)) == 64
     assert attributes == {
         "Reface.Version": __version__,
         "Reface.Model": "reface-2mm 1.0",

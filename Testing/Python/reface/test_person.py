@@ -150,7 +150,7 @@ def test_state_and_promise_are_those_of_the_newest_result(scene, patient):
     assert (table["T2"].state, table["T2"].promise) == ("done, warned", "99.9 %, 0, 0")
     assert (table["FLAIR"].state, table["FLAIR"].promise) == ("failed", "")
     assert "It is odd." in table["T2"].tip and "No head was found." in table["FLAIR"].tip and "whole" in table["T1"].tip
-    result(scene, t1, "apply-to", mask_from=None, face_removed={"face": 1.0})
+    result(scene, t1, "apply-to", face_removed={"face": 1.0})
     assert {row.name: row.promise for row in rows([t1])}["T1"] == "100 %, 0, 0"
 
 
@@ -213,7 +213,8 @@ def test_a_mode_that_says_what_one_input_is_does_not_stay_for_another(widget, pa
 
 
 def test_the_result_of_a_row_is_compared_and_saved(widget, scene, patient):
-    first, second = result(scene, patient["T1"]), result(scene, patient["T2"], "apply-to", mask_from="T1 refaced")
+    first, second = result(scene, patient["T1"]), result(scene, patient["T2"], "apply-to", registered_mm=0.5)
+    second.SetNodeReferenceID(results.FIRST_ROLE, first.GetID())
     widget._parameterNode.inputVolume = patient["T1"]
     for row, shown in ((1, second), (0, first), (2, first)):  # the third has no result
         widget.ui.personTable.emit("currentCellChanged(int,int,int,int)", row, 0, 0, 0)

@@ -82,6 +82,12 @@ def test_torch_that_is_not_installed_is_told_of(packaging, no_torch, monkeypatch
     assert not packaging.pip_ensure.called
 
 
+def test_what_needs_no_torch_asks_for_none(packaging, no_torch, monkeypatch):
+    install = pytorch(monkeypatch, return_value=object())
+    slicerui.ensure_packages("Reface", "a.txt")
+    assert packaging.pip_ensure.called and not install.called
+
+
 def test_a_missing_pytorch_extension_is_told_of(packaging, no_torch, monkeypatch):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     with pytest.raises(RefaceError, match="needs the PyTorch extension: install it in the Extensions Manager"):

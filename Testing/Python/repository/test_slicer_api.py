@@ -1,9 +1,8 @@
-"""docs/slicer-api.md lists every call that slicer-core lacks; the entry for the Extensions Index is right."""
+"""docs/slicer-api.md lists every call that slicer-core lacks."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 from pathlib import Path
 
@@ -63,17 +62,3 @@ def test_every_call_that_slicer_core_lacks_is_listed_and_no_other():
 
 def test_nothing_is_newer_than_the_version_that_is_asked_for():
     assert max(tuple(map(int, version.split("."))) for version in listed().values()) <= (5, 12)
-
-
-def test_the_entry_for_the_extensions_index_agrees_with_cmake():
-    entry = json.loads((REPOSITORY / "docs" / "Reface.json").read_text(encoding="utf-8"))
-    cmake = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert {"$schema", "category", "scm_url"} <= set(entry)
-    assert set(entry) <= {
-        "$schema", "category", "scm_url", "scm_revision", "scm_type", "tier",
-        "build_dependencies", "build_subdirectory",
-    }  # fmt: skip
-    (repository,) = re.findall(r'set\(Reface_REPOSITORY "(.+)"\)', cmake)
-    assert entry["scm_url"] == f"https://github.com/{repository}.git"
-    assert entry["build_dependencies"] == re.findall(r'set\(EXTENSION_DEPENDS "(.+)"\)', cmake)
-    assert 1 <= entry["tier"] <= 5

@@ -1,0 +1,37 @@
+"""Whether a result still holds the voxels that the run made: another module may have written a real face into it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import slicer
+
+from RefaceLib.common.errors import InputError
+from RefaceLib.window.slicerui import translator
+
+_ = translator(__name__)
+
+SEAL = "Reface.VoxelsSha256"
+
+
+def seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Keep the hash of a volume's voxels in its attributes, which a saved scene keeps as well."""
+    node.SetAttribute(SEAL, _voxels_sha256(node))
+
+
+def check_seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Raise InputError unless the node holds the very voxels with which it was sealed."""
+    if node.GetAttribute(SEAL) != _voxels_sha256(node):
+        text = _(
+            "'{name}' was changed after Reface had made it, so it may show a real face: press Apply again, or save it "
+            "with Save volume."
+        )
+        raise InputError(text.format(name=node.GetName()))
+
+
+def _voxels_sha256(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Of the numbers, little endian, the first axis fastest; a file between makes no difference."""
+    stored = slicer.util.arrayFromVolume(node)
+    little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(np.ascontiguousarray(little).data).hexdigest()
