@@ -134,6 +134,14 @@ def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
         selector.setCheckState(node, qt.Qt.Checked if node in nodes else qt.Qt.Unchecked)
 
 
+def on_path_edited(path_edit: Any, function: Callable[[str], object]) -> None:
+    """Call `function` with the text of a ctkPathLineEdit whenever it changes.
+
+    Its own signal tells of valid paths alone: not of one that was erased.
+    """
+    path_edit.comboBox().lineEdit().connect("textChanged(QString)", function)
+
+
 def once_idle(function: Callable[[], None]) -> None:
     """Call `function` when the events that are under way have been dealt with, as those of a scene that is read."""
     import qt

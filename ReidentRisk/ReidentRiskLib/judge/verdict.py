@@ -18,6 +18,7 @@ from ReidentRiskLib.judge.scores import Score, number
 RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (
     "recognisable", "uncertain", "not recognisable", "uncalibrated",
 )  # fmt: skip
+NO_HEAD = "no head"  # what stands in place of a verdict where there is nothing to judge
 RECOGNISABLE_SHARE = 0.01  # at most this share of strangers' pairs scores as high
 NOT_RECOGNISABLE_SHARE = 0.1  # at least this share does
 THRESHOLDS = {
@@ -69,7 +70,7 @@ def assess(value: Score, calibration: Calibration | None) -> Assessment:
 
 def strongest(verdicts: Iterable[str]) -> str:
     """The verdict that counts when there are several attackers: that of the most successful one."""
-    order = (RECOGNISABLE, UNCERTAIN, UNCALIBRATED, NOT_RECOGNISABLE)
+    order = (RECOGNISABLE, UNCERTAIN, UNCALIBRATED, NOT_RECOGNISABLE, NO_HEAD)
     return min(verdicts, key=order.index)
 
 

@@ -70,6 +70,14 @@ class FakeWidget:
             raise AttributeError(f"{self.kind} is not told of {name} in this stand-in")
         return lambda *values: setattr(self, name[3].lower() + name[4:], values[0] if len(values) == 1 else values)
 
+    # ---- path edits: an editable combo box within ----
+
+    def comboBox(self) -> FakeWidget:
+        return self
+
+    def lineEdit(self) -> FakeWidget:
+        return self
+
     # ---- combo boxes ----
 
     def clear(self) -> None:

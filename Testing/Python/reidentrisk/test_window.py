@@ -16,7 +16,7 @@ from helpers.reidentrisk.nodes import moved, node_of, points_node  # noqa: E402
 from helpers.windows import wait  # noqa: E402
 from RefaceLib.common.errors import RefaceError  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.window import faceviews, results  # noqa: E402
+from ReidentRiskLib.window import faceviews, results, summary  # noqa: E402
 from ReidentRiskLib.window.parameters import Model  # noqa: E402
 
 # ---- what can be chosen ----
@@ -36,7 +36,7 @@ def test_the_window_says_why_it_cannot_run(widget, scene, head, defaced):
 def test_ticks_and_folder_become_parameters(widget, head, defaced):
     widget.ui.probesSelector.nodes = {head: 0, defaced: 1}
     widget.ui.probesSelector.emit("checkedNodesChanged()")
-    widget.ui.galleryPathLineEdit.emit("currentPathChanged(QString)", "/heads")
+    widget.ui.galleryPathLineEdit.emit("textChanged(QString)", "/heads")
     assert widget._parameterNode.probes == [defaced]
     assert widget._parameterNode.gallery == "/heads"
     assert widget.ui.galleryPathLineEdit.currentPath == "/heads"
@@ -101,7 +101,7 @@ def test_a_run_ends_in_verdict_table_plot_and_faces(widget, app, scene, head, de
     assert app.ensured.call_args.args[0] == "ReidentRisk"
     result = results.find_result(widget._parameterNode.result)
     assert widget._parameterNode.landmarks is result.landmarks[0]
-    assert widget.ui.summaryBrowser.html == results.summary(result)
+    assert widget.ui.summaryBrowser.html == summary.summary(result)
     assert widget.ui.faceSelector.items == ["Head defaced"]
     assert widget.ui.chartSelector.items == [chart.GetName() for chart in result.charts]
     assert not widget.ui.resultsCollapsibleButton.collapsed
@@ -120,7 +120,7 @@ def test_another_face_and_another_plot_can_be_shown(widget, app, scene, head, de
     choose(widget, head, defaced, node_of(scene, "Again", 1, scan=1))
     widget.onRunButton()
     wait(widget)
-    result = widget._result
+    result = widget.results.result
     widget.ui.faceSelector.emit("currentIndexChanged(int)", 1)
     assert [surface.GetDisplayNode().GetVisibility() for surface in result.surfaces] == [1, 0, 1]
     widget.ui.chartSelector.emit("currentIndexChanged(int)", 1)
@@ -150,7 +150,7 @@ def test_corrected_landmarks_replace_the_result(widget, app, scene, head, deface
     widget.onRecomputeButton()
     wait(widget)
     assert app.shown == []
-    result = widget._result
+    result = widget.results.result
     assert not scene.IsNodePresent(first) and result.table is widget._parameterNode.result
     assert scene.GetNumberOfNodes() == count
     assert result.report["reference"]["landmarks"] == "given"
@@ -162,7 +162,7 @@ def test_landmarks_are_only_used_when_they_are_asked_for(widget, app, scene, hea
     widget._parameterNode.landmarks = points_node(scene, list(FIVE))
     widget.onRunButton()
     wait(widget)
-    assert widget._result.report["reference"]["landmarks"] == "own"
+    assert widget.results.result.report["reference"]["landmarks"] == "own"
 
 
 def test_a_second_run_keeps_the_first_result(widget, app, scene, head, defaced):
@@ -174,7 +174,7 @@ def test_a_second_run_keeps_the_first_result(widget, app, scene, head, defaced):
     tables = [node for node in slicer.util.getNodesByClass("vtkMRMLTableNode", scene) if results.find_result(node)]
     assert len(tables) == 2
     widget._parameterNode.result = tables[0]
-    assert widget._result.table is tables[0]
+    assert widget.results.result.table is tables[0]
 
 
 def test_faces_honour_parent_transforms(widget, app, scene, head, defaced):
@@ -182,8 +182,8 @@ def test_faces_honour_parent_transforms(widget, app, scene, head, defaced):
     choose(widget, head, defaced)
     widget.onRunButton()
     wait(widget)
-    assert widget._result.surfaces[0].GetParentTransformNode() is transform
-    assert widget._result.surfaces[1].GetParentTransformNode() is None
+    assert widget.results.result.surfaces[0].GetParentTransformNode() is transform
+    assert widget.results.result.surfaces[1].GetParentTransformNode() is None
 
 
 def test_cancel_leaves_the_scene_as_it_was(widget, app, scene, head, defaced, monkeypatch):
@@ -211,7 +211,7 @@ def test_a_crash_of_the_child_is_one_sentence_and_the_window_lives_on(widget, ap
     monkeypatch.delenv("REIDENT_CHILD")
     widget.onRunButton()
     wait(widget)
-    assert widget._result is not None
+    assert widget.results.result is not None
 
 
 def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monkeypatch, temporary):

@@ -36,10 +36,12 @@ class Window:
         self.widgets = read_ui(self.path)
         self.root = ET.parse(self.path).getroot()
         self.tree = ast.parse((REPOSITORY / name / f"{name}.py").read_text(encoding="utf-8"))
+        library = REPOSITORY / name / f"{name}Lib" / "window"
+        self.trees = [self.tree, *(ast.parse(file.read_text(encoding="utf-8")) for file in library.glob("*.py"))]
 
     def named(self) -> set[str]:
         """The widgets that the code uses: X of self.ui.X and ui.X."""
-        attributes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)]
+        attributes = [node for tree in self.trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         return {
             node.attr
             for node in attributes

@@ -1,0 +1,105 @@
+"""The panel of results: words, the choice of a face and of a plot, and the views that follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ReidentRiskLib.window import faceviews, summary
+from ReidentRiskLib.window.results import RiskResultNodes
+
+
+class ResultPanel:
+    """Shows one result at a time: its summary in the panel; its faces, plot, table and landmarks in the views.
+
+    :param ui: the widgets of ReidentRisk.ui
+    """
+
+    def __init__(self, ui: Any):
+        self.ui = ui
+        self._updating = False
+        self.result: RiskResultNodes | None = None
+        self._html: str | None = None
+        ui.faceSelector.connect("currentIndexChanged(int)", self._onFace)
+        ui.chartSelector.connect("currentIndexChanged(int)", self._onChart)
+        ui.layoutButton.connect("clicked(bool)", self.onLayoutButton)
+
+    def show(self, result: RiskResultNodes | None, notes: Sequence[str] = (), failure: str = "") -> None:
+        """Show this result, with `notes` above its words, or none; then `failure` says why there is none."""
+        self._write(summary.summary(result, notes) if result else summary.failed(failure) if failure else "")
+        shown, self.result = self.result, result
+        if (shown and shown.table) is (result and result.table):
+            return
+        self._updating = True
+        try:
+            self._fill(result)
+        finally:
+            self._updating = False
+        if result is not None and (shown is not None or self._layoutIsOurs()):  # else the views are the user's
+            self.showInViews()
+        if result is None and shown is not None and shown.table.GetScene() is not None:
+            faceviews.hide_faces(shown.table.GetScene())
+
+    def _write(self, html: str) -> None:
+        if html != self._html:  # else the text would jump back to its beginning
+            self._html = html
+            self.ui.summaryBrowser.setHtml(html)
+            self.ui.resultsCollapsibleButton.collapsed = not html
+
+    def _fill(self, result: RiskResultNodes | None) -> None:
+        for selector, names in (
+            (self.ui.faceSelector, result.names[1:] if result else []),
+            (self.ui.chartSelector, [chart.GetName() for chart in result.charts] if result else []),
+        ):
+            selector.clear()
+            selector.addItems(names)
+        self.ui.layoutButton.setEnabled(result is not None)
+
+    def _onFace(self, index: int) -> None:
+        if self.result is not None and not self._updating and index >= 0:
+            self._showFaces(index + 1)
+
+    def _onChart(self, index: int) -> None:
+        if self.result is not None and not self._updating and 0 <= index < len(self.result.charts):
+            self._showChart(index)
+
+    def onLayoutButton(self, _checked: bool = False) -> None:
+        """Show the faces side by side, the plot and the table of the result."""
+        import slicer
+
+        manager = slicer.app.layoutManager()
+        if manager is None or self.result is None:  # without a main window
+            return
+        manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
+        self.showInViews()
+
+    def _layoutIsOurs(self) -> bool:
+        import slicer
+
+        manager = slicer.app.layoutManager()
+        return manager is not None and manager.layout == faceviews.LAYOUT_ID
+
+    def showInViews(self) -> None:
+        """Whatever views there are show this result, and no other one."""
+        import slicer
+
+        if self.result is None:
+            return
+        self._showFaces(self.ui.faceSelector.currentIndex + 1)
+        self._showChart(self.ui.chartSelector.currentIndex)
+        faceviews.show_table(slicer.app.applicationLogic(), self.result.table)
+
+    def _showFaces(self, probe: int) -> None:
+        import slicer
+
+        faceviews.show_pair(self.result, probe)
+        views = [faceviews.view_node(self.result.table.GetScene(), tag) for tag in faceviews.VIEWS]
+        logic = slicer.modules.cameras.logic()
+        cameras = [logic.GetViewActiveCameraNode(view) if view is not None else None for view in views]
+        faceviews.look_at_faces(self.result, probe, cameras)
+
+    def _showChart(self, index: int) -> None:
+        import slicer
+
+        charts = self.result.charts
+        faceviews.show_chart(slicer.app.applicationLogic(), charts[index] if 0 <= index < len(charts) else None)
