@@ -53,6 +53,22 @@ class FakeWidget:
         self.currentIndex = -1
         self.nodes: dict[Any, int] = {}
         self._node: Any = None
+        self._path = ""
+
+    # A property here, as a method has that name below.
+    @property
+    def currentPath(self) -> str:
+        return self._path
+
+    @currentPath.setter
+    def currentPath(self, path: str) -> None:
+        """As the application: the line within tells of every change, the path edit itself not of an empty path."""
+        if path == self._path:
+            return
+        self._path = path
+        signals = ("textChanged(QString)", *(("currentPathChanged(QString)",) if path else ()))
+        for slot in [each for signal in signals for each in self._slots.get(signal, [])]:
+            slot(path)
 
     def property(self, name: str) -> str | None:
         return self._parameter if name == "SlicerParameterName" else None
