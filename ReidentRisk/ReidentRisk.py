@@ -295,13 +295,14 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             slicerui.show_error(sentence)
 
     def _onDone(self, request, findings, parameterNode, replaced, started):
-        result = self.logic.show(request, findings)
-        if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced.table):
-            results.remove_result(replaced.table)
-        self._failure = ""
-        parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
-        if self.results.result is not None and self.results.result.table is result.table:
-            self.results.onLayoutButton()  # otherwise another parameter node is shown
+        with slicer.util.RenderBlocker():  # a view draws once in the end, not after each of 40 nodes
+            result = self.logic.show(request, findings)
+            if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced.table):
+                results.remove_result(replaced.table)
+            self._failure = ""
+            parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
+            if self.results.result is not None and self.results.result.table is result.table:
+                self.results.onLayoutButton()  # otherwise another parameter node is shown
         self.ui.statusLabel.setText(_("Done in {seconds:.0f} s.").format(seconds=time.monotonic() - started))
 
     # ---- results ----

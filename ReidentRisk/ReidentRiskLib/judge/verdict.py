@@ -92,6 +92,26 @@ def in_words(share: float, pairs: int) -> str:
     return f"1 of {one_in:,} {one}"
 
 
+def places_in_words(assessment: Assessment) -> list[str]:
+    """Where a score lies among strangers and among scans of one head, as percentiles in words; empty without them.
+
+    "93 of 100 pairs of strangers are less alike.", "Nearly all pairs of scans of one head are more alike."
+    """
+    if assessment.strangers is None or assessment.itself is None:
+        return []
+    return [
+        f"{_of_100(1.0 - assessment.strangers)} pairs of strangers are less alike.",
+        f"{_of_100(1.0 - assessment.itself)} pairs of scans of one head are more alike.",
+    ]
+
+
+def _of_100(share: float) -> str:
+    """A share of pairs; rounding makes neither all nor none of what is not."""
+    if share >= 0.995:
+        return "Nearly all"
+    return f"{round(100 * share)} of 100" if share >= 0.005 else "Hardly any"
+
+
 def _sentence(value: Score, calibration: Calibration | None, strangers: float | None, verdict: str) -> str:
     if value.acquired == 0:
         where = "the view" if value.views == 1 else f"any of the {value.views} views"

@@ -75,8 +75,8 @@ def compare(
 
     The landmarks of the reference (or `points` (5, 3) of it, RAS mm) are used for probes in the same grid and place,
     unless `own_landmarks` asks for each probe's own. `calibration` is a file in place of the shipped one. A probe in
-    which no head is found gets NO_HEAD in place of a verdict, with the cause. Raises RefaceError with one sentence, also
-    where no probe has a head.
+    which no head is found gets NO_HEAD in place of a verdict, with the cause. Raises RefaceError with one sentence;
+    also where no probe has a head.
     """
     if not probes:
         raise InputError("There is nothing to compare the reference with: give at least one probe.")

@@ -13,6 +13,8 @@ from ReidentRiskLib.window.results import RiskResultNodes
 
 LAYOUT_ID = 27163  # any number above those of the application, which are below 1000
 REFERENCE_VIEW, PROBE_VIEW = VIEWS = ("1", "2")  # of the views that the application has anyway
+PICTURE_LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+PICTURE_VIEW = "Red"
 _VIEW_ANGLE = 30.0  # degrees, as of a new camera
 _SEEN = 4.6  # height of what is seen, in distances between eyes and mouth: from the crown to below the chin
 _APART = 20.0  # mm between two faces; those that are closer are seen by the very same camera
@@ -100,6 +102,19 @@ def show_table(application: slicer.vtkMRMLApplicationLogic, table: slicer.vtkMRM
     """Show a table in the table views."""
     application.GetSelectionNode().SetActiveTableID(table.GetID() if table is not None else None)
     application.PropagateTableSelection()
+
+
+def show_picture(scene: slicer.vtkMRMLScene, picture: slicer.vtkMRMLVectorVolumeNode) -> bool:
+    """Show a picture of mrml.add_pictures upright in the slice view of PICTURE_VIEW; whether there is such a view."""
+    slices = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceNode")
+    layers = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
+    if slices is None or layers is None:
+        return False
+    slices.SetOrientationToAxial()
+    layers.SetBackgroundVolumeID(picture.GetID())
+    layers.SetForegroundVolumeID(None)
+    layers.SetLabelVolumeID(None)
+    return True
 
 
 # ---- cameras ----

@@ -228,14 +228,17 @@ def add_histogram(
     lines = []
     low, high = np.inf, 1.0
     for label, part, colour in zip(
-        (_("different heads"), _("the same head")), (calibration.different, calibration.same), SERIES_COLOURS, strict=True
+        (_("different heads"), _("the same head")),
+        (calibration.different, calibration.same),
+        SERIES_COLOURS,
+        strict=True,
     ):
         edges, density = part.histogram()
         low, high = min(low, edges[0]), max(high, edges[-1])
         # Twice every edge: the line goes along the tops of the bars.
         outline = np.concatenate([[0.0], np.repeat(density / density.max(), 2), [0.0]])
         lines.append(_Line(label, np.repeat(edges, 2), outline, colour))
-    seen = [(label, value) for label, value in scores.items() if number(value) is not None]
+    seen = [(label, value) for label, value in scores.items() if value is not None and number(value) is not None]
     for index, (label, value) in enumerate(seen):
         lines.append(_Line(label, np.full(2, value), np.array([0.0, 1.0]), *_mark(index)))
         low = min(low, value)

@@ -23,6 +23,7 @@ class ResultPanel:
         ui.faceSelector.connect("currentIndexChanged(int)", self._onFace)
         ui.chartSelector.connect("currentIndexChanged(int)", self._onChart)
         ui.layoutButton.connect("clicked(bool)", self.onLayoutButton)
+        ui.explainButton.connect("clicked(bool)", self.onExplainButton)
 
     def show(self, result: RiskResultNodes | None, notes: Sequence[str] = (), failure: str = "") -> None:
         """Show this result, with `notes` above its words, or none; then `failure` says why there is none."""
@@ -54,14 +55,15 @@ class ResultPanel:
             selector.clear()
             selector.addItems(names)
         self.ui.layoutButton.setEnabled(result is not None)
+        self.ui.explainButton.setEnabled(result is not None and result.explanation is not None)
 
     def _onFace(self, index: int) -> None:
         if self.result is not None and not self._updating and index >= 0:
-            self._showFaces(index + 1)
+            self._showFaces(self.result, index + 1)
 
     def _onChart(self, index: int) -> None:
         if self.result is not None and not self._updating and 0 <= index < len(self.result.charts):
-            self._showChart(index)
+            self._showChart(self.result, index)
 
     def onLayoutButton(self, _checked: bool = False) -> None:
         """Show the faces side by side, the plot and the table of the result."""
@@ -72,6 +74,19 @@ class ResultPanel:
             return
         manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
         self.showInViews()
+
+    def onExplainButton(self, _checked: bool = False) -> None:
+        """Show the picture that explains the verdicts, alone and as large as the window."""
+        import slicer
+
+        manager = slicer.app.layoutManager()
+        if manager is None or self.result is None or self.result.explanation is None:
+            return
+        manager.setLayout(faceviews.PICTURE_LAYOUT)
+        if faceviews.show_picture(self.result.table.GetScene(), self.result.explanation):
+            logic = manager.sliceWidget(faceviews.PICTURE_VIEW).sliceLogic()
+            logic.FitSliceToAll()
+            logic.SetSliceOffset(0.0)  # the picture is the only slice
 
     def _layoutIsOurs(self) -> bool:
         import slicer
@@ -85,21 +100,21 @@ class ResultPanel:
 
         if self.result is None:
             return
-        self._showFaces(self.ui.faceSelector.currentIndex + 1)
-        self._showChart(self.ui.chartSelector.currentIndex)
+        self._showFaces(self.result, self.ui.faceSelector.currentIndex + 1)
+        self._showChart(self.result, self.ui.chartSelector.currentIndex)
         faceviews.show_table(slicer.app.applicationLogic(), self.result.table)
 
-    def _showFaces(self, probe: int) -> None:
+    def _showFaces(self, result: RiskResultNodes, probe: int) -> None:
         import slicer
 
-        faceviews.show_pair(self.result, probe)
-        views = [faceviews.view_node(self.result.table.GetScene(), tag) for tag in faceviews.VIEWS]
+        faceviews.show_pair(result, probe)
+        views = [faceviews.view_node(result.table.GetScene(), tag) for tag in faceviews.VIEWS]
         logic = slicer.modules.cameras.logic()
         cameras = [logic.GetViewActiveCameraNode(view) if view is not None else None for view in views]
-        faceviews.look_at_faces(self.result, probe, cameras)
+        faceviews.look_at_faces(result, probe, cameras)
 
-    def _showChart(self, index: int) -> None:
+    def _showChart(self, result: RiskResultNodes, index: int) -> None:
         import slicer
 
-        charts = self.result.charts
+        charts = result.charts
         faceviews.show_chart(slicer.app.applicationLogic(), charts[index] if 0 <= index < len(charts) else None)

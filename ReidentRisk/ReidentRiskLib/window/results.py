@@ -6,7 +6,7 @@ The table of scores is the handle of a result: it refers to all other nodes and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is
 CHOICES = "ReidentRisk.Choices"  # the attribute with what was asked for beside the volumes, as JSON
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
 _ROLES = ("Volume", "Surface", "Landmarks", "Pictures", "Chart")
+_EXPLANATION = "Explanation"  # the role of the picture that explains the verdicts
 _MOST_CHARTS = len(ATTACKERS)  # a histogram for each
 
 
@@ -45,6 +46,7 @@ class RiskResultNodes:
     landmarks: list[slicer.vtkMRMLMarkupsFiducialNode | None]
     pictures: list[slicer.vtkMRMLVectorVolumeNode | None]
     charts: list[slicer.vtkMRMLPlotChartNode]
+    explanation: slicer.vtkMRMLVectorVolumeNode | None
     report: dict[str, Any]
     identification: dict[str, Any] | None
     choices: dict[str, Any]
@@ -77,6 +79,9 @@ def add_result(scene: slicer.vtkMRMLScene, request: Request, findings: Findings)
             for index, node in enumerate(members):
                 if node is not None:
                     table.SetNodeReferenceID(_role(role, index), node.GetID())
+        if findings.explanation is not None:
+            picture = mrml.add_pictures(scene, folder, findings.explanation[None], _("Explanation"))
+            table.SetNodeReferenceID(_role(_EXPLANATION, 0), picture.GetID())
     except Exception:
         mrml.remove_folder(scene, folder)
         raise
@@ -135,17 +140,19 @@ def _result_of(table: slicer.vtkMRMLTableNode) -> RiskResultNodes:
     """See find_result; ValueError, KeyError or TypeError where the report of the table is not ours."""
     report = json.loads(table.GetAttribute(mrml.ATTRIBUTE_PREFIX + "Report") or "")
     faces = 1 + len(report["probes"])
-    of_faces = [_referred(table, role, faces) for role in _ROLES[:-1]]
+    volumes, surfaces, landmarks, pictures = (_referred(table, role, faces) for role in _ROLES[:-1])
     found = json.loads(table.GetAttribute(IDENTIFICATION) or "null")
     choices = json.loads(table.GetAttribute(CHOICES) or "{}")
     charts = [chart for chart in _referred(table, _ROLES[-1], _MOST_CHARTS) if chart is not None]
-    return RiskResultNodes(table, *of_faces, charts, report, found, choices)
+    explanation = _referred(table, _EXPLANATION, 1)[0]
+    return RiskResultNodes(table, volumes, surfaces, landmarks, pictures, charts, explanation, report, found, choices)
 
 
 def result_of_landmarks(landmarks: slicer.vtkMRMLMarkupsNode | None) -> RiskResultNodes | None:
     """The result whose reference has these landmarks; None for a point list of the user's."""
-    run = landmarks.GetAttribute(mrml.RUN) if landmarks is not None and landmarks.GetScene() is not None else None
-    for node in mrml.nodes_of_runs(landmarks.GetScene(), run) if run else ():
+    if landmarks is None or landmarks.GetScene() is None or not landmarks.GetAttribute(mrml.RUN):
+        return None
+    for node in mrml.nodes_of_runs(landmarks.GetScene(), landmarks.GetAttribute(mrml.RUN)):
         result = find_result(node) if node.GetAttribute(RESULT) else None
         if result is not None and result.landmarks[0] is landmarks:
             return result

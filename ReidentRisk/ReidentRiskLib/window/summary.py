@@ -64,12 +64,16 @@ def _probe(probe: Mapping[str, Any]) -> str:
 
 def _badge(verdict: str) -> str:
     colour = words.COLOURS[verdict]
-    return f'<span style="background-color:{colour}; color:black">&nbsp;{html.escape(words.verdict(verdict))}&nbsp;</span>'
+    return (
+        f'<span style="background-color:{colour}; color:black">&nbsp;{html.escape(words.verdict(verdict))}&nbsp;</span>'
+    )
 
 
 def _attacker(name: str) -> str:
     """The attacker with what it does as its tool tip."""
-    return f'<span title="{html.escape(words.attacker_tip(name))}">{html.escape(words.attacker(name).capitalize())}</span>'
+    return (
+        f'<span title="{html.escape(words.attacker_tip(name))}">{html.escape(words.attacker(name).capitalize())}</span>'
+    )
 
 
 def _look_up(report: Mapping[str, Any]) -> str:

@@ -57,6 +57,7 @@ def window_application(
         "childWidgetVariables": lambda widget: ui,
         "tryWithErrorDisplay": try_with_error_display,
         "errorDisplay": shown.append,
+        "RenderBlocker": contextlib.nullcontext,
         **util,
     }
     with (

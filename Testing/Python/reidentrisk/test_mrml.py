@@ -128,7 +128,13 @@ def test_a_surface_becomes_a_model_where_the_volume_is(scene, folder):
 def test_points_become_labelled_markups_in_ras_that_cannot_be_moved(scene, folder):
     volume, transform = moved_volume(scene)
     node = mrml.add_points(scene, folder, POINTS, LABELS, "Points", volume)
-    assert [node.GetNthControlPointLabel(index) for index in range(5)] == ["right eye", "left eye", "nose tip", "right mouth", "left mouth"]
+    assert [node.GetNthControlPointLabel(index) for index in range(5)] == [
+        "right eye",
+        "left eye",
+        "nose tip",
+        "right mouth",
+        "left mouth",
+    ]
     np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(node), POINTS)
     assert node.GetLocked() and node.GetParentTransformNode() is transform
 
@@ -244,7 +250,7 @@ def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder
     chart = mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.42, "blind": float("nan")}, "fake")
     found, series = chart_of(scene, folder)
     assert found is chart and chart.GetTitle() == "H, network fake"
-    assert [each.GetName() for each in series] [:3] == ["different heads", "the same head", "p"]
+    assert [each.GetName() for each in series][:3] == ["different heads", "the same head", "p"]
     x, y = plotted(series[2])
     assert x == [0.42, 0.42] and y == [0, 1]
     for each, middle in zip(series[:2], (0.3, 0.9), strict=True):

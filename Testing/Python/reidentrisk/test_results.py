@@ -297,6 +297,31 @@ def test_the_summary_shows_names_and_warnings_as_text(result):
     assert "&lt;b&gt;&amp;x" in text and text.count("One &lt;i&gt;.") == 1
 
 
+# ---- the picture that explains ----
+
+
+def test_the_explanation_is_a_picture_of_the_result(scene, result):
+    picture = slicer.util.arrayFromVolume(result.explanation)
+    assert picture.tolist() == [[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]]]
+    assert hierarchy(scene).GetItemParent(hierarchy(scene).GetItemByDataNode(result.explanation)) == folder_of(result)
+
+
+def test_the_explanation_is_shown_alone_and_upright(scene, result):
+    assert not faceviews.show_picture(scene, result.explanation)  # without a window
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
+        made = scene.CreateNodeByClass(kind)  # with the orientations
+        made.SetSingletonTag(faceviews.PICTURE_VIEW)
+        if made.IsA("vtkMRMLSliceNode"):
+            made.SetLayoutName(faceviews.PICTURE_VIEW)
+        scene.AddNode(made)
+    layers = scene.GetSingletonNode(faceviews.PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
+    layers.SetForegroundVolumeID(result.pictures[0].GetID())
+    assert faceviews.show_picture(scene, result.explanation)
+    assert (layers.GetBackgroundVolumeID(), layers.GetForegroundVolumeID()) == (result.explanation.GetID(), None)
+    assert scene.GetSingletonNode(faceviews.PICTURE_VIEW, "vtkMRMLSliceNode").GetOrientation() == "Axial"
+
+
 # ---- the layout ----
 
 

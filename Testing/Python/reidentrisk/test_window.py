@@ -312,7 +312,9 @@ def test_no_verdict_of_before_stands_beside_a_run_that_failed(widget, app, scene
     wait(widget)
     assert len(app.shown) == 1
     html = widget.ui.summaryBrowser.html
-    assert "recognisable" not in html and "failed" in html and "'Nobody': No head was found" in html.replace("&#x27;", "'")
+    assert (
+        "recognisable" not in html and "failed" in html and "'Nobody': No head was found" in html.replace("&#x27;", "'")
+    )
     assert shown(scene) == [] and not widget.ui.layoutButton.enabled
     widget._parameterNode.result = before  # it can be chosen again
     assert "recognisable" in widget.ui.summaryBrowser.html and len(shown(scene)) == 3
