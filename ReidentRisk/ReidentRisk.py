@@ -110,7 +110,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui = self.ui
         ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         ui.probesSelector.connect("checkedNodesChanged()", self.onProbesChecked)
-        slicerui.on_path_edited(ui.galleryPathLineEdit, self.onGalleryChanged)
+        slicerui.observe_path(ui.galleryPathLineEdit, self.onGalleryChanged)
         ui.licenceCheckBox.connect("toggled(bool)", self.onLicenceToggled)
         ui.runButton.connect("clicked(bool)", self.onRunButton)
         ui.recomputeButton.connect("clicked(bool)", self.onRecomputeButton)
@@ -186,7 +186,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         path = self._parameterNode.gallery if self._parameterNode else ""
         if self.ui.galleryPathLineEdit.currentPath != path:  # else the cursor would jump to its end
             self.ui.galleryPathLineEdit.currentPath = path
-        problem = job.gallery_problem(path)
+        problem = slicerui.path_problem(path)
         self.ui.galleryProblemLabel.setText(problem)
         self.ui.galleryProblemLabel.setVisible(bool(problem))
 
@@ -245,8 +245,8 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Tick at least one volume to compare with the original.")
         if node.reference in probes:
             return _("The original is ticked as well: it cannot be compared with itself.")
-        if job.gallery_problem(node.gallery):
-            return job.gallery_problem(node.gallery)
+        if slicerui.path_problem(node.gallery):
+            return slicerui.path_problem(node.gallery)
         if self._licence is not None and not self._licence[1]:
             return _("Accept the licence of the model, or choose SFace, which is free.")
         return _("A run is under way.") if self.panel.running else ""

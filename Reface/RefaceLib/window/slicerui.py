@@ -134,12 +134,22 @@ def tick_nodes(selector: Any, nodes: Sequence[Any]) -> None:
         selector.setCheckState(node, qt.Qt.Checked if node in nodes else qt.Qt.Unchecked)
 
 
-def on_path_edited(path_edit: Any, function: Callable[[str], object]) -> None:
-    """Call `function` with the text of a ctkPathLineEdit whenever it changes.
+def observe_path(field: Any, on_changed: Callable[[str], None]) -> None:
+    """Call `on_changed` with the text of a ctkPathLineEdit whenever it changes.
 
-    Its own signal tells of valid paths alone: not of one that was erased.
+    Its own currentPathChanged is silent when the text is erased, or names nothing that is there.
     """
-    path_edit.comboBox().lineEdit().connect("textChanged(QString)", function)
+    import slicer
+
+    for line in slicer.util.findChildren(field, className="QLineEdit"):
+        line.connect("textChanged(QString)", on_changed)
+
+
+def path_problem(path: str) -> str:
+    """One sentence about a folder that the user has named and that is not there; empty where nothing is wrong."""
+    if not path or Path(path).is_dir():
+        return ""
+    return _("There is no folder {path}: choose another one, or empty the field.").format(path=path)
 
 
 def once_idle(function: Callable[[], None]) -> None:

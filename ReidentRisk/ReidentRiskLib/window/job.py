@@ -84,13 +84,6 @@ def check(request: Request) -> None:
         raise InputError("A volume is given twice: choose different volumes.")
 
 
-def gallery_problem(path: str | Path | None) -> str:
-    """Why there is no such gallery, in one sentence; empty where there is one, and for no path at all."""
-    if not path or Path(path).exists():
-        return ""
-    return _("The gallery folder '{path}' does not exist: choose another, or erase the path.").format(path=path)
-
-
 class RiskFiles:
     """The files of a run in a folder of its own: the RunFiles of a StepRunner, which read() the Findings.
 
@@ -159,8 +152,6 @@ class RiskFiles:
         """The heads of other persons: those of the folder, without the file that the reference was read from."""
         if self._request.gallery is None:
             return []
-        if problem := gallery_problem(self._request.gallery):
-            raise InputError(problem)
         from ReidentRiskLib.runs.headlist import list_heads
 
         storage = self._request.nodes[0].GetStorageNode()

@@ -53,22 +53,6 @@ class FakeWidget:
         self.currentIndex = -1
         self.nodes: dict[Any, int] = {}
         self._node: Any = None
-        self._path = ""
-
-    # A property here, as a method has that name below.
-    @property
-    def currentPath(self) -> str:
-        return self._path
-
-    @currentPath.setter
-    def currentPath(self, path: str) -> None:
-        """As the application: the line within tells of every change, the path edit itself not of an empty path."""
-        if path == self._path:
-            return
-        self._path = path
-        signals = ("textChanged(QString)", *(("currentPathChanged(QString)",) if path else ()))
-        for slot in [each for signal in signals for each in self._slots.get(signal, [])]:
-            slot(path)
 
     def property(self, name: str) -> str | None:
         return self._parameter if name == "SlicerParameterName" else None
@@ -85,14 +69,6 @@ class FakeWidget:
         if not name.startswith("set"):
             raise AttributeError(f"{self.kind} is not told of {name} in this stand-in")
         return lambda *values: setattr(self, name[3].lower() + name[4:], values[0] if len(values) == 1 else values)
-
-    # ---- path edits: an editable combo box within ----
-
-    def comboBox(self) -> FakeWidget:
-        return self
-
-    def lineEdit(self) -> FakeWidget:
-        return self
 
     # ---- combo boxes ----
 
@@ -128,6 +104,26 @@ class FakeWidget:
         self.nodes[node] = state
 
 
+class FakePath(FakeWidget):
+    """A ctkPathLineEdit: currentPathChanged is silent for an erased text, and for one that names nothing."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__(widget)
+        self.currentPath = ""
+        self.inner = FakeWidget(Widget("", "QLineEdit", "", None))
+        self.inner.connect("textChanged(QString)", lambda text: None)
+
+    def type(self, text: str) -> None:
+        """As the user does."""
+        self.currentPath = text
+        self.inner.emit("textChanged(QString)", text)
+        if Path(text).is_dir() and text:
+            for slot in self._slots.get("currentPathChanged(QString)", []):
+                slot(text)
+
+
 def fake_ui(module: str) -> types.SimpleNamespace:
     """Stand-ins for all widgets of the module's file, as attributes: other names are errors."""
-    return types.SimpleNamespace(**{name: FakeWidget(widget) for name, widget in read_ui(ui_path(module)).items()})
+    kinds = {"ctkPathLineEdit": FakePath}
+    found = read_ui(ui_path(module)).items()
+    return types.SimpleNamespace(**{name: kinds.get(widget.kind, FakeWidget)(widget) for name, widget in found})

@@ -57,6 +57,7 @@ def window_application(
         "childWidgetVariables": lambda widget: ui,
         "tryWithErrorDisplay": try_with_error_display,
         "errorDisplay": shown.append,
+        "findChildren": lambda widget, className: [widget.inner] if className == widget.inner.kind else [],
         "RenderBlocker": contextlib.nullcontext,
         **util,
     }
