@@ -149,6 +149,12 @@ def _add_identify(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npz",
         help="keep the embeddings of the gallery for other runs; embeddings are biometric data: keep the file safe",
     )
+    parser.add_argument(
+        "--guess-who",
+        action="store_true",
+        help="also write an exercise for a class, identify_guess_who.png: a probe beside eight faces; the answer is in "
+        "identify.json, and the picture is as private as the scans",
+    )
     _add_common(parser)
 
 

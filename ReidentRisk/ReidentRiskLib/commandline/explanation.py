@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ReidentRiskLib.attack.views import frontal_view
 from ReidentRiskLib.commandline import canvas
 from ReidentRiskLib.judge.scores import ALIGNED, DETECTED
 from ReidentRiskLib.judge.verdict import (
@@ -50,7 +51,7 @@ def explanation(path: str | Path, comparison: Comparison) -> None:
     results = comparison.results[:MOST_PROBES]
     height = _TOP + _ROW * len(results) + 0.3
     figure = canvas.figure_of(_WIDTH, height)
-    front = _frontal(comparison.views)
+    front = frontal_view(comparison.views)
     figure.text(0.02, 1 - 0.35 / height, "How recognisable is the face?", fontsize=15, weight="bold", va="center")
     _text(figure, 0.02, 1 - 0.6 / height, _what_was_done(comparison, results), 10)
     for row, result in enumerate(results):
@@ -73,14 +74,6 @@ def _what_was_done(comparison: Comparison, results: Sequence[ProbeResult]) -> st
         "the rows of two scans: the cosine is 1 for equal ones.\nA cosine means nothing by itself. So it is compared "
         "with that of strangers, and with that of one head that was scanned twice."
     )
-
-
-def _frontal(views: str) -> int:
-    """The index of the view that looks the face in the eye."""
-    from ReidentRiskLib.attack.views import view_set
-
-    chosen = view_set(views)
-    return min(range(len(chosen)), key=lambda index: (abs(chosen[index].yaw) + abs(chosen[index].pitch), index))
 
 
 def _draw_row(

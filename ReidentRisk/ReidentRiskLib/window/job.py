@@ -21,6 +21,7 @@ from RefaceLib.window.handover import write_exchange
 from RefaceLib.window.mrml import check_input, volume_from_node
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.runs.facefile import EXTENSION, FaceRecord, load_faces
+from ReidentRiskLib.runs.guesswho import FACES
 from ReidentRiskLib.window.pngfile import read_png
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Findings:
     """What a run found: the report of the comparison, a record of every face, the table of scores.
 
     With a gallery there are also the report of the identification and its table. Tables are columns by their titles.
-    ``explanation`` (rows, columns, 3) uint8 is a picture for a class, its rows from the top.
+    ``explanation`` and ``exercise`` (rows, columns, 3) uint8 are pictures for a class, their rows from the top.
     """
 
     report: dict[str, Any]
@@ -72,6 +73,7 @@ class Findings:
     identification: dict[str, Any] | None = None
     ranks: dict[str, list[Any]] = field(default_factory=dict)
     explanation: np.ndarray | None = None
+    exercise: np.ndarray | None = None
 
 
 def check(request: Request) -> None:
@@ -120,7 +122,8 @@ class RiskFiles:
             return findings
         found = self._read_json(self._out(IDENTIFY) / "identify.json")
         ranks = self._read_table(self._out(IDENTIFY) / "identify.csv")
-        return replace(findings, identification=found, ranks=ranks)
+        sheet = read_png(self._out(IDENTIFY) / "identify_guess_who.png") if "guess_who" in found else None
+        return replace(findings, identification=found, ranks=ranks, exercise=sheet)
 
     # ---- what the children get ----
 
@@ -177,7 +180,8 @@ class RiskFiles:
         known = self._write_rows("gallery.tsv", ("subject", "path", "landmarks"), [*others, own])
         looked_up = [(subject, probe, reference) for probe in probes]
         unknown = self._write_rows("probes.tsv", ("subject", "path", "original"), looked_up)
-        return [IDENTIFY, "--gallery", str(known), "--probes", str(unknown), *self._common(IDENTIFY)]
+        exercise = ["--guess-who"] if len({entry.subject for entry in gallery}) >= FACES - 1 else []
+        return [IDENTIFY, "--gallery", str(known), "--probes", str(unknown), *exercise, *self._common(IDENTIFY)]
 
     def _write_rows(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
         path = self._folder / name

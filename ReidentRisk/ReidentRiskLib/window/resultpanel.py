@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ReidentRiskLib.window import faceviews, summary
+from ReidentRiskLib.window.guesspanel import GuessPanel
 from ReidentRiskLib.window.results import RiskResultNodes
 
 
@@ -24,6 +25,7 @@ class ResultPanel:
         ui.chartSelector.connect("currentIndexChanged(int)", self._onChart)
         ui.layoutButton.connect("clicked(bool)", self.onLayoutButton)
         ui.explainButton.connect("clicked(bool)", self.onExplainButton)
+        self._guess = GuessPanel(ui, self.showPicture)
 
     def show(self, result: RiskResultNodes | None, notes: Sequence[str] = (), failure: str = "") -> None:
         """Show this result, with `notes` above its words, or none; then `failure` says why there is none."""
@@ -34,6 +36,7 @@ class ResultPanel:
         self._updating = True
         try:
             self._fill(result)
+            self._guess.show(result)
         finally:
             self._updating = False
         if result is not None and (shown is not None or self._layoutIsOurs()):  # else the views are the user's
@@ -76,14 +79,18 @@ class ResultPanel:
         self.showInViews()
 
     def onExplainButton(self, _checked: bool = False) -> None:
-        """Show the picture that explains the verdicts, alone and as large as the window."""
+        if self.result is not None and self.result.explanation is not None:
+            self.showPicture(self.result.explanation)
+
+    def showPicture(self, picture: Any) -> None:
+        """Show a picture for a class alone, as large as the window."""
         import slicer
 
         manager = slicer.app.layoutManager()
-        if manager is None or self.result is None or self.result.explanation is None:
+        if manager is None:
             return
         manager.setLayout(faceviews.PICTURE_LAYOUT)
-        if faceviews.show_picture(self.result.table.GetScene(), self.result.explanation):
+        if faceviews.show_picture(picture.GetScene(), picture):
             logic = manager.sliceWidget(faceviews.PICTURE_VIEW).sliceLogic()
             logic.FitSliceToAll()
             logic.SetSliceOffset(0.0)  # the picture is the only slice

@@ -28,7 +28,7 @@ RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is
 CHOICES = "ReidentRisk.Choices"  # the attribute with what was asked for beside the volumes, as JSON
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
 _ROLES = ("Volume", "Surface", "Landmarks", "Pictures", "Chart")
-_EXPLANATION = "Explanation"  # the role of the picture that explains the verdicts
+_LESSONS = ("Explanation", "GuessWho")  # the roles of the pictures for a class
 _MOST_CHARTS = len(ATTACKERS)  # a histogram for each
 
 
@@ -47,6 +47,7 @@ class RiskResultNodes:
     pictures: list[slicer.vtkMRMLVectorVolumeNode | None]
     charts: list[slicer.vtkMRMLPlotChartNode]
     explanation: slicer.vtkMRMLVectorVolumeNode | None
+    exercise: slicer.vtkMRMLVectorVolumeNode | None
     report: dict[str, Any]
     identification: dict[str, Any] | None
     choices: dict[str, Any]
@@ -79,9 +80,11 @@ def add_result(scene: slicer.vtkMRMLScene, request: Request, findings: Findings)
             for index, node in enumerate(members):
                 if node is not None:
                     table.SetNodeReferenceID(_role(role, index), node.GetID())
-        if findings.explanation is not None:
-            picture = mrml.add_pictures(scene, folder, findings.explanation[None], _("Explanation"))
-            table.SetNodeReferenceID(_role(_EXPLANATION, 0), picture.GetID())
+        lessons = ((findings.explanation, _("Explanation")), (findings.exercise, _("Guess who")))
+        for role, (picture, title) in zip(_LESSONS, lessons, strict=True):
+            if picture is not None:
+                node = mrml.add_pictures(scene, folder, picture[None], title)
+                table.SetNodeReferenceID(_role(role, 0), node.GetID())
     except Exception:
         mrml.remove_folder(scene, folder)
         raise
@@ -144,8 +147,8 @@ def _result_of(table: slicer.vtkMRMLTableNode) -> RiskResultNodes:
     found = json.loads(table.GetAttribute(IDENTIFICATION) or "null")
     choices = json.loads(table.GetAttribute(CHOICES) or "{}")
     charts = [chart for chart in _referred(table, _ROLES[-1], _MOST_CHARTS) if chart is not None]
-    explanation = _referred(table, _EXPLANATION, 1)[0]
-    return RiskResultNodes(table, volumes, surfaces, landmarks, pictures, charts, explanation, report, found, choices)
+    explanation, exercise = (_referred(table, role, 1)[0] for role in _LESSONS)
+    return RiskResultNodes(table, volumes, surfaces, landmarks, pictures, charts, explanation, exercise, report, found, choices)
 
 
 def result_of_landmarks(landmarks: slicer.vtkMRMLMarkupsNode | None) -> RiskResultNodes | None:

@@ -11,7 +11,7 @@ import pytest
 from helpers.reidentrisk.faces import DEFACED, calibration, volume
 from RefaceLib.volume.io import write_volume
 from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.commandline import explanation, figures
+from ReidentRiskLib.commandline import explanation, figures, guesssheet
 from ReidentRiskLib.judge.calibration import calibration_file_content
 from ReidentRiskLib.judge.scores import ATTACKERS
 
@@ -37,6 +37,7 @@ PICTURE = bytes.fromhex(  # a PNG of two rows: red, green; blue, nearly black
 DRAWN = {
     **{(figures, name): getattr(figures, name) for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs")},
     (explanation, "explanation"): explanation.explanation,
+    (guesssheet, "sheet"): guesssheet.sheet,
 }
 
 
