@@ -37,15 +37,18 @@ _COMPARE = """\
 Compares heads with a reference, such as defaced and refaced versions with the original. Volumes are NIfTI, NRRD or MGZ.
 A photograph (PNG, JPEG) can take the place of any of them.
 
-These files are written into the folder of --out, all of them or none:
-  compare.json           all numbers, and the verdicts in words
-  compare.csv            one row per probe and attacker
-  compare_views.csv      the cosine of every view
-  compare_faces.png      the renderings
-  compare_crops.png      the aligned faces, as the network sees them
-  compare_histogram.png  the similarities among those of strangers
+A volume in which no head is found gets no verdict, and its cause; the others are compared.
 
-compare_faces.png and compare_crops.png show faces: keep them safe. The other files hold the names of the probes without
+These files are written into the folder of --out, all of them or none:
+  compare.json             all numbers, and the verdicts in words
+  compare.csv              one row per probe and attacker
+  compare_views.csv        the cosine of every view
+  compare_faces.png        the renderings
+  compare_crops.png        the aligned faces, as the network sees them
+  compare_histogram.png    the similarities among those of strangers
+  compare_explanation.png  the verdicts explained to a class
+
+compare_faces.png, compare_crops.png and compare_explanation.png show faces: keep them safe. The other files hold the names of the probes without
 their folders, and neither name nor checksum of the reference.
 """
 _IDENTIFY = f"""\

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.calibration import Calibration, Distribution
 from ReidentRiskLib.judge.scores import Score, number
 
 RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (
@@ -97,17 +97,18 @@ def places_in_words(assessment: Assessment) -> list[str]:
 
     "93 of 100 pairs of strangers are less alike.", "Nearly all pairs of scans of one head are more alike."
     """
-    if assessment.strangers is None or assessment.itself is None:
+    if assessment.calibration is None or assessment.strangers is None or assessment.itself is None:
         return []
+    different, same = assessment.calibration.different, assessment.calibration.same
     return [
-        f"{_of_100(1.0 - assessment.strangers)} pairs of strangers are less alike.",
-        f"{_of_100(1.0 - assessment.itself)} pairs of scans of one head are more alike.",
+        f"{_of_100(1.0 - assessment.strangers, different)} pairs of strangers are less alike.",
+        f"{_of_100(1.0 - assessment.itself, same)} pairs of scans of one head are more alike.",
     ]
 
 
-def _of_100(share: float) -> str:
-    """A share of pairs; rounding makes neither all nor none of what is not."""
-    if share >= 0.995:
+def _of_100(share: float, pairs: Distribution) -> str:
+    """A share of pairs, of which all but one count as nearly all, however few there are."""
+    if share >= min(0.995, 1.0 - 1.5 / (pairs.n + pairs.failures)):
         return "Nearly all"
     return f"{round(100 * share)} of 100" if share >= 0.005 else "Hardly any"
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from helpers.reidentrisk.faces import calibration, head
+from helpers.reidentrisk.faces import calibration, head, stepwise_calibration
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
 from ReidentRiskLib.judge.verdict import NO_HEAD, assess, places_in_words
@@ -94,6 +94,12 @@ def test_percentiles_are_said_in_words(cosine, strangers, itself):
         f"{itself} pairs of scans of one head are more alike.",
     ]
     assert places_in_words(assess(score, None)) == []
+
+
+def test_a_face_below_all_scans_of_one_head_is_below_nearly_all_of_them_however_few():
+    """Of 46 pairs, one is 2 of 100."""
+    few = stepwise_calibration(same=np.linspace(0.8, 0.99, 46))
+    assert places_in_words(assess(explanation_score(0.1), few))[1].startswith("Nearly all pairs of scans")
 
 
 def explanation_score(cosine):

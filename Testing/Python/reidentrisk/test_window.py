@@ -168,14 +168,29 @@ def test_another_face_and_another_plot_can_be_shown(widget, app, scene, head, de
 
 def test_a_gallery_is_looked_up(widget, app, head, defaced, tmp_path):
     (tmp_path / "known").mkdir()
-    for person in (2, 3):
+    for person in range(2, 10):
         put(tmp_path / "known" / f"s{person}.nii.gz", person)
     choose(widget, head, defaced)
     widget._parameterNode.gallery = str(tmp_path / "known")
+    ui = widget.ui
+    assert not ui.guessButton.visible
     widget.onRunButton()
     wait(widget)
     assert app.shown == []
-    assert "among 3 persons" in widget.ui.summaryBrowser.html
+    assert "among 9 persons" in ui.summaryBrowser.html
+
+    asked = widget.results.result.identification["guess_who"]
+    assert asked["probe"] == "Head defaced" and ui.guessButton.visible
+    ui.guessButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.PICTURE_LAYOUT
+    ui.guessSelector.setCurrentIndex(asked["answer"])
+    assert ui.guessAnswerLabel.text.startswith("Yes, it is number")
+    ui.guessSelector.setCurrentIndex(1 + asked["answer"] % 8)
+    assert ui.guessAnswerLabel.text.startswith("No, it is number")
+    ui.explainButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.PICTURE_LAYOUT and widget.results.result.explanation is not None
+    widget._parameterNode.result = None
+    assert not ui.guessButton.visible and ui.guessAnswerLabel.text == "" and not ui.explainButton.enabled
 
 
 def test_corrected_landmarks_replace_the_result(widget, app, scene, head, defaced):
