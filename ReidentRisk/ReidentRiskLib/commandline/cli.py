@@ -48,8 +48,8 @@ These files are written into the folder of --out, all of them or none:
   compare_histogram.png    the similarities among those of strangers
   compare_explanation.png  the verdicts explained to a class
 
-compare_faces.png, compare_crops.png and compare_explanation.png show faces: keep them safe. The other files hold the names of the probes without
-their folders, and neither name nor checksum of the reference.
+compare_faces.png, compare_crops.png and compare_explanation.png show faces: keep them safe. The other files hold the
+names of the probes without their folders, and neither name nor checksum of the reference.
 """
 _IDENTIFY = f"""\
 Looks up probes in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder or a

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ReidentRiskLib.commandline import canvas
 from ReidentRiskLib.runs.guesswho import FACES, Exercise
 
@@ -19,7 +21,7 @@ def sheet(path: str | Path, exercise: Exercise) -> None:
     title = "Guess who: the head on the left is one of these. Which one?"
     figure.text(0.5, 1 - 0.4 * _TOP / height, title, fontsize=14, ha="center", va="center")
 
-    def draw(left: float, bottom: float, side: float, picture: object, label: str) -> None:
+    def draw(left: float, bottom: float, side: float, picture: np.ndarray, label: str) -> None:
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         axes.set_axis_off()
         axes.imshow(picture)

@@ -1,4 +1,4 @@
-"""An exercise for a class: a face, and a gallery of eight, one of which is that of the same person before. Who is it?"""
+"""An exercise for a class: a face beside a gallery of eight, one of which is the same person's. Which one?"""
 
 from __future__ import annotations
 

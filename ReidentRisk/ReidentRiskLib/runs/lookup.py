@@ -151,7 +151,6 @@ class _SourceEmbedder:
             note = f"{str(error).rstrip('.')}; it is counted as not identified."
             return missing_face(name, self._tools, self._views, note)
 
-
     def _with_front_alone(self, entry: Entry, face: Face) -> Face:
         """Of many heads all pictures would fill the memory."""
         pictures = face.embedding.pictures
@@ -223,6 +222,8 @@ def build_report(lookup: LookUp) -> dict[str, Any]:
         "gallery": {"subjects": len(first.subjects), "heads": len(lookup.heads)},
         "probes": {"heads": len(first.probes)},
         "attackers": attackers,
-        **({"guess_who": {"probe": lookup.exercise.probe, "answer": lookup.exercise.answer}} if lookup.exercise else {}),
+        **(
+            {"guess_who": {"probe": lookup.exercise.probe, "answer": lookup.exercise.answer}} if lookup.exercise else {}
+        ),
         "warnings": list(lookup.warnings),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from RefaceLib.window import slicerui
 from ReidentRiskLib.window import faceviews, summary
 from ReidentRiskLib.window.guesspanel import GuessPanel
 from ReidentRiskLib.window.results import RiskResultNodes
@@ -90,10 +91,15 @@ class ResultPanel:
         if manager is None:
             return
         manager.setLayout(faceviews.PICTURE_LAYOUT)
-        if faceviews.show_picture(picture.GetScene(), picture):
+        if not faceviews.show_picture(picture.GetScene(), picture):
+            return
+
+        def fit() -> None:
             logic = manager.sliceWidget(faceviews.PICTURE_VIEW).sliceLogic()
             logic.FitSliceToAll()
             logic.SetSliceOffset(0.0)  # the picture is the only slice
+
+        slicerui.once_idle(fit)  # only then the view has its size
 
     def _layoutIsOurs(self) -> bool:
         import slicer

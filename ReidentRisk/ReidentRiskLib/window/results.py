@@ -148,7 +148,9 @@ def _result_of(table: slicer.vtkMRMLTableNode) -> RiskResultNodes:
     choices = json.loads(table.GetAttribute(CHOICES) or "{}")
     charts = [chart for chart in _referred(table, _ROLES[-1], _MOST_CHARTS) if chart is not None]
     explanation, exercise = (_referred(table, role, 1)[0] for role in _LESSONS)
-    return RiskResultNodes(table, volumes, surfaces, landmarks, pictures, charts, explanation, exercise, report, found, choices)
+    return RiskResultNodes(
+        table, volumes, surfaces, landmarks, pictures, charts, explanation, exercise, report, found, choices
+    )
 
 
 def result_of_landmarks(landmarks: slicer.vtkMRMLMarkupsNode | None) -> RiskResultNodes | None:

@@ -135,6 +135,36 @@ def test_no_widget_belongs_to_nothing(window):
     assert idle == []
 
 
+NARROW = ("QComboBox", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox", "ctkPathLineEdit")
+
+
+def test_long_names_do_not_widen_the_panel_of_reidentrisk():
+    """Three ticked names made it 640 pixels wide. What is Ignored is as wide as there is room, and elides its text."""
+    root = ET.parse(ui_path("ReidentRisk")).getroot()
+    named = [each for each in root.iter("widget") if each.get("class") in NARROW]
+    wide = [each.get("name") for each in named if _horizontal(each) != "Ignored"]
+    assert len(named) >= 10 and wide == []
+    labels = [each for each in root.iter("widget") if each.get("class") == "QLabel"]
+    empty = [each for each in labels if not each.findtext("property[@name='text']/string")]  # what the code fills
+    assert all(each.findtext("property[@name='wordWrap']/bool") == "true" for each in empty) and len(empty) >= 4
+
+
+def _horizontal(widget: ET.Element) -> str | None:
+    policy = widget.find("property[@name='sizePolicy']/sizepolicy")
+    return None if policy is None else policy.get("hsizetype")
+
+
+def test_every_control_of_reidentrisk_is_reached_by_a_key():
+    """A label's key goes to its buddy; no key is given twice."""
+    root = ET.parse(ui_path("ReidentRisk")).getroot()
+    names = {each.get("name") for each in root.iter("widget")}
+    texts = [each.findtext("property[@name='text']/string") or "" for each in root.iter("widget")]
+    keys = [text[text.index("&") + 1].lower() for text in texts if "&" in text]
+    assert len(keys) == len(set(keys)) >= 15
+    buddies = [each.text for each in root.findall(".//property[@name='buddy']/cstring")]
+    assert len(buddies) == len(set(buddies)) >= 12 and set(buddies) <= names
+
+
 def test_the_file_is_packaged(window):
     module = Path(window.path).parents[2]
     assert f"Resources/UI/{module.name}.ui" in (module / "CMakeLists.txt").read_text().replace(
