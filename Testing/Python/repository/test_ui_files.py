@@ -139,11 +139,18 @@ NARROW = ("QComboBox", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox", "ctkPa
 
 
 def test_long_names_do_not_widen_the_panel_of_reidentrisk():
-    """Three ticked names made it 640 pixels wide. What is Ignored is as wide as there is room, and elides its text."""
+    """Three ticked names made it 640 pixels wide. What is Ignored is as wide as there is room, and elides its text.
+
+    The combo box within must shrink as well, or its arrow is cut off.
+    """
     root = ET.parse(ui_path("ReidentRisk")).getroot()
     named = [each for each in root.iter("widget") if each.get("class") in NARROW]
     wide = [each.get("name") for each in named if _horizontal(each) != "Ignored"]
     assert len(named) >= 10 and wide == []
+    boxes = [each for each in named if each.get("class") != "ctkPathLineEdit"]
+    fixed = "QComboBox::AdjustToMinimumContentsLengthWithIcon"
+    grows = [each.get("name") for each in boxes if each.findtext("property[@name='sizeAdjustPolicy']/enum") != fixed]
+    assert grows == []
     labels = [each for each in root.iter("widget") if each.get("class") == "QLabel"]
     empty = [each for each in labels if not each.findtext("property[@name='text']/string")]  # what the code fills
     assert all(each.findtext("property[@name='wordWrap']/bool") == "true" for each in empty) and len(empty) >= 4
