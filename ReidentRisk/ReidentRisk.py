@@ -25,6 +25,7 @@ from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
 from ReidentRiskLib.attack import models
 from ReidentRiskLib.window import job, originals, results
+from ReidentRiskLib.window.licencepanel import LicencePanel
 from ReidentRiskLib.window.parameters import Model, Views
 from ReidentRiskLib.window.resultpanel import ResultPanel
 
@@ -83,7 +84,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._updating = False
         self._failure = ""  # why the last run has no result
-        self._licence = None  # the model that the licence text is shown of, and whether it may be used
+        self._compared = []  # the volumes of the run under way
 
     # ---- beginning and end ----
 
@@ -100,6 +101,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning, job.stage_title
         )
         self.results = ResultPanel(self.ui)
+        self.licence = LicencePanel(self.ui, self._onParametersModified)
         self._connect()
         self.initializeParameterNode()
 
@@ -107,14 +109,13 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         ui = self.ui
         ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         ui.probesSelector.connect("checkedNodesChanged()", self.onProbesChecked)
         slicerui.observe_path(ui.galleryPathLineEdit, self.onGalleryChanged)
-        ui.licenceCheckBox.connect("toggled(bool)", self.onLicenceToggled)
         ui.runButton.connect("clicked(bool)", self.onRunButton)
         ui.recomputeButton.connect("clicked(bool)", self.onRecomputeButton)
-        ui.removeModelsButton.connect("clicked(bool)", self.onRemoveModelsButton)
 
     def cleanup(self):
         """The application or the module is being closed."""
@@ -138,6 +139,16 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
             slicerui.once_idle(self._onParametersModified)  # only then the selectors know the nodes that were read
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, _scene, _event, node):
+        """No other volume takes the place of the original by itself, and a run on a volume that goes ends."""
+        if self._parameterNode is not None and node is self._parameterNode.reference:
+            self._parameterNode.reference = None
+        if self.panel.running and node in self._compared:
+            self.panel.stop()
+            text = _("'{name}' was removed, so the run was stopped. Nothing was added to the scene.")
+            self.ui.statusLabel.setText(text.format(name=node.GetName()))
 
     # ---- the parameter node ----
 
@@ -172,7 +183,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             slicerui.tick_nodes(self.ui.probesSelector, self.logic.probes(self._parameterNode))
             self._showGallery()
-            self._showLicence()
+            self.licence.show((self._parameterNode.model if self._parameterNode else Model.SFACE).value)
             self._showResult()
         finally:
             self._updating = False
@@ -193,37 +204,6 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onGalleryChanged(self, path):
         if self._parameterNode is not None and not self._updating:
             self._parameterNode.gallery = path
-
-    # ---- consent ----
-
-    def _showLicence(self):
-        """The tick and the licence's text where the model needs consent; the file is looked at once for each model."""
-        model = self._parameterNode.model.value if self._parameterNode else Model.SFACE.value
-        if self._licence is None or self._licence[0] != model:
-            self._licence = model, models.is_accepted(model)
-        needed, given = models.find_model(model).needs_consent, self._licence[1]
-        self.ui.licenceCheckBox.setVisible(needed)
-        self.ui.licenceCheckBox.setChecked(given)
-        self.ui.licenceLabel.setText(models.find_model(model).licence_text)
-        self.ui.licenceLabel.setVisible(needed and not given)
-
-    def onLicenceToggled(self, accepted):
-        if self._parameterNode is None or self._updating:
-            return
-        with slicer.util.tryWithErrorDisplay(_("Your choice could not be stored.")):
-            (models.accept if accepted else models.remove)(self._parameterNode.model.value)
-        self._forgetLicence()
-
-    def onRemoveModelsButton(self, _checked=False):
-        with slicer.util.tryWithErrorDisplay(_("The networks could not be removed.")):
-            removed = [name for name in models.MODELS if models.remove(name)]
-            names = ", ".join(removed) or _("none was there")
-            self.ui.statusLabel.setText(_("Removed networks: {names}.").format(names=names))
-        self._forgetLicence()
-
-    def _forgetLicence(self):
-        self._licence = None
-        self._onParametersModified()
 
     # ---- running ----
 
@@ -247,20 +227,20 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("The original is ticked as well: it cannot be compared with itself.")
         if slicerui.path_problem(node.gallery):
             return slicerui.path_problem(node.gallery)
-        if self._licence is not None and not self._licence[1]:
+        if not self.licence.accepted:
             return _("Accept the licence of the model, or choose SFace, which is free.")
         return _("A run is under way.") if self.panel.running else ""
 
     def onRunButton(self, _checked=False):
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
-            self._run(self.logic.request(self._parameterNode, acceptLicence=self._licence[1]), None)
+            self._run(self.logic.request(self._parameterNode, acceptLicence=self.licence.accepted), None)
 
     def onRecomputeButton(self, _checked=False):
         """Compare again what the result compared whose landmarks are chosen, and put the new result in its place."""
         node, result = self._parameterNode, self._resultToRecompute()
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
             if result is None:
-                request = self.logic.request(node, node.landmarks, acceptLicence=self._licence[1])
+                request = self.logic.request(node, node.landmarks, acceptLicence=self.licence.accepted)
             else:
                 request = self.logic.requestAgain(result, node)
             self._run(request, results.result_of_landmarks(node.landmarks))
@@ -280,6 +260,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             onDone=lambda findings: self._onDone(request, findings, parameterNode, replaced, started),
             onFailed=lambda sentence: self._onFailed(sentence, parameterNode),
         )
+        self._compared = list(request.nodes)
         self.panel.run(runner)
 
     def _onRunning(self, _running):

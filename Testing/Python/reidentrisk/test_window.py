@@ -121,10 +121,10 @@ def test_consent_reaches_the_child_and_nothing_else_does_it(module, widget, app,
 def test_networks_can_be_removed(widget, app, head, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "arcface.onnx").write_bytes(b"x")
-    widget.onRemoveModelsButton()
+    widget.licence.onRemoveModelsButton()
     assert widget.ui.statusLabel.text == "Removed networks: arcface."
     assert not list((tmp_path / "cache").iterdir())
-    widget.onRemoveModelsButton()
+    widget.licence.onRemoveModelsButton()
     assert "none" in widget.ui.statusLabel.text and app.shown == []
 
 
@@ -404,14 +404,26 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monke
     assert widget._parameterNode.reference is None and not widget.ui.runButton.enabled
 
 
-def test_a_volume_that_is_deleted_during_the_run_is_told(widget, app, scene, head, defaced):
+@pytest.mark.parametrize("which", ["original", "compared"])
+def test_the_run_ends_when_a_volume_of_it_is_deleted(widget, app, scene, head, defaced, monkeypatch, temporary, which):
+    """It went on to its end, only to fail there."""
+    monkeypatch.setenv("REIDENT_CHILD", "slow")
     choose(widget, head, defaced)
     widget.onRunButton()
-    scene.RemoveNode(defaced)
+    scene.RemoveNode(head if which == "original" else defaced)
+    assert not widget.panel.running and list(temporary.iterdir()) == []
+    assert "was removed, so the run was stopped" in widget.ui.statusLabel.text and app.shown == []
+    assert widget._parameterNode.reference is (None if which == "original" else head)
+    assert not widget.ui.runButton.enabled
+
+
+def test_a_volume_that_is_not_compared_may_go_during_the_run(widget, app, scene, head, defaced):
+    other = node_of(scene, "Other", 2)
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    scene.RemoveNode(other)
     wait(widget)
-    (sentence,) = app.shown
-    assert "deleted during the run" in sentence
-    assert scene.GetNumberOfNodesByClass("vtkMRMLModelNode") == 0
+    assert widget.results.result is not None and app.shown == []
 
 
 def test_packages_that_are_declined_are_told_before_anything_starts(widget, app, head, defaced):
