@@ -103,9 +103,7 @@ class ComparePanel:
         """Film both heads, or the result alone: the other one may have the real face."""
         if self._capture is None:
             return
-        both = slicerui.confirm(
-            _("Film both heads? The left one may show the real face. No: film only the right one.")
-        )
+        both = slicerui.confirm(_("Film both heads? The left one may show the real face. No: film only the right one."))
         folder = slicerui.ask_for_path(_("Choose an empty folder for the film"))
         if not folder:
             return
