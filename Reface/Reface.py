@@ -19,7 +19,7 @@ from slicer.util import VTKObservationMixin
 from RefaceLib.common.progress import no_progress
 from RefaceLib.common.steps import StepRunner
 from RefaceLib.face.seeds import new_seed
-from RefaceLib.window import export, faceviews, job, mrml, results, sampledata, slicerui
+from RefaceLib.window import comparison, export, job, mrml, results, sampledata, slicerui
 from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode
 
 
@@ -74,6 +74,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.comparison = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._updating = False
@@ -93,16 +94,19 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             lambda _running: self._checkCanApply(),
             job.stage_title,
         )
+        ui = self.ui
+        self.comparison = comparison.ComparePanel(
+            ui.compareButton, ui.compareSlider, ui.compareLabel, ui.maskCheckBox, ui.turntableButton
+        )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.comparison.dropRemoved)
         self.ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         self.ui.otherVolumesSelector.connect("checkedNodesChanged()", self.onOtherVolumesChanged)
         self.ui.modelsPathLineEdit.connect("currentPathChanged(QString)", self.onModelsChanged)
         self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
-        self.ui.compareButton.connect("clicked()", self.onCompareButton)
-        self.ui.compareSlider.connect("valueChanged(int)", self.onCompareSlider)
         self.ui.saveButton.connect("clicked()", self.onSaveButton)
         self.ui.dicomButton.connect("clicked()", self.onDicomButton)
         self.ui.reportButton.connect("clicked()", self.onReportButton)
@@ -115,14 +119,17 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The application is closing, or the module is being reloaded."""
         if self.panel is not None:
             self.panel.stop()
-        self.setParameterNode(None)
+        self.exit()
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
+        self.comparison.enter()
 
     def exit(self):
         self.setParameterNode(None)
+        if self.comparison is not None:
+            self.comparison.exit()
 
     def onSceneStartClose(self, _caller=None, _event=None):
         """The run that is under way has nowhere to go any more."""
@@ -207,6 +214,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             files = [self.resourcePath("requirements_Reface.txt")]
             if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
                 files.append(self.logic.judge.requirements)
+            lost = results.would_be_lost(parameters.outputVolume)
+            if lost and not slicerui.confirm(results.overwrite_question(parameters.outputVolume)):
+                return
             slicerui.ensure_dependencies("Reface", *files)
             runner = self.logic.createRunner(
                 parameters.inputVolume,
@@ -219,6 +229,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 candidates=parameters.candidates,
                 otherVolumes=parameters.otherVolumes,
                 maskSegmentation=parameters.maskSegmentation,
+                overwrite=lost,
                 onProgress=self.panel.show,
                 onDone=lambda result: self._onDone(parameters, result),
                 onFailed=self._onFailed,
@@ -227,9 +238,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onDone(self, parameters, result):
         parameters.resultVolume = result.volume
-        self.ui.statusLabel.text = _("'{name}' is ready.").format(name=result.volume.GetName())
-        slicer.util.setSliceViewerLayers(background=result.volume, foreground=None)
         self._showResult()
+        ready = _("'{name}' is ready.").format(name=result.volume.GetName())
+        self.ui.statusLabel.text = " ".join(filter(None, [ready, self.comparison.present(result.volume)]))
 
     def _onFailed(self, sentence):
         self.ui.statusLabel.text = sentence or _("The run was cancelled. Nothing was added to the scene.")
@@ -246,24 +257,10 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _showResult(self):
         text = results.result_text(self.resultVolume)
         self.ui.resultLabel.text = text or _("No result yet.")
-        comparable = bool(text) and self._inputOfResult() is not None
-        for button in (self.ui.compareButton, self.ui.compareSlider):
-            button.enabled = comparable
+        before = self.resultVolume.GetNodeReference(results.INPUT_ROLE) if text else None
+        self.comparison.setPair(before, self.resultVolume)
         for button in (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton):
             button.enabled = bool(text)
-
-    def onCompareButton(self):
-        with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
-            faceviews.show_before_after(slicer.mrmlScene, self._inputOfResult(), self.resultVolume)
-            self.ui.compareSlider.value = 100
-
-    def onCompareSlider(self, percent):
-        before = self._inputOfResult()
-        if before is not None:
-            faceviews.compare_slices(slicer.mrmlScene, before, self.resultVolume, percent / 100)
-
-    def _inputOfResult(self):
-        return self.resultVolume.GetNodeReference(results.INPUT_ROLE) if self.resultVolume is not None else None
 
     def onSaveButton(self):
         self._save(_("Save the result"), export.save_file, ".nii.gz", export.FILE_FILTERS)
@@ -307,6 +304,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         candidates=1,
         otherVolumes=(),
         maskSegmentation=None,
+        overwrite=False,
         onProgress,
         onDone,
         onFailed,
@@ -322,13 +320,15 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param models: folder of weights of one's own; empty: those of the extension
         :param candidates: number of faces to make; the one least like the original is kept
         :param otherVolumes: further volumes of the session, defaced alike, each into a new volume
-        :param maskSegmentation: segmentation node for the mask, or None for a new one
+        :param maskSegmentation: segmentation node that gets the mask beside its other segments, or None: see masks
+        :param overwrite: whether an outputVolume that is no result of Reface may lose its image
         :param onProgress: called with a fraction 0..1 and the name of the stage
         :param onDone: called with a RefaceLib.window.results.RefaceResultNodes once everything is in the scene
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
-        nodes = results.RefaceNodes(inputVolume, tuple(filter(None, otherVolumes)), outputVolume, maskSegmentation)
+        others = tuple(filter(None, otherVolumes))
+        nodes = results.RefaceNodes(inputVolume, others, outputVolume, maskSegmentation, overwrite)
         options = {"mode": mode, "seed": seed, "ears": ears, "device": device, "models": models}
         request = results.make_request(nodes, candidates=candidates, **options)
         return StepRunner(
@@ -380,7 +380,7 @@ class RefaceTest(ScriptedLoadableModuleTest):
         self.delayDisplay("A new face")
         result = RefaceLogic().process(volume, seed=1)
         after = slicer.util.arrayFromVolume(result.volume)
-        segmentId = result.mask.GetSegmentation().GetNthSegmentID(0)
+        segmentId = mrml.mask_segment(result.mask)
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.mask, segmentId, volume) > 0
         self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), before))
         self.assertEqual(after.dtype, before.dtype)

@@ -1,17 +1,24 @@
 """Before and after in the views: two volumes over each other in the slices, both faces side by side in 3D.
 
-Takes the scene as an argument, as mrml does; views are asked for by their MRML nodes, so that no Qt is needed.
+Takes the scene as an argument, as mrml does; views are asked for by their MRML nodes, so that no Qt is needed. Of a
+result of a result, "before" is what it was made of: the earlier result, not the scan at the beginning.
 """
 
 from __future__ import annotations
 
-import slicer
+from collections.abc import Iterator
 
-from RefaceLib.window import mrml
+import numpy as np
+import slicer
+import vtk
+
+from RefaceLib.window import masks
+from RefaceLib.window.faces import WHICH, face_model, hide_faces
 
 LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView  # two 3D views above three slice views
-ROLES = ("Reface.SurfaceBefore", "Reface.SurfaceAfter")  # from the result volume to its surfaces
 VIEW_NAMES = ("1", "2")
+_BEHIND_THE_NOSE = 20.0  # mm from the tip of the nose, where all three slices cut the face
+_MARGIN = 1.1  # of the frame of a portrait: a view is wider than high, and has a bar above
 
 
 def show_before_after(
@@ -19,21 +26,19 @@ def show_before_after(
 ) -> list[slicer.vtkMRMLModelNode]:
     """Show `before` under `after` in the slice views, and the skin of each in a 3D view of its own; both models.
 
-    The views are linked: the head turns in both. Surfaces of an earlier call are used again; they are not saved with
-    the scene. HeadNotFoundError where there is no skin to draw.
+    Nothing else of ours stays in the 3D views, and the masks are hidden. The views are linked, with one camera in
+    front of the face. HeadNotFoundError where there is no skin to draw: then the slices alone are shown.
     """
-    models = [_surface_model(scene, after, role, volume) for role, volume in zip(ROLES, (before, after), strict=True)]
+    compare_slices(scene, before, after, 1.0)
+    masks.show_mask(scene, None)
+    hide_faces(scene)
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if layout is not None:
         layout.SetViewArrangement(LAYOUT)
-    views = [_view(scene, name) for name in VIEW_NAMES]
-    for view, model in zip(views, models, strict=True):
-        display = model.GetDisplayNode()
-        display.RemoveAllViewNodeIDs()
-        if view is not None:
-            display.AddViewNodeID(view.GetID())
-            view.SetLinkedControl(True)
-    compare_slices(scene, before, after, 1.0)
+    models = [face_model(scene, which, volume) for which, volume in zip(WHICH, (before, after), strict=True)]
+    for name, model in zip(VIEW_NAMES, models, strict=True):
+        _show_in(scene.GetSingletonNode(name, "vtkMRMLViewNode"), model)
+    look_at_face(scene, models[0])
     return models
 
 
@@ -51,41 +56,63 @@ def compare_slices(
         composite.SetForegroundOpacity(share)
 
 
-def hide_surfaces(scene: slicer.vtkMRMLScene, after: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Remove the surfaces of show_before_after: a new face has another skin."""
-    for role in ROLES:
-        model = after.GetNodeReference(role)
-        if model is not None:
-            scene.RemoveNode(model)
+def look_at_face(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> None:
+    """Give all our 3D views one camera, in front of the face of a model, far enough for crown and chin."""
+    from RefaceLib.skin.portrait import CAMERA_DISTANCE, portrait_framing
+    from RefaceLib.skin.surface import vertices
+
+    target, forward, up, height = portrait_framing(vertices(model.GetPolyData())[0])
+    reach = 0.5 * _MARGIN * height
+    # The parent transform may have turned the head: the camera goes with it.
+    target, before_it, above_it = _in_the_world(model, target, target + forward, target + up)
+    forward, up = (way / np.linalg.norm(way) for way in (before_it - target, above_it - target))
+    for camera in _cameras(scene):
+        was_modifying = camera.StartModify()
+        camera.SetFocalPoint(*target)
+        camera.SetPosition(*(target + CAMERA_DISTANCE * forward))
+        camera.SetViewUp(*up)
+        camera.SetViewAngle(2.0 * float(np.degrees(np.arctan(reach / CAMERA_DISTANCE))))
+        camera.SetParallelScale(reach)
+        camera.EndModify(was_modifying)
+        camera.ResetClippingRange()
 
 
-def _surface_model(
-    scene: slicer.vtkMRMLScene,
-    owner: slicer.vtkMRMLScalarVolumeNode,
-    role: str,
-    volume_node: slicer.vtkMRMLScalarVolumeNode,
-) -> slicer.vtkMRMLModelNode:
-    from RefaceLib.skin.portrait import SKIN_COLOUR
-    from RefaceLib.skin.surface import face_surface
+def centre_slices(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> None:
+    """Move every slice view to a point behind the tip of the nose of a face."""
+    from RefaceLib.skin.portrait import portrait_framing
+    from RefaceLib.skin.surface import vertices
 
-    existing = owner.GetNodeReference(role)
-    if existing is not None:
-        return existing
-    volume = mrml.volume_from_node(volume_node)
-    model = slicer.vtkMRMLModelNode()
-    model.SetName(f"{volume_node.GetName()} face")
-    model.SetSaveWithScene(False)  # the face before is what should not leave the computer, and both are made quickly
-    model.SetAndObservePolyData(face_surface(volume.values(), volume.affine))
-    model = scene.AddNode(model)
-    model.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    model.CreateDefaultDisplayNodes()
+    points = vertices(model.GetPolyData())[0]
+    target, forward, _up, height = portrait_framing(points)
+    head = points[np.abs(points[:, 2] - target[2]) < 0.5 * height]  # no chest
+    nose = head[np.argmax(head @ forward)]
+    (place,) = _in_the_world(model, nose - _BEHIND_THE_NOSE * forward)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *place)
+
+
+def _show_in(view: slicer.vtkMRMLViewNode | None, model: slicer.vtkMRMLModelNode) -> None:
+    """Show a model in one 3D view alone (None: without a window), as a portrait: without box and labels of axes."""
     display = model.GetDisplayNode()
-    display.SetColor(*SKIN_COLOUR)
-    display.SetSaveWithScene(False)
-    owner.SetNodeReferenceID(role, model.GetID())
-    return model
+    display.RemoveAllViewNodeIDs()
+    display.SetVisibility(True)
+    if view is not None:
+        display.AddViewNodeID(view.GetID())
+        view.SetLinkedControl(True)
+        view.SetBoxVisible(False)
+        view.SetAxisLabelsVisible(False)
 
 
-def _view(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLViewNode | None:
-    """The 3D view of that name in the layout; None where there is no such view (without a window)."""
-    return scene.GetSingletonNode(name, "vtkMRMLViewNode")
+def _cameras(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLCameraNode]:
+    """The cameras of our 3D views, which have the names of the views as their layout names."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
+        camera = scene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
+        if camera.GetLayoutName() in VIEW_NAMES:
+            yield camera
+
+
+def _in_the_world(model: slicer.vtkMRMLModelNode, *points: np.ndarray) -> list[np.ndarray]:
+    """Points, (3,) RAS mm of a model, where its parent transform has moved them."""
+    to_world = vtk.vtkGeneralTransform()
+    if model.GetParentTransformNode() is not None:
+        model.GetParentTransformNode().GetTransformToWorld(to_world)
+    return [np.array(to_world.TransformPoint(point)) for point in points]

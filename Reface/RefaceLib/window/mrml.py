@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTE_PREFIX = "Reface."
 SEGMENT_NAME = "Face"
+SEGMENT_TAG = "Reface.Segment"  # marks the segment of a mask, whatever it and others are called
 SEGMENT_COLOR = (0.87, 0.56, 0.42)
 
 
@@ -89,14 +90,18 @@ def add_result_volume(
     """Add a volume with the voxels `stored`, (I, J, K) of the source's scalar type, that is otherwise like the source.
 
     Geometry, parent transform, display (window and level as the user sees them now) and subject-hierarchy parent are
-    the source's. Attributes and description are not: what a reader left there may name the patient (`DICOM.*`, keys of
-    NRRD headers).
+    the source's. Attributes, references and description are not: what a reader left there may name the patient
+    (`DICOM.*`, keys of NRRD headers), and the mask and the input of a source that is a result are not this one's.
     """
     image = _image_like(source_node, stored)
     # Without the image data: the clone never holds a copy of the original face.
     node = slicer.vtkSlicerVolumesLogic.CloneVolume(scene, source_node, name, False)
     for attribute in node.GetAttributeNames():
         node.RemoveAttribute(attribute)
+    of_any_volume = _reference_roles(slicer.vtkMRMLScalarVolumeNode())  # display, storage, transform
+    for role in _reference_roles(node):
+        if role not in of_any_volume:
+            node.RemoveNodeReferenceIDs(role)
     node.SetDescription("")
     node.SetAndObserveImageData(image)
     _copy_display(source_node, node)
@@ -113,8 +118,8 @@ def update_result_volume(
 ) -> None:
     """Put the result into a volume node that exists: voxels, geometry, parent transform, display as in a new result.
 
-    Its name and its place in the subject hierarchy stay; attributes of DICOM and of an earlier result go. Raises
-    OutputError when `output_node` is the input or no scalar volume of the scene.
+    Its name and its place in the subject hierarchy stay; attributes of DICOM go, as do attributes and references of an
+    earlier result. Raises OutputError when `output_node` is the input or no scalar volume of the scene.
     """
     check_output(source_node, output_node)
     image = _image_like(source_node, stored)
@@ -123,6 +128,9 @@ def update_result_volume(
         for attribute in output_node.GetAttributeNames():
             if attribute.startswith(ATTRIBUTE_PREFIX):
                 output_node.RemoveAttribute(attribute)
+        for role in _reference_roles(output_node):
+            if role.startswith(ATTRIBUTE_PREFIX):
+                output_node.RemoveNodeReferenceIDs(role)
         output_node.SetDescription("")
         output_node.CopyOrientation(source_node)
         output_node.SetVoxelValueQuantity(source_node.GetVoxelValueQuantity())
@@ -146,7 +154,8 @@ def add_mask_segmentation(
 ) -> slicer.vtkMRMLSegmentationNode:
     """Add a segmentation with one segment "Face": `mask`, (I, J, K) bool, in the source's grid and parent transform.
 
-    With `existing`, that segmentation node is filled anew instead (a second run into the same output).
+    With `existing`, its segment of an earlier mask is replaced, or one is added. Its other segments stay, and with
+    them its parent transform and its reference geometry: then the mask is carried over into its coordinates.
     """
     labelmap = slicer.vtkOrientedImageData()
     _fill(labelmap, source_node.GetImageData(), vtk.VTK_UNSIGNED_CHAR, np.asarray(mask, dtype=bool).astype(np.uint8))
@@ -157,14 +166,49 @@ def add_mask_segmentation(
     node = existing
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-        node.CreateDefaultDisplayNodes()
         _place_beside(scene, source_node, node)
-    # The parent transform first: the reference geometry is made relative to it.
-    node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
-    node.GetSegmentation().RemoveAllSegments()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(source_node)
-    node.AddSegmentFromBinaryLabelmapRepresentation(labelmap, SEGMENT_NAME, SEGMENT_COLOR)
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    former = mask_segment(node)
+    if former:
+        node.GetSegmentation().RemoveSegment(former)
+    if node.GetSegmentation().GetNumberOfSegments() == 0:
+        # The parent transform first: the reference geometry is made relative to it.
+        node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(source_node)
+    elif node.GetParentTransformNode() is not source_node.GetParentTransformNode():
+        between = vtk.vtkGeneralTransform()
+        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+            source_node.GetParentTransformNode(), node.GetParentTransformNode(), between
+        )
+        slicer.vtkOrientedImageDataResample.TransformOrientedImage(labelmap, between)
+    segment = node.AddSegmentFromBinaryLabelmapRepresentation(labelmap, SEGMENT_NAME, SEGMENT_COLOR, former)
+    node.GetSegmentation().GetSegment(segment).SetTag(SEGMENT_TAG, "mask")
     return node
+
+
+def mask_segment(node: slicer.vtkMRMLSegmentationNode) -> str:
+    """The identifier of the segment that add_mask_segmentation has made in a segmentation; empty without one."""
+    segments = node.GetSegmentation()
+    return next((name for name in segments.GetSegmentIDs() if segments.GetSegment(name).HasTag(SEGMENT_TAG)), "")
+
+
+def holds_mask(
+    node: slicer.vtkMRMLSegmentationNode, source_node: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray
+) -> bool:
+    """Whether the mask in a segmentation, as it is now, is `mask`, (I, J, K) bool on the source's grid."""
+    segment = mask_segment(node)
+    if not segment or node.GetParentTransformNode() is not source_node.GetParentTransformNode():
+        return False
+    have, grid, found = (slicer.vtkOrientedImageData() for _ in range(3))
+    if not node.GetBinaryLabelmapRepresentation(segment, have):
+        return False
+    grid.SetExtent(source_node.GetImageData().GetExtent())
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    source_node.GetIJKToRASMatrix(ijk_to_ras)
+    grid.SetImageToWorldMatrix(ijk_to_ras)
+    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    return resample(have, grid, found) and np.array_equal(_voxels(found) > 0, mask)
 
 
 def scrub_dicom(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
@@ -294,6 +338,10 @@ def _copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkM
         display.SetApplyThreshold(source.GetApplyThreshold())
     finally:
         display.EndModify(was_modifying)
+
+
+def _reference_roles(node: slicer.vtkMRMLNode) -> list[str]:
+    return [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
 
 
 def _hierarchy(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:

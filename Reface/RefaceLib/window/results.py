@@ -15,24 +15,29 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faceviews, mrml
+from RefaceLib.window import faces, masks, mrml
 from RefaceLib.window.job import RefaceAnswer, RefaceRequest
+from RefaceLib.window.masks import MASK_ROLE
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
-MASK_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mask
 INPUT_ROLE = "Reface.Input"  # from a result volume to its input, to compare both
+_REPORT = f"{mrml.ATTRIBUTE_PREFIX}Report"  # the attribute that makes a node a result
 
 
 @dataclass(frozen=True)
 class RefaceNodes:
-    """What a run takes from the scene and where it puts its result (None: into new nodes)."""
+    """What a run takes from the scene and where it puts its result (None: into new nodes).
+
+    An `output` that is no result of Reface is only filled with `overwrite`.
+    """
 
     input: slicer.vtkMRMLScalarVolumeNode
     others: Sequence[slicer.vtkMRMLScalarVolumeNode] = ()
     output: slicer.vtkMRMLScalarVolumeNode | None = None
     mask: slicer.vtkMRMLSegmentationNode | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,11 @@ def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
     mrml.check_input(nodes.input)
     if nodes.output is not None:
         mrml.check_output(nodes.input, nodes.output)
+        if would_be_lost(nodes.output) and not nodes.overwrite:
+            name = nodes.output.GetName()
+            raise OutputError(
+                f"The output volume '{name}' is no result of Reface, and its image would be lost: choose another."
+            )
     if any(other is nodes.output for other in nodes.others):
         raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
     others = [other for other in nodes.others if other is not nodes.input]
@@ -62,6 +72,17 @@ def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
         **options,
     )
     return request
+
+
+def would_be_lost(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
+    """Whether a volume holds an image that Reface has not made, and that an output in its place would overwrite."""
+    return node is not None and node.GetImageData() is not None and not node.GetAttribute(_REPORT)
+
+
+def overwrite_question(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """What the user is asked before such a volume is overwritten."""
+    question = _("'{name}' is no result of Reface. Overwrite its image? It cannot be brought back.")
+    return question.format(name=node.GetName())
 
 
 def _beside(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
@@ -112,7 +133,7 @@ def _show_volume(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     if nodes.output is not None and nodes.output.GetScene() is scene:
         mrml.update_result_volume(scene, nodes.input, nodes.output, answer.stored)
-        faceviews.hide_surfaces(scene, nodes.output)
+        faces.remove_faces(scene, nodes.output)
         return nodes.output
     names = {"reface": _("{name} refaced"), "deface": _("{name} defaced"), "recover": _("{name} with a face")}
     name = names[mode].format(name=nodes.input.GetName())
@@ -122,12 +143,12 @@ def _show_volume(
 def _show_mask(
     scene: slicer.vtkMRMLScene, nodes: RefaceNodes, volume: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A second run into the same output volume fills the same segmentation again, unless another one is chosen."""
+    """Into the segmentation that was chosen, or that `masks` has for it, or a new one."""
     chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
     name = _("{name} face mask").format(name=nodes.input.GetName())
-    segmentation = mrml.add_mask_segmentation(
-        scene, nodes.input, mask, name, chosen or volume.GetNodeReference(MASK_ROLE)
-    )
+    existing = chosen or masks.mask_to_fill(scene, nodes.input, nodes.output, mask)
+    segmentation = mrml.add_mask_segmentation(scene, nodes.input, mask, name, existing)
+    masks.show_outline(segmentation)
     volume.SetNodeReferenceID(MASK_ROLE, segmentation.GetID())
     return segmentation
 
@@ -136,7 +157,7 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """What the window says about a result, in lines of plain text; empty for a volume that is none."""
     if node is None:
         return ""
-    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report")
+    text = node.GetAttribute(_REPORT)
     if not text:
         return ""
     report = json.loads(text)

@@ -114,6 +114,13 @@ def show_error(text: str) -> None:
     slicer.util.errorDisplay(text)
 
 
+def confirm(question: str) -> bool:
+    """Whether the user says Yes (where the application is tested: always)."""
+    import slicer
+
+    return bool(slicer.util.confirmYesNoDisplay(question))
+
+
 def ask_for_path(title: str, name: str | None = None, filters: Sequence[str] = ()) -> str:
     """The file that the user names, `name` being offered; an existing folder where it is None; empty when cancelled."""
     import qt

@@ -21,6 +21,24 @@ def volume_node(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer
     return node
 
 
+def add_views(scene: slicer.vtkMRMLScene) -> None:
+    """What the application has of views: a layout, two slice views, and two 3D views with a camera each."""
+    layout = slicer.vtkMRMLLayoutNode()
+    layout.AddLayoutDescription(slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView, "<layout/>")
+    scene.AddNode(layout)
+    for name in ("Red", "Green"):
+        for kind in (slicer.vtkMRMLSliceCompositeNode, slicer.vtkMRMLSliceNode):
+            node = kind()
+            node.SetLayoutName(name)
+            scene.AddNode(node)
+    for name in ("1", "2"):
+        for kind in (slicer.vtkMRMLViewNode, slicer.vtkMRMLCameraNode):
+            node = kind()
+            node.SetSingletonTag(name)
+            node.SetLayoutName(name)
+            scene.AddNode(node)
+
+
 def saved_and_read(scene: slicer.vtkMRMLScene, folder: Path) -> slicer.vtkMRMLScene:
     """The scene as it comes back from its file, which is written into the folder."""
     path = str(folder / "scene.mrml")

@@ -51,8 +51,11 @@ def window_application(
             shown.append(f"{message} {error}")
 
     ui = fake_ui(name)
-    contents = types.SimpleNamespace(applicationLogic=lambda: logic, slicerHome=None, **app)
+    contents = types.SimpleNamespace(
+        **{"applicationLogic": lambda: logic, "layoutManager": lambda: None, "slicerHome": None, **app}
+    )
     functions = {
+        "mainWindow": lambda: None,
         "loadUI": lambda path: mock.MagicMock(),
         "childWidgetVariables": lambda widget: ui,
         "tryWithErrorDisplay": try_with_error_display,

@@ -1,4 +1,4 @@
-"""What leaves the scene: image files, DICOM tags and reports, none of which names the patient; and the views."""
+"""What leaves the scene: image files, DICOM tags and reports, none of which names the patient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from RefaceLib.volume.io import Volume, read_volume
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.scenes import volume_node  # noqa: E402
-from RefaceLib.window import export, faceviews, mrml, results, sampledata  # noqa: E402  (needs slicer)
+from RefaceLib.window import export, mrml, results, sampledata  # noqa: E402  (needs slicer)
 
 REPORT = {
     "reface_version": "1", "mode": "reface", "seed": 3, "ears": True, "model": {"name": "m", "version": "1"},
@@ -158,54 +158,6 @@ def test_dicom_needs_an_empty_folder_and_whole_numbers(scene, result, tmp_path):
     with pytest.raises(OutputError, match="16 bits"):
         export.save_dicom(result, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
-
-
-# ---- the views ----
-
-
-@pytest.fixture
-def heads(scene):
-    """A head before and after, in a scene with slice views."""
-    nodes = [volume_node(scene, make_phantom(), name) for name in ("Head", "Head refaced")]
-    for name in ("Red", "Green"):
-        composite = slicer.vtkMRMLSliceCompositeNode()
-        composite.SetLayoutName(name)
-        scene.AddNode(composite)
-    scene.AddNode(slicer.vtkMRMLLayoutNode())
-    for tag in faceviews.VIEW_NAMES:
-        view = slicer.vtkMRMLViewNode()
-        view.SetSingletonTag(tag)
-        scene.AddNode(view)
-    return nodes
-
-
-def composites(scene):
-    count = scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
-    return [scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode") for index in range(count)]
-
-
-def test_before_and_after_are_over_each_other_in_slices_and_beside_each_other_in_3d(scene, heads):
-    before, after = heads
-    models = faceviews.show_before_after(scene, before, after)
-    for composite in composites(scene):
-        assert composite.GetBackgroundVolumeID() == before.GetID()
-        assert composite.GetForegroundVolumeID() == after.GetID()
-        assert composite.GetForegroundOpacity() == 1.0
-    shown = [model.GetDisplayNode().GetNthViewNodeID(0) for model in models]
-    views = [scene.GetSingletonNode(name, "vtkMRMLViewNode") for name in faceviews.VIEW_NAMES]
-    assert shown == [view.GetID() for view in views] and all(view.GetLinkedControl() for view in views)
-    assert all(model.GetPolyData().GetNumberOfPoints() > 100 for model in models)
-    assert not any(model.GetSaveWithScene() for model in models)
-    assert scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement() == faceviews.LAYOUT
-    faceviews.compare_slices(scene, before, after, 0.25)
-    assert {composite.GetForegroundOpacity() for composite in composites(scene)} == {0.25}
-
-
-def test_surfaces_are_made_once_and_again_for_another_face(scene, heads):
-    first = faceviews.show_before_after(scene, *heads)
-    assert faceviews.show_before_after(scene, *heads) == first
-    faceviews.hide_surfaces(scene, heads[1])
-    assert scene.GetNumberOfNodesByClass("vtkMRMLModelNode") == 0
 
 
 # ---- sample data ----

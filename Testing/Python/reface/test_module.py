@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from helpers.imagefiles import assert_one_sentence
 from helpers.phantom import make_phantom
 from RefaceLib.common.errors import CancelledError, InputError, OutputError, RefaceError
 
@@ -27,6 +28,7 @@ from helpers.scenes import saved_and_read  # noqa: E402
 from helpers.slicer_stubs import REFACE_PY  # noqa: E402  (needs slicer)
 from helpers.windows import wait  # noqa: E402
 from RefaceLib.window import job, mrml, results  # noqa: E402
+from RefaceLib.window.masks import MASK_ROLE  # noqa: E402
 from RefaceLib.window.parameters import Device, Mode  # noqa: E402
 
 THIRD = SIZE // 3
@@ -44,7 +46,7 @@ def test_a_volume_goes_in_and_a_new_volume_its_mask_and_a_report_come_out(reface
     assert (voxels(result.volume)[:, :THIRD] == 9).all()
     assert np.array_equal(voxels(result.volume)[:, THIRD:], before[:, THIRD:])
     assert result.mask.GetName() == "Head face mask"
-    assert result.volume.GetNodeReference(results.MASK_ROLE) is result.mask
+    assert result.volume.GetNodeReference(MASK_ROLE) is result.mask
     assert result.volume.GetNodeReference(results.INPUT_ROLE) is head
     report = result.report
     assert (report["output"], report["seed"]) == ("Head refaced", 9) and "input" not in report
@@ -84,6 +86,68 @@ def test_the_mask_goes_into_the_segmentation_that_was_chosen(reface, app, scene,
     chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
     assert reface.RefaceLogic().process(head, maskSegmentation=chosen).mask is chosen
     assert chosen.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_a_result_of_a_result_has_a_mask_and_an_input_of_its_own(reface, app, head):
+    logic = reface.RefaceLogic()
+    defaced = logic.process(head, mode="deface")
+    mask = mrml.mask_segment(defaced.mask)
+    recovered = logic.process(defaced.volume, mode="recover")
+    assert recovered.mask is not defaced.mask and recovered.mask.GetName() == "Head defaced face mask"
+    assert mrml.mask_segment(defaced.mask) == mask and defaced.mask.GetAttribute("Reface.Mode") == "deface"
+    assert defaced.volume.GetNodeReference(MASK_ROLE) is defaced.mask
+    assert recovered.volume.GetNodeReference(results.INPUT_ROLE) is defaced.volume
+
+
+def test_runs_of_one_input_share_its_mask(reface, app, scene, head):
+    logic = reface.RefaceLogic()
+    runs = [logic.process(head, seed=seed) for seed in (1, 2, 3)]
+    assert {run.mask.GetID() for run in runs} == {runs[0].mask.GetID()}
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_a_result_keeps_its_mask_when_another_run_finds_another_one(reface, app, scene, head):
+    """As with and without ears; here the head is cut in the meantime."""
+    logic = reface.RefaceLogic()
+    first = logic.process(head, seed=1)
+    expected = mrml.volume_from_node(first.volume).stored != mrml.volume_from_node(head).stored
+    whole = voxels(head).shape
+    slicer.util.updateVolumeFromArray(head, voxels(head)[:, : SIZE // 2].transpose(2, 1, 0).copy())
+    second = logic.process(head, seed=2)
+    assert second.mask is not first.mask and first.volume.GetNodeReference(MASK_ROLE) is first.mask
+    labelmap = first.mask.GetBinaryLabelmapInternalRepresentation(mrml.mask_segment(first.mask))
+    assert mrml._voxels(labelmap).shape == whole and not (expected & (mrml._voxels(labelmap) == 0)).any()
+    third = logic.process(head, second.volume, seed=3)  # no other result refers to this one
+    assert third.mask is second.mask
+
+
+def test_other_segments_of_the_segmentation_that_was_chosen_stay(reface, app, scene, head):
+    chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    chosen.CreateDefaultDisplayNodes()
+    labelmap = slicer.vtkOrientedImageData()
+    labelmap.SetDimensions(2, 2, 2)
+    labelmap.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    for name in ("tumour", mrml.SEGMENT_NAME):  # one of the user's has the name of ours
+        chosen.AddSegmentFromBinaryLabelmapRepresentation(labelmap, name, (1.0, 0.0, 0.0), name)
+    display = chosen.GetDisplayNode()
+    for seed in (1, 2):
+        assert reface.RefaceLogic().process(head, seed=seed, maskSegmentation=chosen).mask is chosen
+        segments = chosen.GetSegmentation()
+        assert segments.GetSegmentIDs()[:2] == ("tumour", mrml.SEGMENT_NAME) and segments.GetNumberOfSegments() == 3
+    ours = mrml.mask_segment(chosen)
+    assert [display.GetSegmentVisibility2DFill(name) for name in ("tumour", ours)] == [True, False]
+
+
+def test_an_original_is_never_taken_as_the_output_without_a_word(reface, app, scene, head):
+    other = node_of(scene, make_phantom((12, 12, 12), (5.0, 5.0, 5.0), "LPS"), "T2")
+    before = voxels(other).copy()
+    with pytest.raises(OutputError, match="'T2' is no result of Reface") as caught:
+        reface.RefaceLogic().process(head, other)
+    assert_one_sentence(caught)
+    assert np.array_equal(voxels(other), before)
+    assert reface.RefaceLogic().process(head, other, overwrite=True).volume is other
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+    assert reface.RefaceLogic().process(head, empty).volume is empty
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "u8", "f4", "f8"])
@@ -288,7 +352,7 @@ def test_a_saved_scene_keeps_all_parameters_and_the_result(reface, app, widget, 
     wait(widget)
     node.mode, node.ears, node.candidates, node.otherVolumes = Mode.RECOVER, False, 3, [head]
     node.models = "/own/Models"
-    node.outputVolume, node.maskSegmentation = node.resultVolume, node.resultVolume.GetNodeReference(results.MASK_ROLE)
+    node.outputVolume, node.maskSegmentation = node.resultVolume, node.resultVolume.GetNodeReference(MASK_ROLE)
     again = saved_and_read(scene, tmp_path)
     with mock.patch.object(slicer, "mrmlScene", again):
         restored = reface.RefaceLogic().getParameterNode()

@@ -379,6 +379,53 @@ def test_a_second_mask_replaces_the_first_in_an_existing_segmentation(scene):
     assert vtk_to_numpy(labelmap.GetPointData().GetScalars()).sum() == 1
 
 
+@pytest.mark.parametrize("transformed", [False, True], ids=["plain", "transformed"])
+def test_a_mask_joins_other_segments_where_they_lie(scene, transformed):
+    """A segmentation under another transform, with a segment and a geometry of its own: neither is moved."""
+    node, other = add_volume(scene, affine=OBLIQUE), add_volume(scene, affine=RAS)
+    first = np.zeros(SHAPE, dtype=bool)
+    first[1, 2, 3] = True
+    mine = mrml.add_mask_segmentation(scene, other, first, "Mine")
+    mine.GetSegmentation().GetSegment(mrml.mask_segment(mine)).RemoveTag(mrml.SEGMENT_TAG)
+    geometry = mine.GetSegmentation().GetConversionParameter("Reference image geometry")
+    transform = add_transform(scene, node) if transformed else None
+    mask = np.random.default_rng(1).random(SHAPE) < 0.4
+    mrml.add_mask_segmentation(scene, node, mask, "Mask", mine)
+    assert mine.GetParentTransformNode() is None and mine.GetSegmentation().GetNumberOfSegments() == 2
+    assert mine.GetSegmentation().GetConversionParameter("Reference image geometry") == geometry
+    labelmap = mine.GetBinaryLabelmapInternalRepresentation(mrml.mask_segment(mine))
+    place = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(place)
+    moved = vtk.vtkMatrix4x4()
+    if transformed:
+        transform.GetMatrixTransformToWorld(moved)
+    expected = np.array(moved.GetData()).reshape(4, 4) @ OBLIQUE
+    np.testing.assert_allclose(np.array(place.GetData()).reshape(4, 4), expected, atol=1e-9)
+    assert np.array_equal(mrml._voxels(labelmap) > 0, mask)
+
+
+def test_a_segmentation_tells_whether_it_holds_a_mask(scene):
+    node = add_volume(scene, affine=OBLIQUE)
+    mask = np.random.default_rng(1).random(SHAPE) < 0.4
+    segmentation = mrml.add_mask_segmentation(scene, node, mask, "Mask")
+    assert mrml.holds_mask(segmentation, node, mask) and not mrml.holds_mask(segmentation, node, ~mask)
+    add_transform(scene, node)
+    assert not mrml.holds_mask(segmentation, node, mask)
+
+
+def test_a_result_of_a_result_inherits_no_references_of_any_module(scene):
+    node, mask = add_volume(scene), scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    for role in ("Reface.Mask", "Someone.Else"):
+        node.SetNodeReferenceID(role, mask.GetID())
+    stored = mrml.volume_from_node(node).stored
+    result = mrml.add_result_volume(scene, node, stored, "Result")
+    assert result.GetNodeReference("Reface.Mask") is None and result.GetNodeReference("Someone.Else") is None
+    assert result.GetDisplayNode() is not None and node.GetNodeReference("Reface.Mask") is mask
+    result.SetNodeReferenceID("Reface.Mask", mask.GetID())
+    mrml.update_result_volume(scene, node, result, stored)
+    assert result.GetNodeReference("Reface.Mask") is None
+
+
 def test_results_of_several_volumes_in_one_scene_keep_to_their_own_input(scene):
     nodes = [add_volume(scene, "Head", affine=affine, seed=i) for i, affine in enumerate((RAS, LPS, OBLIQUE))]
     results = [mrml.add_result_volume(scene, n, mrml.volume_from_node(n).stored + 1, "Head refaced") for n in nodes]

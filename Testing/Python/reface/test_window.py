@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from unittest import mock
 
 import pytest
 
 from helpers.imagefiles import assert_one_sentence
+from helpers.phantom import make_phantom
 from RefaceLib.common.errors import RefaceError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.reface.fixtures import *  # noqa: E402, F403
+from helpers.scenes import add_views, volume_node  # noqa: E402
 from helpers.windows import wait  # noqa: E402
-from RefaceLib.window.parameters import MAX_WINDOW_SEED  # noqa: E402
+from RefaceLib.window import comparison, mrml  # noqa: E402
+from RefaceLib.window.masks import MASK_ROLE  # noqa: E402
+from RefaceLib.window.parameters import MAX_WINDOW_SEED, Mode  # noqa: E402
 
 
 def test_the_window_says_why_it_cannot_apply(widget, head):
@@ -65,13 +70,158 @@ def test_a_run_in_the_window_ends_in_a_result(widget, app, head):
     wait(widget)
     assert app.shown == [] and app.ensured.call_args.args[0] == "Reface"
     result = widget._parameterNode.resultVolume
-    assert slicer.util.setSliceViewerLayers.call_args.kwargs["background"] is result
+    assert result.GetName() == "Head refaced"
     text = widget.ui.resultLabel.text
     for words in ("Head refaced", "of the brain: 0", "ml", "fake 1 (00), seed 0", "A warning."):
         assert words in text
-    for name in ("applyButton", "compareButton", "compareSlider", "saveButton", "dicomButton", "reportButton"):
+    buttons = (
+        "applyButton",
+        "compareButton",
+        "compareSlider",
+        "maskCheckBox",
+        "saveButton",
+        "dicomButton",
+        "reportButton",
+    )
+    for name in buttons:
         assert getattr(widget.ui, name).enabled, name
     assert not widget.ui.cancelButton.enabled
+
+
+def run(widget, head, **parameters):
+    """Apply in the window, to its end; the result."""
+    widget._parameterNode.inputVolume = head
+    for name, value in parameters.items():
+        setattr(widget._parameterNode, name, value)
+    widget.ui.applyButton.emit("clicked()")
+    wait(widget)
+    return widget._parameterNode.resultVolume
+
+
+def shown(scene):
+    """The names of the skins that the 3D views show."""
+    models = [
+        scene.GetNthNodeByClass(index, "vtkMRMLModelNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
+    ]
+    return [model.GetName() for model in models if model.GetDisplayVisibility()]
+
+
+def test_after_a_run_both_heads_are_shown_and_no_earlier_one(widget, app, scene, head):
+    add_views(scene)
+    for seed, name in ((1, "Head refaced"), (2, "Head refaced_1")):
+        result = run(widget, head, seed=seed)
+        assert shown(scene) == ["Head face", f"{name} face"] and app.shown == []
+        assert widget.ui.compareLabel.text == f"Left: Head. Right: {name}."
+        composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+        assert (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()) == (head.GetID(), result.GetID())
+        widget.ui.compareSlider.emit("valueChanged(int)", 25)
+        assert composite.GetForegroundOpacity() == 0.25
+
+
+def test_a_result_of_a_result_is_compared_with_that_result(widget, scene, head):
+    add_views(scene)
+    defaced = run(widget, head, mode=Mode.DEFACE)
+    recovered = run(widget, defaced, mode=Mode.RECOVER)
+    assert shown(scene) == ["Head defaced face", "Head defaced with a face face"]
+    assert widget.ui.compareLabel.text == f"Left: Head defaced. Right: {recovered.GetName()}."
+
+
+def test_a_result_that_shows_no_skin_is_ready_all_the_same(widget, app, scene, head):
+    slicer.util.arrayFromVolume(head)[:] = 0
+    run(widget, head)
+    assert app.shown == [] and shown(scene) == []
+    assert widget.ui.statusLabel.text.startswith("'Head refaced' is ready. The volume has one value")
+
+
+def test_a_run_that_ends_while_the_user_is_elsewhere_leaves_the_views_alone(widget, app, scene, head):
+    add_views(scene)
+    widget._parameterNode.inputVolume = head
+    widget.ui.applyButton.emit("clicked()")
+    widget.exit()
+    wait(widget)
+    assert widget.ui.statusLabel.text == "'Head refaced' is ready." and app.shown == shown(scene) == []
+    assert scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundVolumeID() is None
+    widget.enter()
+    widget.ui.compareButton.emit("clicked()")
+    assert shown(scene) == ["Head face", "Head refaced face"]
+
+
+def test_no_head_is_shown_that_was_removed(widget, app, scene, head):
+    add_views(scene)
+    result = run(widget, head)
+    scene.RemoveNode(head)
+    assert shown(scene) == ["Head refaced face"]
+    assert not widget.ui.compareButton.enabled and widget.ui.compareLabel.text == ""
+    widget.ui.compareSlider.emit("valueChanged(int)", 10)
+    widget.ui.compareButton.emit("clicked()")
+    assert len(app.shown) == 1 and "was removed" in app.shown[0]
+    scene.RemoveNode(result)
+    assert shown(scene) == []
+
+
+def test_the_tick_shows_the_outline_of_the_mask_and_compare_takes_it_away(widget, scene, head):
+    mask = run(widget, head).GetNodeReference(MASK_ROLE)
+    segment, display = mrml.mask_segment(mask), mask.GetDisplayNode()
+    assert not display.GetSegmentVisibility(segment)
+    widget.ui.maskCheckBox.emit("toggled(bool)", True)
+    assert display.GetSegmentVisibility(segment) and not display.GetSegmentVisibility2DFill(segment)
+    widget.ui.compareButton.emit("clicked()")
+    assert not display.GetSegmentVisibility(segment) and widget.ui.maskCheckBox.checked is False
+
+
+def test_keys_go_to_before_and_after_while_the_module_is_shown(widget, app, head, monkeypatch):
+    import qt
+
+    keys = {}
+
+    def shortcut(key, _window):
+        keys[key] = made = mock.Mock()
+        return made
+
+    monkeypatch.setattr(qt, "QKeySequence", lambda key: key)
+    monkeypatch.setattr(qt, "QShortcut", shortcut)
+    monkeypatch.setattr(slicer.util, "mainWindow", mock.Mock)
+    widget.enter()
+    assert sorted(keys) == sorted([comparison.BEFORE_KEY, comparison.AFTER_KEY])
+    for key, value in ((comparison.BEFORE_KEY, 0), (comparison.AFTER_KEY, 100)):
+        signal, slot = keys[key].connect.call_args.args
+        slot()
+        assert (signal, widget.ui.compareSlider.value) == ("activated()", value)
+    widget.exit()
+    assert all(made.deleteLater.called for made in keys.values())
+
+
+@pytest.mark.parametrize(("both", "views"), [(True, 2), (False, 1)])
+def test_a_turntable_films_both_heads_or_the_result_alone(widget, app, scene, head, monkeypatch, tmp_path, both, views):
+    add_views(scene)
+    run(widget, head)
+    film = mock.Mock()
+    monkeypatch.setattr(comparison.turntable, "film", film)
+    monkeypatch.setattr(widget.comparison, "_capture", mock.sentinel.module)
+    monkeypatch.setattr(comparison.slicerui, "confirm", lambda question: both)
+    monkeypatch.setattr(comparison.slicerui, "ask_for_path", lambda title: str(tmp_path))
+    widget.ui.turntableButton.emit("clicked()")
+    module, filmed, folder = film.call_args.args
+    assert (module, folder) == (mock.sentinel.module, tmp_path)
+    assert [view.GetLayoutName() for view in filmed] == ["1", "2"][-views:] and app.shown == []
+
+
+def test_without_screen_capture_the_turntable_says_why_not(widget, head):
+    run(widget, head)
+    assert not widget.ui.turntableButton.enabled and "Screen Capture" in widget.ui.turntableButton.toolTip
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_an_original_is_overwritten_only_where_the_user_agrees(widget, app, scene, head, monkeypatch, agreed):
+    other = volume_node(scene, make_phantom((12, 12, 12), (5.0, 5.0, 5.0), "LPS"), "T2")
+    before, asked = other.GetImageData(), []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: asked.append(text) or agreed, raising=False)
+    result = run(widget, head, outputVolume=other)
+    assert len(asked) == 1 and "'T2' is no result" in asked[0]
+    assert (other.GetImageData() is before) == (not agreed) and result is (other if agreed else None)
+    run(widget, head)
+    assert len(asked) == (1 if agreed else 2)  # a result may be made anew
 
 
 def test_packages_that_are_not_installed_are_told_of_and_nothing_runs(widget, app, head):

@@ -9,7 +9,7 @@ from helpers.uifiles import ui_path
 
 
 def words(text: str) -> str:
-    return text.rstrip(":. ").lower()
+    return text.replace("&amp;", "").rstrip(":. ").lower()
 
 
 def test_the_controls_of_the_tutorial_stand_in_the_window_in_its_order():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -47,7 +46,7 @@ def app_fixture(reface, scene, monkeypatch):
     monkeypatch.setattr(job, "FACES_MODULE", CHILD)
     monkeypatch.setattr(job, "face_judge", fake_judge)
     let_children_run(monkeypatch)
-    with window_application("Reface", scene, reface, util={"setSliceViewerLayers": mock.Mock()}) as made:
+    with window_application("Reface", scene, reface) as made:
         yield made
 
 

@@ -1,0 +1,134 @@
+"""The controls that show a result beside what it was made of: button, slider, keys, the mask's tick, the turntable.
+
+qt is imported inside functions, as in slicerui.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from RefaceLib.common.errors import InputError, RefaceError
+from RefaceLib.window import faces, faceviews, masks, skinlight, slicerui, turntable
+from RefaceLib.window.slicerui import translator
+
+_ = translator(__name__)
+
+BEFORE_KEY, AFTER_KEY = ",", "."  # side by side on a keyboard; the views of Slicer use neither
+
+
+class ComparePanel:
+    """Shows one pair of volumes at a time, in the scene of the application.
+
+    :param compareButton: QPushButton that shows the pair
+    :param slider: QSlider from 0 (before) to 100 (after) for the slices
+    :param label: QLabel that names the pair
+    :param maskCheckBox: QCheckBox that shows the outline of the mask
+    :param turntableButton: QPushButton that films the pair
+    """
+
+    def __init__(self, compareButton: Any, slider: Any, label: Any, maskCheckBox: Any, turntableButton: Any):
+        self._button, self._slider, self._label = compareButton, slider, label
+        self._mask, self._turntable = maskCheckBox, turntableButton
+        self._pair: tuple[Any, Any] | None = None
+        self._keys: list[Any] = []
+        compareButton.connect("clicked()", self.onCompare)
+        slider.connect("valueChanged(int)", self.onSlider)
+        maskCheckBox.connect("toggled(bool)", self.onMask)
+        turntableButton.connect("clicked()", self.onTurntable)
+        self._capture = turntable.screen_capture()
+        if self._capture is None:
+            turntableButton.setToolTip(_("The module Screen Capture, which draws the frames, is not installed."))
+        self.setPair(None, None)
+
+    def setPair(self, before: Any, after: Any) -> None:
+        """The volume nodes that are compared: a result and what it was made of. None: there is nothing to compare."""
+        self._pair = (before, after) if before is not None and after is not None else None
+        for widget in (self._button, self._slider, self._mask):
+            widget.setEnabled(self._pair is not None)
+        self._turntable.setEnabled(self._pair is not None and self._capture is not None)
+        text = _("Left: {before}. Right: {after}.")
+        self._label.setText(text.format(before=before.GetName(), after=after.GetName()) if self._pair else "")
+
+    def enter(self) -> None:
+        """The window of the module is shown: its keys work."""
+        import qt
+
+        window = slicer.util.mainWindow()
+        if window is None or self._keys:
+            return
+        for key, value in ((BEFORE_KEY, 0), (AFTER_KEY, 100)):
+            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
+            shortcut.connect("activated()", lambda value=value: self._slide(value))
+            self._keys.append(shortcut)
+
+    def exit(self) -> None:
+        """Another module is shown, or this one is being closed: the keys are free again."""
+        for shortcut in self._keys:
+            shortcut.setEnabled(False)
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._keys = []
+
+    def present(self, result: Any) -> str:
+        """Show what a run has just made, and its face in the slices; what could not be shown, or nothing.
+
+        A result without a skin to draw is a result: it is shown in the slices alone. Where the user has gone to another
+        module or to other settings meanwhile, the views stay as they are.
+        """
+        if self._pair is None or self._pair[1] is not result:
+            return ""
+        try:
+            faceviews.centre_slices(slicer.mrmlScene, self._show()[0])
+        except RefaceError as error:
+            return str(error)
+        return ""
+
+    def onCompare(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The faces cannot be shown."), waitCursor=True):
+            self._show()
+
+    def onSlider(self, percent: int) -> None:
+        if self._pair is not None:
+            faceviews.compare_slices(slicer.mrmlScene, *self._pair, percent / 100)
+
+    def onMask(self, shown: bool) -> None:
+        if self._pair is not None:
+            mask = self._pair[1].GetNodeReference(masks.MASK_ROLE)
+            masks.show_mask(slicer.mrmlScene, mask if shown else None)
+
+    def onTurntable(self) -> None:
+        """Film both heads, or the result alone: the other one may have the real face."""
+        if self._capture is None:
+            return
+        both = slicerui.confirm(_("Film both heads? The left one may show the real face. No: film only the right one."))
+        folder = slicerui.ask_for_path(_("Choose an empty folder for the film"))
+        if not folder:
+            return
+        with slicer.util.tryWithErrorDisplay(_("The film was not made."), waitCursor=True):
+            self._show()
+            names = faceviews.VIEW_NAMES if both else faceviews.VIEW_NAMES[1:]
+            views = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLViewNode") for name in names]
+            turntable.film(self._capture, views, Path(folder))
+
+    def dropRemoved(self, _scene: Any = None, _event: Any = None) -> None:
+        """A node has left the scene: no head is shown or compared that is not there."""
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
+        if self._pair is not None and any(volume.GetScene() is not slicer.mrmlScene for volume in self._pair):
+            self.setPair(None, None)
+        faces.remove_faces(slicer.mrmlScene)
+
+    def _show(self) -> list[Any]:
+        if self._pair is None:
+            raise InputError(_("There is nothing to compare: the result, or what it was made of, was removed."))
+        models = faceviews.show_before_after(slicer.mrmlScene, *self._pair)
+        self._mask.setChecked(False)
+        self._slide(100)
+        skinlight.light_views(slicer.app.layoutManager(), faceviews.VIEW_NAMES)
+        return models
+
+    def _slide(self, percent: int) -> None:
+        self._slider.setValue(percent)

@@ -1,0 +1,71 @@
+"""Where the mask of a run goes, and how it is shown: as a thin outline, out of the way of the face.
+
+The rule: an input has one mask. A run fills the segmentation of an earlier run of the same input again where it holds
+the same voxels, whatever the seed, or where no other result refers to it. Otherwise, as after a run without ears,
+both results need a mask of their own, and the run makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import slicer
+
+from RefaceLib.window import mrml
+
+MASK_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mask
+
+
+def mask_to_fill(
+    scene: slicer.vtkMRMLScene,
+    source_node: slicer.vtkMRMLScalarVolumeNode,
+    output_node: slicer.vtkMRMLScalarVolumeNode | None,
+    mask: np.ndarray,
+) -> slicer.vtkMRMLSegmentationNode | None:
+    """The segmentation for `mask`, (I, J, K) bool on the source's grid, by the rule above; None: make a new one.
+
+    `output_node` is the volume that the run overwrites: what it refers to may be filled anew.
+    """
+    geometry = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    of_source = [node for node in _masks(scene) if node.GetNodeReference(geometry) is source_node]
+    same = (node for node in of_source if mrml.holds_mask(node, source_node, mask))
+    free = (node for node in of_source if all(result is output_node for result in _results_of(scene, node)))
+    return next(same, None) or next(free, None)
+
+
+def show_outline(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Show the mask in the slices as an outline that hides nothing; other segments stay as they are shown."""
+    display, segment = node.GetDisplayNode(), mrml.mask_segment(node)
+    display.SetSegmentVisibility2DFill(segment, False)
+    display.SetSegmentVisibility2DOutline(segment, True)
+    display.SetSegmentVisibility3D(segment, False)
+    display.SetSegmentVisibility(segment, True)
+
+
+def show_mask(scene: slicer.vtkMRMLScene, shown: slicer.vtkMRMLSegmentationNode | None) -> None:
+    """Show one mask, or none, and hide all others; other segments stay as they are."""
+    for node in _masks(scene):
+        display = node.GetDisplayNode()
+        if display is None:
+            continue
+        display.SetSegmentVisibility(mrml.mask_segment(node), node is shown)
+        if node is shown:
+            display.SetVisibility(True)
+
+
+def _masks(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLSegmentationNode]:
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
+        if mrml.mask_segment(node):
+            yield node
+
+
+def _results_of(
+    scene: slicer.vtkMRMLScene, mask: slicer.vtkMRMLSegmentationNode
+) -> Iterator[slicer.vtkMRMLScalarVolumeNode]:
+    """The volumes that refer to a mask as theirs."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+        if node.GetNodeReference(MASK_ROLE) is mask:
+            yield node
