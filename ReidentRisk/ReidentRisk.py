@@ -100,7 +100,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = slicerui.RunPanel(
             self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning, job.stage_title
         )
-        self.results = ResultPanel(self.ui)
+        self.results = ResultPanel(self.ui, lambda: self.parent.isEntered)
         self.licence = LicencePanel(self.ui, self._onParametersModified)
         self._connect()
         self.initializeParameterNode()
@@ -282,8 +282,9 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 results.remove_result(replaced.table)
             self._failure = ""
             parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
-            if self.results.result is not None and self.results.result.table is result.table:
-                self.results.onLayoutButton()  # otherwise another parameter node is shown
+            shown = self.results.result is not None and self.results.result.table is result.table
+            if shown and self.parent.isEntered:  # else another parameter node is shown, or another module
+                self.results.onLayoutButton()
         self.ui.statusLabel.setText(_("Done in {seconds:.0f} s.").format(seconds=time.monotonic() - started))
 
     # ---- results ----

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from RefaceLib.window import slicerui
@@ -15,10 +15,12 @@ class ResultPanel:
     """Shows one result at a time: its summary in the panel; its faces, plot, table and landmarks in the views.
 
     :param ui: the widgets of ReidentRisk.ui
+    :param isEntered: whether the user is in this module; while in another one, the views are left alone
     """
 
-    def __init__(self, ui: Any):
+    def __init__(self, ui: Any, isEntered: Callable[[], bool]):
         self.ui = ui
+        self._isEntered = isEntered
         self._updating = False
         self.result: RiskResultNodes | None = None
         self._html: str | None = None
@@ -40,7 +42,8 @@ class ResultPanel:
             self._guess.show(result)
         finally:
             self._updating = False
-        if result is not None and (shown is not None or self._layoutIsOurs()):  # else the views are the user's
+        follow = shown is not None or self._layoutIsOurs()  # else the views are the user's
+        if result is not None and follow and self._isEntered():
             self.showInViews()
         if result is None and shown is not None and shown.table.GetScene() is not None:
             faceviews.hide_faces(shown.table.GetScene())

@@ -155,6 +155,17 @@ def test_a_run_ends_in_verdict_table_plot_and_faces(widget, app, scene, head, de
     assert len(app.cameras.made) == 2
 
 
+def test_the_views_are_left_alone_when_a_run_ends_while_the_user_is_elsewhere(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    widget.parent.isEntered = False
+    wait(widget)
+    assert app.layouts.layout == 0 and shown(scene) == [] and widget.ui.layoutButton.enabled
+    widget.parent.isEntered = True
+    widget.ui.layoutButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.LAYOUT_ID and len(shown(scene)) == 3
+
+
 def test_another_face_and_another_plot_can_be_shown(widget, app, scene, head, defaced):
     choose(widget, head, defaced, node_of(scene, "Again", 1, scan=1))
     widget.onRunButton()
