@@ -1,5 +1,6 @@
 """The Slicer module ReidentRisk: wiring only. What it does lives in ReidentRiskLib, see its folder window."""
 
+import time
 from pathlib import Path
 
 import slicer
@@ -23,8 +24,10 @@ from RefaceLib.window import slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
 from ReidentRiskLib.attack import models
-from ReidentRiskLib.window import faceviews, job, results
+from ReidentRiskLib.window import job, originals, results
+from ReidentRiskLib.window.licencepanel import LicencePanel
 from ReidentRiskLib.window.parameters import Model, Views
+from ReidentRiskLib.window.resultpanel import ResultPanel
 
 
 class ReidentRisk(ScriptedLoadableModule):
@@ -80,8 +83,8 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._guiTag = None
         self._updating = False
-        self._result = None
-        self._licence = None  # the model that the licence text is shown of, and whether it may be used
+        self._failure = ""  # why the last run has no result
+        self._compared = []  # the volumes of the run under way
 
     # ---- beginning and end ----
 
@@ -97,6 +100,8 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = slicerui.RunPanel(
             self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning, job.stage_title
         )
+        self.results = ResultPanel(self.ui, lambda: self.parent.isEntered)
+        self.licence = LicencePanel(self.ui, self._onParametersModified)
         self._connect()
         self.initializeParameterNode()
 
@@ -104,17 +109,13 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         ui = self.ui
         ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
         ui.probesSelector.connect("checkedNodesChanged()", self.onProbesChecked)
-        ui.galleryPathLineEdit.connect("currentPathChanged(QString)", self.onGalleryChanged)
-        ui.licenceCheckBox.connect("toggled(bool)", self.onLicenceToggled)
+        slicerui.observe_path(ui.galleryPathLineEdit, self.onGalleryChanged)
         ui.runButton.connect("clicked(bool)", self.onRunButton)
         ui.recomputeButton.connect("clicked(bool)", self.onRecomputeButton)
-        ui.faceSelector.connect("currentIndexChanged(int)", self.onFaceSelected)
-        ui.chartSelector.connect("currentIndexChanged(int)", self.onChartSelected)
-        ui.layoutButton.connect("clicked(bool)", self.onLayoutButton)
-        ui.removeModelsButton.connect("clicked(bool)", self.onRemoveModelsButton)
 
     def cleanup(self):
         """The application or the module is being closed."""
@@ -139,6 +140,16 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
             slicerui.once_idle(self._onParametersModified)  # only then the selectors know the nodes that were read
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, _scene, _event, node):
+        """No other volume takes the place of the original by itself, and a run on a volume that goes ends."""
+        if self._parameterNode is not None and node is self._parameterNode.reference:
+            self._parameterNode.reference = None
+        if self.panel.running and node in self._compared:
+            self.panel.stop()
+            text = _("'{name}' was removed, so the run was stopped. Nothing was added to the scene.")
+            self.ui.statusLabel.setText(text.format(name=node.GetName()))
+
     # ---- the parameter node ----
 
     def initializeParameterNode(self):
@@ -146,7 +157,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen = self.ui.parameterNodeSelector.currentNode()
         node = ReidentRiskParameterNode(chosen) if chosen is not None else self.logic.getParameterNode()
         if node.reference is None:
-            node.reference = active_volume(slicer.mrmlScene, slicer.app.applicationLogic())
+            node.reference = originals.original_of(active_volume(slicer.mrmlScene, slicer.app.applicationLogic()))
         self.setParameterNode(node)
 
     def onParameterNodeSelected(self, node):
@@ -158,7 +169,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             self.removeObservers(self._onParametersModified)
-        self._parameterNode = node
+        self._parameterNode, self._failure = node, ""
         if node is not None:
             self.ui.parameterNodeSelector.setCurrentNode(node.parameterNode)
             self._guiTag = node.connectGui(self.ui)
@@ -172,7 +183,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             slicerui.tick_nodes(self.ui.probesSelector, self.logic.probes(self._parameterNode))
             self._showGallery()
-            self._showLicence()
+            self.licence.show((self._parameterNode.model if self._parameterNode else Model.SFACE).value)
             self._showResult()
         finally:
             self._updating = False
@@ -183,42 +194,16 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.probes = list(self.ui.probesSelector.checkedNodes())
 
     def _showGallery(self):
-        self.ui.galleryPathLineEdit.currentPath = self._parameterNode.gallery if self._parameterNode else ""
+        path = self._parameterNode.gallery if self._parameterNode else ""
+        if self.ui.galleryPathLineEdit.currentPath != path:  # else the cursor would jump to its end
+            self.ui.galleryPathLineEdit.currentPath = path
+        problem = slicerui.path_problem(path)
+        self.ui.galleryProblemLabel.setText(problem)
+        self.ui.galleryProblemLabel.setVisible(bool(problem))
 
     def onGalleryChanged(self, path):
         if self._parameterNode is not None and not self._updating:
             self._parameterNode.gallery = path
-
-    # ---- consent ----
-
-    def _showLicence(self):
-        """The tick and the licence's text where the model needs consent; the file is looked at once for each model."""
-        model = self._parameterNode.model.value if self._parameterNode else Model.SFACE.value
-        if self._licence is None or self._licence[0] != model:
-            self._licence = model, models.is_accepted(model)
-        needed, given = models.find_model(model).needs_consent, self._licence[1]
-        self.ui.licenceCheckBox.setVisible(needed)
-        self.ui.licenceCheckBox.setChecked(given)
-        self.ui.licenceLabel.setText(models.find_model(model).licence_text)
-        self.ui.licenceLabel.setVisible(needed and not given)
-
-    def onLicenceToggled(self, accepted):
-        if self._parameterNode is None or self._updating:
-            return
-        with slicer.util.tryWithErrorDisplay(_("Your choice could not be stored.")):
-            (models.accept if accepted else models.remove)(self._parameterNode.model.value)
-        self._forgetLicence()
-
-    def onRemoveModelsButton(self, _checked=False):
-        with slicer.util.tryWithErrorDisplay(_("The networks could not be removed.")):
-            removed = [name for name in models.MODELS if models.remove(name)]
-            names = ", ".join(removed) or _("none was there")
-            self.ui.statusLabel.setText(_("Removed networks: {names}.").format(names=names))
-        self._forgetLicence()
-
-    def _forgetLicence(self):
-        self._licence = None
-        self._onParametersModified()
 
     # ---- running ----
 
@@ -227,7 +212,8 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.runButton.setEnabled(not reason)
         self.ui.runButton.setToolTip(reason or _("Compare the faces."))
         landmarks = self._parameterNode is not None and self._parameterNode.landmarks is not None
-        self.ui.recomputeButton.setEnabled(not reason and landmarks)
+        again = not reason or (self._resultToRecompute() is not None and not self.panel.running)
+        self.ui.recomputeButton.setEnabled(landmarks and again)
 
     def _reasonNotToRun(self):
         """Why no run can start, in words for a tool tip; empty when one can."""
@@ -239,90 +225,80 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Tick at least one volume to compare with the original.")
         if node.reference in probes:
             return _("The original is ticked as well: it cannot be compared with itself.")
-        if self._licence is not None and not self._licence[1]:
+        if slicerui.path_problem(node.gallery):
+            return slicerui.path_problem(node.gallery)
+        if not self.licence.accepted:
             return _("Accept the licence of the model, or choose SFace, which is free.")
         return _("A run is under way.") if self.panel.running else ""
 
     def onRunButton(self, _checked=False):
-        self._run(None, None)
+        with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
+            self._run(self.logic.request(self._parameterNode, acceptLicence=self.licence.accepted), None)
 
     def onRecomputeButton(self, _checked=False):
-        self._run(self._parameterNode.landmarks, self._parameterNode.result)
-
-    def _run(self, landmarks, replaced):
-        """Start a run; its result takes the place of the table `replaced` and what belongs to it."""
-        parameterNode = self._parameterNode
+        """Compare again what the result compared whose landmarks are chosen, and put the new result in its place."""
+        node, result = self._parameterNode, self._resultToRecompute()
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
-            slicerui.ensure_dependencies("ReidentRisk", self.resourcePath("requirements_ReidentRisk.txt"))
-            request = self.logic.request(parameterNode, landmarks, acceptLicence=self._licence[1])
-            runner = self.logic.createRunner(
-                request,
-                onProgress=self.panel.show,
-                onDone=lambda findings: self._onDone(request, findings, parameterNode, replaced),
-                onFailed=self._onFailed,
-            )
-            self.panel.run(runner)
+            if result is None:
+                request = self.logic.request(node, node.landmarks, acceptLicence=self.licence.accepted)
+            else:
+                request = self.logic.requestAgain(result, node)
+            self._run(request, results.result_of_landmarks(node.landmarks))
+
+    def _resultToRecompute(self):
+        """That whose landmarks are chosen, else the one that is shown."""
+        node = self._parameterNode
+        return results.result_of_landmarks(node.landmarks if node else None) or self.results.result
+
+    def _run(self, request, replaced):
+        """Start a run; its result takes the place of the result `replaced`."""
+        parameterNode, started = self._parameterNode, time.monotonic()
+        slicerui.ensure_dependencies("ReidentRisk", self.resourcePath("requirements_ReidentRisk.txt"))
+        runner = self.logic.createRunner(
+            request,
+            onProgress=self.panel.show,
+            onDone=lambda findings: self._onDone(request, findings, parameterNode, replaced, started),
+            onFailed=lambda sentence: self._onFailed(sentence, parameterNode),
+        )
+        self._compared = list(request.nodes)
+        self.panel.run(runner)
 
     def _onRunning(self, _running):
         self._checkCanRun()
 
-    def _onFailed(self, sentence):
+    def _onFailed(self, sentence, parameterNode):
         self.ui.statusLabel.setText("" if sentence else _("Stopped. The scene is as it was."))
-        if sentence:
+        if sentence:  # the verdict of another comparison must not be read as that of this one
+            if parameterNode is self._parameterNode:
+                self._failure = sentence
+            parameterNode.result = None
+            self._onParametersModified()
             slicerui.show_error(sentence)
 
-    def _onDone(self, request, findings, parameterNode, replaced):
-        result = self.logic.show(request, findings)
-        if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced):
-            results.remove_result(replaced)
-        parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
-        self.ui.statusLabel.setText(_("Done in {seconds:.0f} s.").format(seconds=result.seconds))
-        if self._result is not None and self._result.table is result.table:  # another parameter node may be shown
-            self.onLayoutButton()
+    def _onDone(self, request, findings, parameterNode, replaced, started):
+        with slicer.util.RenderBlocker():  # a view draws once in the end, not after each of 40 nodes
+            result = self.logic.show(request, findings)
+            if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced.table):
+                results.remove_result(replaced.table)
+            self._failure = ""
+            parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
+            shown = self.results.result is not None and self.results.result.table is result.table
+            if shown and self.parent.isEntered:  # else another parameter node is shown, or another module
+                self.results.onLayoutButton()
+        self.ui.statusLabel.setText(_("Done in {seconds:.0f} s.").format(seconds=time.monotonic() - started))
 
     # ---- results ----
 
     def _showResult(self):
-        """Fill the panel of results, unless it shows this one already."""
-        result = results.find_result(self._parameterNode.result if self._parameterNode else None)
-        if result is not None and self._result is not None and result.table is self._result.table:
-            return
-        self._result = result
-        self.ui.resultsCollapsibleButton.collapsed = result is None
-        self.ui.summaryBrowser.setHtml(results.summary(result) if result else "")
-        for selector, names in (
-            (self.ui.faceSelector, result.names[1:] if result else []),
-            (self.ui.chartSelector, [chart.GetName() for chart in result.charts] if result else []),
-        ):
-            selector.clear()
-            selector.addItems(names)
-        self.ui.layoutButton.setEnabled(result is not None)
-
-    def onFaceSelected(self, index):
-        if self._result is not None and not self._updating and index >= 0:
-            faceviews.show_pair(self._result, index + 1)
-            self._lookAtFaces(index + 1)
-
-    def onChartSelected(self, index):
-        if self._result is not None and not self._updating and 0 <= index < len(self._result.charts):
-            faceviews.show_chart(slicer.app.applicationLogic(), self._result.charts[index])
-
-    def onLayoutButton(self, _checked=False):
-        """Show the faces side by side, the plot and the table of the result."""
-        manager = slicer.app.layoutManager()
-        if manager is None or self._result is None:  # without a main window
-            return
-        manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
-        self.onFaceSelected(self.ui.faceSelector.currentIndex)
-        self.onChartSelected(self.ui.chartSelector.currentIndex)
-        faceviews.show_table(slicer.app.applicationLogic(), self._result.table)
-
-    def _lookAtFaces(self, probe):
-        for tag, index in zip(faceviews.VIEWS, (0, probe), strict=True):
-            view = faceviews.view_node(slicer.mrmlScene, tag)
-            camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view) if view is not None else None
-            if camera is not None:
-                faceviews.look_at_face(camera, self._result.surfaces[index])
+        """Show the result that is chosen, with its own landmarks."""
+        node, before = self._parameterNode, self.results.result
+        result = results.find_result(node.result if node else None)
+        notes = []
+        if result is not None and not results.asks_for_the_same(result, self.logic.request(node)):
+            notes.append(_("The choices above are not those of this result: press Run to compare anew."))
+        self.results.show(result, notes, self._failure)
+        if result is not None and before is not None and before.table is not result.table:
+            node.landmarks = result.landmarks[0]
 
 
 class ReidentRiskLogic(ScriptedLoadableModuleLogic):
@@ -349,6 +325,15 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
             accept_licence=acceptLicence,
         )
 
+    def requestAgain(self, result, parameterNode):
+        """What was asked for when a result was made, with the landmarks that are chosen now."""
+        model = result.choices.get("model")
+        accepted = models.is_accepted(model) if model else False
+        if model and models.find_model(model).needs_consent and not accepted:
+            raise RefaceError(_("The licence of this result's model is no longer accepted: choose the model above."))
+        device = parameterNode.device.value
+        return results.request_again(result, parameterNode.landmarks, device=device, accept_licence=accepted)
+
     def createRunner(self, request, *, onProgress, onDone, onFailed):
         """A run that is not started yet: see RefaceLib.common.steps.StepRunner for start(), poll() and cancel().
 
@@ -373,7 +358,7 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
         nodes = request.nodes
         if any(node.GetScene() is None for node in nodes):
             raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
-        return results.add_result(nodes[0].GetScene(), nodes, findings)
+        return results.add_result(nodes[0].GetScene(), request, findings)
 
     def compare(self, referenceVolume, probeVolumes, progress=None, cancelled=None, **options):
         """Compare the faces of volumes with that of a reference, and wait until it is done (for scripts).

@@ -57,7 +57,7 @@ def open_session(path: Path, device: str = "auto", free_size: bool = False) -> S
     except Exception as error:  # protobuf and onnxruntime have many of their own
         raise InputError(f"{path} cannot be used: it is damaged or not a network in the ONNX format.") from error
     if device == "cuda" and _CUDA not in session.get_providers():
-        raise InputError("onnxruntime does not find the CUDA libraries that it needs: use --device auto or cpu.")
+        raise InputError("onnxruntime does not find the CUDA libraries that it needs: choose the device auto or cpu.")
     return session
 
 
@@ -65,7 +65,7 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     if device not in DEVICES:
         raise InputError(f"The device '{device}' is unknown: choose one of {', '.join(DEVICES)}.")
     if device == "cuda" and _CUDA not in available:
-        raise InputError("onnxruntime has no CUDA support: install onnxruntime-gpu, or use --device auto or cpu.")
+        raise InputError("onnxruntime has no CUDA support: install onnxruntime-gpu, or choose the device auto or cpu.")
     if device in ("auto", "cuda") and _CUDA in available:
         return [(_CUDA, {"use_tf32": "0"}), _CPU]  # full precision: the same scores as on a CPU
     return [_CPU]

@@ -57,3 +57,9 @@ def view_set(name: str) -> tuple[View, ...]:
     if name not in VIEW_SETS:
         raise InputError(f"There is no view set '{name}': choose one of {', '.join(VIEW_SETS)}.")
     return VIEW_SETS[name]
+
+
+def frontal_view(name: str) -> int:
+    """The index of the view of a set that looks the face in the eye."""
+    views = view_set(name)
+    return min(range(len(views)), key=lambda index: (abs(views[index].yaw) + abs(views[index].pitch), index))

@@ -37,16 +37,19 @@ _COMPARE = """\
 Compares heads with a reference, such as defaced and refaced versions with the original. Volumes are NIfTI, NRRD or MGZ.
 A photograph (PNG, JPEG) can take the place of any of them.
 
-These files are written into the folder of --out, all of them or none:
-  compare.json           all numbers, and the verdicts in words
-  compare.csv            one row per probe and attacker
-  compare_views.csv      the cosine of every view
-  compare_faces.png      the renderings
-  compare_crops.png      the aligned faces, as the network sees them
-  compare_histogram.png  the similarities among those of strangers
+A volume in which no head is found gets no verdict, and its cause; the others are compared.
 
-compare_faces.png and compare_crops.png show faces: keep them safe. The other files hold the names of the probes without
-their folders, and neither name nor checksum of the reference.
+These files are written into the folder of --out, all of them or none:
+  compare.json             all numbers, and the verdicts in words
+  compare.csv              one row per probe and attacker
+  compare_views.csv        the cosine of every view
+  compare_faces.png        the renderings
+  compare_crops.png        the aligned faces, as the network sees them
+  compare_histogram.png    the similarities among those of strangers
+  compare_explanation.png  the verdicts explained to a class
+
+compare_faces.png, compare_crops.png and compare_explanation.png show faces: keep them safe. The other files hold the
+names of the probes without their folders, and neither name nor checksum of the reference.
 """
 _IDENTIFY = f"""\
 Looks up probes in a gallery of heads and counts how many are identified. GALLERY and PROBES are each a folder or a
@@ -148,6 +151,12 @@ def _add_identify(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.npz",
         help="keep the embeddings of the gallery for other runs; embeddings are biometric data: keep the file safe",
+    )
+    parser.add_argument(
+        "--guess-who",
+        action="store_true",
+        help="also write an exercise for a class, identify_guess_who.png: a probe beside eight faces; the answer is in "
+        "identify.json, and the picture is as private as the scans",
     )
     _add_common(parser)
 

@@ -38,7 +38,7 @@ class CompareCommand(FaceCommand):
 
     @property
     def pictures(self) -> dict[str, Path]:
-        return {name: self.out / f"compare_{name}.png" for name in ("faces", "crops", "histogram")}
+        return {name: self.out / f"compare_{name}.png" for name in ("faces", "crops", "histogram", "explanation")}
 
     @property
     def tables(self) -> dict[str, Path]:
@@ -87,7 +87,7 @@ class CompareCommand(FaceCommand):
         )
 
     def _write(self, comparison: Comparison, progress: Reporter) -> dict[str, Any]:
-        from ReidentRiskLib.commandline import figures
+        from ReidentRiskLib.commandline import explanation, figures
         from ReidentRiskLib.runs import facefile
         from ReidentRiskLib.runs.compare import build_report, score_columns
         from ReidentRiskLib.runs.tools import network_name
@@ -107,6 +107,7 @@ class CompareCommand(FaceCommand):
             figures.faces(written.stage(self.pictures["faces"]), columns, views, network)
             figures.crops(written.stage(self.pictures["crops"]), columns, views, network)
             figures.histogram(written.stage(self.pictures["histogram"]), comparison.calibrations, scores, network)
+            explanation.explanation(written.stage(self.pictures["explanation"]), comparison)
             write_csv(written.stage(self.tables["scores"]), score_columns(comparison))
             write_csv(written.stage(self.tables["views"]), _view_columns(comparison, network))
             if self.faces:

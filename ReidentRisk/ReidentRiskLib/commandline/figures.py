@@ -5,18 +5,15 @@ Faces and crops show who was scanned; they are as private as the scans. matplotl
 
 from __future__ import annotations
 
-import contextlib
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import RefaceLib
 from ReidentRiskLib.attack.views import PHOTO
+from ReidentRiskLib.commandline import canvas
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
 from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE
@@ -33,42 +30,7 @@ MOST_ROWS = 40  # of names
 FEW_LINES = 18  # of ranks, where there are too few for curves
 SHOWN_VIEWS = 5
 _PANEL = 1.9  # inches
-_BLUE, _ORANGE, _GREY = "#3b6ea5", "#d1762b", "#8a8a8a"
-_LINES = ((_BLUE, "-"), (_ORANGE, "--"))  # of the attackers, whose curves may lie on each other
-# Fonts for the scripts that matplotlib's own lacks, where they are installed.
-_OTHER_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
-    "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS",
-)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _any_script() -> Iterator[None]:
-    """Text is drawn as it stands, in all fonts that there are."""
-    import matplotlib
-
-    with matplotlib.rc_context({"font.family": _fonts()[0], "text.parse_math": False}):
-        yield
-
-
-@cache
-def _fonts() -> tuple[list[str], frozenset[int]]:
-    """Names of fonts, in which a character is looked for one after the other, and the characters that they have."""
-    from matplotlib import font_manager
-
-    installed = font_manager.get_font_names()
-    names = ["DejaVu Sans", *(name for name in _OTHER_FONTS if name in installed)]
-    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in names]
-    return names, frozenset(character for font in fonts for character in font.get_charmap())
-
-
-def _drawable(text: str) -> str:
-    """The text with an escape like \\u5934 for every character that no font has, and for bytes that are no UTF-8."""
-    known = _fonts()[1]
-    return "".join(
-        each if each == "\n" or ord(each) in known else each.encode("ascii", "backslashreplace").decode("ascii")
-        for each in text
-    )
+_LINES = ((canvas.BLUE, "-"), (canvas.ORANGE, "--"))  # of the attackers, whose curves may lie on each other
 
 
 @dataclass(frozen=True)
@@ -87,13 +49,13 @@ def chosen_views(names: Sequence[str], count: int = SHOWN_VIEWS) -> list[int]:
     return sorted({int(index) for index in np.rint(np.linspace(0, len(names) - 1, count))})
 
 
-@_any_script()
+@canvas.any_script()
 def faces(path: str | Path, columns: Sequence[Column], views: Sequence[str], network: str) -> None:
     """Write a PNG of the renderings: one column a head, one row a view (`views`: the names of all V of them)."""
     _grid(path, columns, views, "pictures", network)
 
 
-@_any_script()
+@canvas.any_script()
 def crops(path: str | Path, columns: Sequence[Column], views: Sequence[str], network: str) -> None:
     """Write a PNG of what the network sees: aligned crops, one column a head, one row a view."""
     _grid(path, columns, views, "crops", network)
@@ -104,7 +66,7 @@ def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kin
     rows = chosen_views(views)
     left, top, bottom = 1.1, 0.55, 0.95  # inches of text
     width, height = left + _PANEL * len(shown), top + _PANEL * len(rows) + bottom
-    figure = _figure(width, height, "black")
+    figure = canvas.figure_of(width, height, "black")
     for column, each in enumerate(shown):
         pictures = getattr(each.head, kind)
         for row, view in enumerate(rows):
@@ -113,18 +75,18 @@ def _grid(path: str | Path, columns: Sequence[Column], views: Sequence[str], kin
             if pictures is not None and (row == 0 or not single):
                 _picture(figure, place, pictures[0 if single else view])
         x = (left + (column + 0.5) * _PANEL) / width
-        _text(figure, x, 1 - 0.5 * top / height, _in_two_lines(each.title, 26), weight="bold")
+        _text(figure, x, 1 - 0.5 * top / height, canvas.in_two_lines(each.title, 26), weight="bold")
         _text(figure, x, 0.6 * bottom / height, each.text)
     for row, view in enumerate(rows):
         y = (bottom + (len(rows) - 0.5 - row) * _PANEL) / height
         _text(figure, 0.5 * left / width, y, views[view].replace("_", "\n"))
     if len(columns) > len(shown):
         _text(figure, 0.5 * left / width, 0.6 * bottom / height, f"{len(columns) - len(shown)} more\nnot shown")
-    _text(figure, 0.5, 0.13 * bottom / height, _judged_by(network))
-    _save(figure, path)
+    _text(figure, 0.5, 0.13 * bottom / height, canvas.judged_by(network))
+    canvas.save(figure, path)
 
 
-@_any_script()
+@canvas.any_script()
 def histogram(
     path: str | Path,
     calibrations: Mapping[str, Calibration | None],
@@ -137,7 +99,7 @@ def histogram(
     """
     shown = {attacker: list(scores.get(attacker, {}).items())[:MOST_ROWS] for attacker in calibrations}
     rows = max([1, *map(len, shown.values())])
-    figure = _figure(8.0, (2.6 + 0.21 * rows) * len(calibrations) + 0.4, layout="constrained")
+    figure = canvas.figure_of(8.0, (2.6 + 0.21 * rows) * len(calibrations) + 0.4, layout="constrained")
     grid = figure.add_gridspec(2 * len(calibrations), 1, height_ratios=[1.5, 0.25 + 0.21 * rows] * len(calibrations))
     for index, (attacker, calibration) in enumerate(calibrations.items()):
         axes = figure.add_subplot(grid[2 * index])
@@ -147,18 +109,18 @@ def histogram(
         for each in (axes, below) if calibration else ():
             _draw_thresholds(each, calibration)
         _title(axes, ATTACKER_NAMES[attacker])
-    _finish(figure, path, network)
+    canvas.finish(figure, path, network)
 
 
 def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None) -> None:
     """The two distributions, each as high as the other."""
     if calibration is None:
-        axes.text(0.5, 0.5, "not calibrated", ha="center", transform=axes.transAxes, color=_GREY)
+        axes.text(0.5, 0.5, "not calibrated", ha="center", transform=axes.transAxes, color=canvas.GREY)
         axes.set_xlim(-0.2, 1.0)
     else:
         for label, part, colour in (
-            (f"different heads ({calibration.different.n:,} pairs)", calibration.different, _BLUE),
-            (f"the same head scanned again ({calibration.same.n:,} pairs)", calibration.same, _ORANGE),
+            (f"different heads ({calibration.different.n:,} pairs)", calibration.different, canvas.BLUE),
+            (f"the same head scanned again ({calibration.same.n:,} pairs)", calibration.same, canvas.ORANGE),
         ):
             edges, density = part.histogram()
             axes.stairs(density / density.max(), edges, fill=True, alpha=0.45, color=colour, label=label)
@@ -188,7 +150,7 @@ def _draw_thresholds(axes: Axes, calibration: Calibration | None) -> None:
     for share, style in ((RECOGNISABLE_SHARE, "-"), (NOT_RECOGNISABLE_SHARE, ":")):
         label = f"1 of {round(1 / share)} pairs of strangers is to the right"
         value = calibration.different.value_at_share(share)
-        axes.axvline(value, color=_GREY, linestyle=style, linewidth=1, label=label)
+        axes.axvline(value, color=canvas.GREY, linestyle=style, linewidth=1, label=label)
 
 
 def _draw_scores(axes: Axes, scores: Sequence[tuple[str, float]], left_out: int) -> None:
@@ -199,7 +161,7 @@ def _draw_scores(axes: Axes, scores: Sequence[tuple[str, float]], left_out: int)
         else:
             axes.text(0.01, row, "no face found", transform=axes.get_yaxis_transform(), fontsize=7, va="center")
     axes.set_ylim(max(len(scores), 1) - 0.5, -0.5)
-    axes.set_yticks(range(len(scores)), [short(name, 36) for name, _ in scores], fontsize=7)
+    axes.set_yticks(range(len(scores)), [canvas.short(name, 36) for name, _ in scores], fontsize=7)
     axes.grid(axis="y", linewidth=0.5, alpha=0.5)
     axes.tick_params(axis="x", labelsize=7)
     axes.tick_params(axis="y", length=0)
@@ -207,14 +169,14 @@ def _draw_scores(axes: Axes, scores: Sequence[tuple[str, float]], left_out: int)
     axes.set_xlabel(f"cosine of the mean embeddings{more}", fontsize=8)
 
 
-@_any_script()
+@canvas.any_script()
 def roc(path: str | Path, results: Mapping[str, Identification], network: str) -> None:
     """Write a PNG of the ROC curves of the attackers, the false accept rate on a logarithmic axis."""
-    figure = _figure(5.2, 5.0, layout="constrained")
+    figure = canvas.figure_of(5.2, 5.0, layout="constrained")
     axes = figure.add_subplot()
     if reason := _not_told(results):
         _write_instead(axes, [reason])
-        _finish(figure, path, network)
+        canvas.finish(figure, path, network)
         return
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
         false, true = result.roc
@@ -223,16 +185,16 @@ def roc(path: str | Path, results: Mapping[str, Identification], network: str) -
         axes.plot(false, true, color=colour, linestyle=line, label=label, drawstyle="steps-post")
     least = 1.0 / max(max(result.nonmated.size for result in results.values()), 10)
     chance = np.geomspace(least, 1, 50)
-    axes.plot(chance, chance, color=_GREY, linestyle=":", label="chance")
+    axes.plot(chance, chance, color=canvas.GREY, linestyle=":", label="chance")
     axes.set_xscale("log")
     axes.set_xlim(least, 1.0)
     axes.xaxis.set_major_formatter("{x:g}")  # the logarithmic one writes formulas
     axes.xaxis.set_minor_formatter("")
     _label_curves(axes, "false accept rate", "true accept rate")
-    _finish(figure, path, network)
+    canvas.finish(figure, path, network)
 
 
-@_any_script()
+@canvas.any_script()
 def cmc(path: str | Path, results: Mapping[str, Identification], network: str, most: int = 50) -> None:
     """Write a PNG of the cumulative match curves up to rank `most`, with the intervals of rank 1.
 
@@ -240,14 +202,18 @@ def cmc(path: str | Path, results: Mapping[str, Identification], network: str, m
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(5.2, 5.0, layout="constrained")
+    figure = canvas.figure_of(5.2, 5.0, layout="constrained")
     axes = figure.add_subplot()
     if reason := _not_told(results):
         lines = [reason]
         for attacker, result in results.items():
-            lines += ["", ATTACKER_NAMES[attacker], *(short(line, 60) for line in result.ranks_in_words()[:FEW_LINES])]
+            lines += [
+                "",
+                ATTACKER_NAMES[attacker],
+                *(canvas.short(line, 60) for line in result.ranks_in_words()[:FEW_LINES]),
+            ]
         _write_instead(axes, lines)
-        _finish(figure, path, network)
+        canvas.finish(figure, path, network)
         return
     count = 1
     for (colour, line), (attacker, result) in zip(_LINES, results.items(), strict=False):
@@ -260,11 +226,11 @@ def cmc(path: str | Path, results: Mapping[str, Identification], network: str, m
         spread = [[first.value - first.low], [first.high - first.value]]
         axes.errorbar([1], [first.value], yerr=np.maximum(spread, 0), color=colour, capsize=3, marker="o", markersize=3)
     ranks = np.arange(1, min(most, count) + 1)
-    axes.plot(ranks, ranks / count, color=_GREY, linestyle=":", label=f"chance, {count} subjects")
+    axes.plot(ranks, ranks / count, color=canvas.GREY, linestyle=":", label=f"chance, {count} subjects")
     axes.set_xlim(0.5, len(ranks) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_curves(axes, "rank", "share of the probes found")
-    _finish(figure, path, network)
+    canvas.finish(figure, path, network)
 
 
 def _not_told(results: Mapping[str, Identification]) -> str | None:
@@ -285,16 +251,19 @@ def _label_curves(axes: Axes, x: str, y: str) -> None:
     axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), frameon=False)
 
 
-@_any_script()
+@canvas.any_script()
 def pairs(path: str | Path, results: Mapping[str, Identification], network: str) -> None:
     """Write a PNG of the histograms of mated and non-mated scores of the attackers."""
-    figure = _figure(6.5, 2.8 * len(results) + 0.3, layout="constrained")
+    figure = canvas.figure_of(6.5, 2.8 * len(results) + 0.3, layout="constrained")
     for row, (attacker, result) in enumerate(results.items()):
         axes = figure.add_subplot(len(results), 1, row + 1)
         every = np.concatenate([result.nonmated.ravel(), result.mated])
         every = every[np.isfinite(every)] if np.isfinite(every).any() else np.zeros(1)
         edges = np.linspace(every.min() - 0.01, every.max() + 0.01, 61)  # never of no width
-        for label, scores, colour in (("others", result.nonmated, _BLUE), ("own subject", result.mated, _ORANGE)):
+        for label, scores, colour in (
+            ("others", result.nonmated, canvas.BLUE),
+            ("own subject", result.mated, canvas.ORANGE),
+        ):
             scored = scores[np.isfinite(scores)]
             name = f"{label}: {scored.size:,} of {scores.size:,} pairs"
             counts = np.histogram(scored, edges)[0]
@@ -302,16 +271,7 @@ def pairs(path: str | Path, results: Mapping[str, Identification], network: str)
         axes.set_xlabel("cosine of the mean embeddings", fontsize=8)
         axes.set_yticks([])
         _title(axes, ATTACKER_NAMES[attacker])
-    _finish(figure, path, network)
-
-
-def _figure(width: float, height: float, colour: str = "white", layout: Literal["constrained"] | None = None) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, facecolor=colour, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
+    canvas.finish(figure, path, network)
 
 
 def _picture(figure: Figure, place: tuple[float, float], pixels: np.ndarray) -> None:
@@ -326,48 +286,4 @@ def _picture(figure: Figure, place: tuple[float, float], pixels: np.ndarray) -> 
 
 
 def _text(figure: Figure, x: float, y: float, text: str, weight: str = "normal") -> None:
-    figure.text(x, y, _drawable(text), color="white", fontsize=7, ha="center", va="center", weight=weight)
-
-
-def short(name: str, length: int) -> str:
-    """The name, ready to be drawn, its middle left out when it is wide: its end tells refaced from defaced.
-
-    `length` counts letters; those of Chinese, Japanese and Korean are two wide.
-    """
-    name = _drawable(name)
-    if _width(name) <= length:
-        return name
-    start, end = name, name
-    while _width(start) > (length - 1) // 2:
-        start = start[:-1]
-    while _width(end) > length - 1 - _width(start):
-        end = end[1:]
-    return f"{start}…{end}"
-
-
-def _in_two_lines(name: str, length: int) -> str:
-    """As `short`, in up to two lines of `length` letters."""
-    name = short(name, 2 * length - 1)
-    first = name
-    while _width(first) > length:
-        first = first[:-1]
-    return "\n".join(filter(None, (first, name[len(first) :])))
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
-
-
-def _judged_by(network: str) -> str:
-    return f"network: {short(network, 70)}"
-
-
-def _finish(figure: Figure, path: str | Path, network: str) -> None:
-    """Name the network below everything else, and save."""
-    figure.supxlabel(_judged_by(network), fontsize=7, color=_GREY)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    metadata = {"Software": f"ReidentRisk {RefaceLib.__version__}"}
-    figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata=metadata)
+    figure.text(x, y, canvas.drawable(text), color="white", fontsize=7, ha="center", va="center", weight=weight)

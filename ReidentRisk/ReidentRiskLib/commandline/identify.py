@@ -36,12 +36,17 @@ class IdentifyCommand(FaceCommand):
     pattern: str = "*"
     probe_pattern: str | None = None
     save_gallery: Path | None = None
+    guess_who: bool = False
 
     name = "identify"
 
     @property
     def pictures(self) -> dict[str, Path]:
         return {name: self.out / f"identify_{name}.png" for name in ("cmc", "roc", "histogram")}
+
+    @property
+    def sheet(self) -> Path:
+        return self.out / "identify_guess_who.png"
 
     @property
     def table(self) -> Path:
@@ -69,7 +74,8 @@ class IdentifyCommand(FaceCommand):
         return 0
 
     def _check_outputs(self, gallery: Sequence[Entry], probes: Sequence[Entry]) -> None:
-        targets = [self.table, *self.pictures.values(), *([self.save_gallery] if self.save_gallery else [])]
+        more = [*([self.save_gallery] if self.save_gallery else []), *([self.sheet] if self.guess_who else [])]
+        targets = [self.table, *self.pictures.values(), *more]
         sources = [self.gallery, self.probes, *(entry.path for entry in (*gallery, *probes))]
         check_outputs(self.reports, targets, sources, self.earlier_reports, self.overwrite)
 
@@ -93,13 +99,14 @@ class IdentifyCommand(FaceCommand):
             heads=heads,
             own_landmarks=self.own_landmarks,
             calibrations=calibrations_for(tools, self.views, self.calibration),
+            guess_who=self.guess_who,
             progress=part(progress, 0.05, 0.9),
         )
 
     def _write(
         self, found: LookUp, gallery: Sequence[Entry], probes: Sequence[Entry], start: float, progress: Reporter
     ) -> dict[str, Any]:
-        from ReidentRiskLib.commandline import figures
+        from ReidentRiskLib.commandline import figures, guesssheet
         from ReidentRiskLib.runs.gallery import save_gallery
         from ReidentRiskLib.runs.lookup import build_report
         from ReidentRiskLib.runs.tools import network_name
@@ -110,6 +117,8 @@ class IdentifyCommand(FaceCommand):
             written = Written(out)
             for name, draw in (("cmc", figures.cmc), ("roc", figures.roc), ("histogram", figures.pairs)):
                 draw(written.stage(self.pictures[name]), found.results, network)
+            if found.exercise:
+                guesssheet.sheet(written.stage(self.sheet), found.exercise)
             write_csv(written.stage(self.table), found.columns)
             if self.save_gallery:
                 save_gallery(written.stage(self.save_gallery), found.heads, found.about["model"]["sha256"])

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ReidentRiskLib.judge.calibration import Calibration
+from ReidentRiskLib.judge.calibration import Calibration, Distribution
 from ReidentRiskLib.judge.scores import Score, number
 
 RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (
     "recognisable", "uncertain", "not recognisable", "uncalibrated",
 )  # fmt: skip
+NO_HEAD = "no head"  # what stands in place of a verdict where there is nothing to judge
 RECOGNISABLE_SHARE = 0.01  # at most this share of strangers' pairs scores as high
 NOT_RECOGNISABLE_SHARE = 0.1  # at least this share does
 THRESHOLDS = {
@@ -69,7 +70,7 @@ def assess(value: Score, calibration: Calibration | None) -> Assessment:
 
 def strongest(verdicts: Iterable[str]) -> str:
     """The verdict that counts when there are several attackers: that of the most successful one."""
-    order = (RECOGNISABLE, UNCERTAIN, UNCALIBRATED, NOT_RECOGNISABLE)
+    order = (RECOGNISABLE, UNCERTAIN, UNCALIBRATED, NOT_RECOGNISABLE, NO_HEAD)
     return min(verdicts, key=order.index)
 
 
@@ -89,6 +90,27 @@ def in_words(share: float, pairs: int) -> str:
     if share > RECOGNISABLE_SHARE:
         one_in = min(max(one_in, round(1 / NOT_RECOGNISABLE_SHARE) + 1), round(1 / RECOGNISABLE_SHARE) - 1)
     return f"1 of {one_in:,} {one}"
+
+
+def places_in_words(assessment: Assessment) -> list[str]:
+    """Where a score lies among strangers and among scans of one head, as percentiles in words; empty without them.
+
+    "93 of 100 pairs of strangers are less alike.", "Nearly all pairs of scans of one head are more alike."
+    """
+    if assessment.calibration is None or assessment.strangers is None or assessment.itself is None:
+        return []
+    different, same = assessment.calibration.different, assessment.calibration.same
+    return [
+        f"{_of_100(1.0 - assessment.strangers, different)} pairs of strangers are less alike.",
+        f"{_of_100(1.0 - assessment.itself, same)} pairs of scans of one head are more alike.",
+    ]
+
+
+def _of_100(share: float, pairs: Distribution) -> str:
+    """A share of pairs, of which all but one count as nearly all, however few there are."""
+    if share >= min(0.995, 1.0 - 1.5 / (pairs.n + pairs.failures)):
+        return "Nearly all"
+    return f"{round(100 * share)} of 100" if share >= 0.005 else "Hardly any"
 
 
 def _sentence(value: Score, calibration: Calibration | None, strangers: float | None, verdict: str) -> str:

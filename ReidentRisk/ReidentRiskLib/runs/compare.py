@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.errors import InputError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part, raise_if_cancelled
 from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import score_of
 from ReidentRiskLib.judge.verdict import (
+    NO_HEAD,
     THRESHOLDS,
     Assessment,
     assess,
@@ -24,7 +25,7 @@ from ReidentRiskLib.judge.verdict import (
     calibration_record,
     strongest,
 )
-from ReidentRiskLib.runs.faces import Face, Source, embed_source, warnings_of
+from ReidentRiskLib.runs.faces import Face, Source, embed_source, missing_face, warnings_of
 from ReidentRiskLib.runs.tools import Tools, about, calibrations_for, network_name
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def compare(
     """Compare each of `probes` with `reference`, all as (name, source).
 
     The landmarks of the reference (or `points` (5, 3) of it, RAS mm) are used for probes in the same grid and place,
-    unless `own_landmarks` asks for each probe's own. `calibration` is a file in place of the shipped one. Raises
-    RefaceError with one sentence.
+    unless `own_landmarks` asks for each probe's own. `calibration` is a file in place of the shipped one. A probe in
+    which no head is found gets NO_HEAD in place of a verdict, with the cause. Raises RefaceError with one sentence;
+    also where no probe has a head.
     """
     if not probes:
         raise InputError("There is nothing to compare the reference with: give at least one probe.")
@@ -86,18 +88,25 @@ def compare(
     embed = partial(embed_source, tools=tools, views=views, keep_pictures=keep_pictures, cancelled=cancelled)
     original = embed(*reference, points=points, progress=part(progress, 0.0, share))
     times = [time.perf_counter()]
-    results = []
+    results: list[ProbeResult] = []
+    errors: list[HeadNotFoundError] = []
     for index, (name, source) in enumerate(probes, start=1):
         raise_if_cancelled(cancelled)
         progress(index * share, "probe")
-        face = embed(
-            name,
-            source,
-            original=None if own_landmarks else original.located,
-            progress=part(progress, index * share, (index + 1) * share),
-        )
-        results.append(ProbeResult(face, assess_all(original.embedding, face.embedding, calibrations)))
+        try:
+            face = embed(
+                name,
+                source,
+                original=None if own_landmarks else original.located,
+                progress=part(progress, index * share, (index + 1) * share),
+            )
+            results.append(ProbeResult(face, assess_all(original.embedding, face.embedding, calibrations)))
+        except HeadNotFoundError as error:
+            errors.append(error)
+            results.append(_without_a_head(name, str(error), original, tools, views, calibrations))
         times.append(time.perf_counter())
+    if len(errors) == len(probes):
+        raise errors[0]
     faces = [original, *(result.face for result in results)]
     return Comparison(
         original,
@@ -107,6 +116,23 @@ def compare(
         calibrations,
         tuple(warnings_of(faces, tools, views, calibrations)),
         {"reference": times[0] - start, "probes": times[-1] - times[0], "total": times[-1] - start},
+    )
+
+
+def _without_a_head(
+    name: str,
+    error: str,
+    reference: Face,
+    tools: Tools,
+    views: str,
+    calibrations: Mapping[str, Calibration | None],
+) -> ProbeResult:
+    """A probe that cannot be judged: no score, and the cause in place of what a score means."""
+    face = missing_face(name, tools, views)
+    cause = error.removeprefix(f"{name}: ")
+    nothing = assess_all(reference.embedding, face.embedding, calibrations)
+    return ProbeResult(
+        face, {attacker: replace(each, verdict=NO_HEAD, sentence=cause) for attacker, each in nothing.items()}
     )
 
 

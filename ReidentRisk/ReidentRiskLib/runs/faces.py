@@ -149,12 +149,12 @@ def same_grid(grid: tuple[tuple[int, ...], np.ndarray], other: tuple[tuple[int, 
     return bool(np.linalg.norm(apart, axis=1).max() < SAME_PLACE)
 
 
-def missing_face(name: str, tools: Tools, views: str, note: str) -> Face:
+def missing_face(name: str, tools: Tools, views: str, *notes: str) -> Face:
     """What stands for a volume in which no head was found, so that it stays in the denominator."""
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
     rows = np.full((len(view_set(views)), tools.embedder.size), np.nan, np.float32)
-    return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, (note,))
+    return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, notes)
 
 
 def warnings_of(

@@ -13,12 +13,13 @@ from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
-from ReidentRiskLib.attack.views import PHOTO
+from ReidentRiskLib.attack.views import PHOTO, frontal_view
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.identify import Identification, identification_record, identify
 from ReidentRiskLib.judge.scores import ATTACKERS, number, score_of
 from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
 from ReidentRiskLib.runs.faces import embed_source, find_head, missing_face, warnings_of
+from ReidentRiskLib.runs.guesswho import FACES, Exercise, make_exercise
 from ReidentRiskLib.runs.pointlist import read_points
 from ReidentRiskLib.runs.tools import about, network_name
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LookUp:
-    """Who was found: `results` by attacker; `heads` of the gallery, named by subjects; `columns` of the table."""
+    """Who was found: `results` by attacker; `heads` of the gallery, named by subjects; `columns` of the table.
+
+    `exercise` is one for a class, where it was asked for and there are faces enough.
+    """
 
     results: Mapping[str, Identification]
     heads: tuple[HeadEmbedding, ...]
@@ -40,6 +44,7 @@ class LookUp:
     views: str
     calibrations: Mapping[str, Calibration | None]
     warnings: tuple[str, ...]
+    exercise: Exercise | None = None
 
 
 def look_up(
@@ -51,6 +56,7 @@ def look_up(
     heads: Sequence[HeadEmbedding] = (),
     own_landmarks: bool = False,
     calibrations: Mapping[str, Calibration | None],
+    guess_who: bool = False,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> LookUp:
@@ -58,11 +64,11 @@ def look_up(
 
     A probe's landmarks are those of its original, where it is in the same grid and place: the one that is named, or
     else the first head of its subject in the gallery; `own_landmarks` asks for its own. A volume in which no head is
-    found counts as not identified. Raises RefaceError with one sentence.
+    found counts as not identified. `guess_who` asks for the exercise. Raises RefaceError with one sentence.
     """
     progress = progress or no_progress
     share = len(gallery) / (len(gallery) + len(probes))
-    embedder = _SourceEmbedder(tools, views, cancelled)
+    embedder = _SourceEmbedder(tools, views, cancelled, keep_fronts=guess_who)
     enrolled = embedder.enrol(gallery, part(progress, 0.0, share))
     heads = (
         *heads,
@@ -73,6 +79,10 @@ def look_up(
         (entry.subject, replace(face.embedding, name=face.name)) for entry, face in zip(probes, faces, strict=True)
     ]
     results = {attacker: identify(heads, looked_up, attacker) for attacker in ATTACKERS}
+    exercise = embedder.exercise(gallery, probes, faces) if guess_who else None
+    warnings = warnings_of([*enrolled, *faces], tools, views, calibrations)
+    if guess_who and exercise is None:
+        warnings.append(f"There is no exercise: it takes a head that was found, and {FACES - 1} others in the gallery.")
     rows = _rows(network_name(about(tools)["model"]), probes, faces, heads, results, calibrations)
     return LookUp(
         results,
@@ -81,18 +91,21 @@ def look_up(
         about(tools),
         views,
         calibrations,
-        tuple(warnings_of([*enrolled, *faces], tools, views, calibrations)),
+        tuple(warnings),
+        exercise,
     )
 
 
 class _SourceEmbedder:
     """Embeds heads one after the other, and keeps the landmarks of those that are originals."""
 
-    def __init__(self, tools: Tools, views: str, cancelled: Cancelled | None) -> None:
+    def __init__(self, tools: Tools, views: str, cancelled: Cancelled | None, *, keep_fronts: bool = False) -> None:
         self._tools = tools
         self._views = views
         self._cancelled = cancelled
         self._originals: dict[Path, LocatedHead | None] = {}
+        self._keep_fronts = keep_fronts
+        self._fronts: dict[Path, np.ndarray] = {}  # pictures that look one in the eye
 
     def enrol(self, entries: Sequence[Entry], progress: Progress) -> list[Face]:
         faces, names = [], names_without_folders([entry.path for entry in entries])
@@ -123,18 +136,36 @@ class _SourceEmbedder:
     def _embed(self, name: str, entry: Entry, original: LocatedHead | None) -> Face:
         points = read_points(entry.landmarks, FIVE) if entry.landmarks else None
         try:
-            return embed_source(
+            face = embed_source(
                 name,
                 entry.path,
                 self._tools,
                 self._views,
                 original=original,
                 points=points,
+                keep_pictures=self._keep_fronts,
                 cancelled=self._cancelled,
             )
+            return self._with_front_alone(entry, face)
         except HeadNotFoundError as error:
             note = f"{str(error).rstrip('.')}; it is counted as not identified."
             return missing_face(name, self._tools, self._views, note)
+
+    def _with_front_alone(self, entry: Entry, face: Face) -> Face:
+        """Of many heads all pictures would fill the memory."""
+        pictures = face.embedding.pictures
+        if pictures is None:
+            return face
+        self._fronts[entry.path] = pictures[frontal_view(self._views) if len(pictures) > 1 else 0]
+        return replace(face, embedding=replace(face.embedding, pictures=None, crops=None))
+
+    def exercise(self, gallery: Sequence[Entry], probes: Sequence[Entry], faces: Sequence[Face]) -> Exercise | None:
+        """The first head of each subject that was drawn, and the probes."""
+        known = {entry.subject: self._fronts[entry.path] for entry in reversed(gallery) if entry.path in self._fronts}
+        asked = [
+            (entry.subject, face.name, self._fronts.get(entry.path)) for entry, face in zip(probes, faces, strict=True)
+        ]
+        return make_exercise(asked, known, np.random.default_rng())
 
 
 def _rows(
@@ -191,5 +222,8 @@ def build_report(lookup: LookUp) -> dict[str, Any]:
         "gallery": {"subjects": len(first.subjects), "heads": len(lookup.heads)},
         "probes": {"heads": len(first.probes)},
         "attackers": attackers,
+        **(
+            {"guess_who": {"probe": lookup.exercise.probe, "answer": lookup.exercise.answer}} if lookup.exercise else {}
+        ),
         "warnings": list(lookup.warnings),
     }

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import slicer
 
+from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.results import RiskResultNodes
 
 LAYOUT_ID = 27163  # any number above those of the application, which are below 1000
 REFERENCE_VIEW, PROBE_VIEW = VIEWS = ("1", "2")  # of the views that the application has anyway
+PICTURE_LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+PICTURE_VIEW = "Red"
 _VIEW_ANGLE = 30.0  # degrees, as of a new camera
-_DISTANCE = 2.2  # of the camera from the middle of the head, in sizes of the head
+_SEEN = 4.6  # height of what is seen, in distances between eyes and mouth: from the crown to below the chin
+_APART = 20.0  # mm between two faces; those that are closer are seen by the very same camera
 
 
 def _view(kind: str, tag: str, label: str, more: str = "") -> str:
@@ -24,8 +32,8 @@ LAYOUT = f"""
   <item>{_view("ViewNode", PROBE_VIEW, "2", ' type="secondary"')}</item>
  </layout></item>
  <item splitSize="400"><layout type="horizontal" split="true">
-  <item splitSize="600">{_view("PlotViewNode", "PlotView1", "P")}</item>
-  <item splitSize="400">{_view("TableViewNode", "TableView1", "T")}</item>
+  <item splitSize="500">{_view("PlotViewNode", "PlotView1", "P")}</item>
+  <item splitSize="500">{_view("TableViewNode", "TableView1", "T")}</item>
  </layout></item>
 </layout>
 """
@@ -46,20 +54,42 @@ def view_node(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLViewNode | 
 def show_pair(result: RiskResultNodes, probe: int) -> None:
     """Show the face of the reference in the first view and that of the probe (from 1) in the second, no others.
 
-    The landmarks are shown with them.
+    Faces and landmarks of every other result are hidden. The landmarks of the reference are seen, and can be moved.
     """
+    reference = result.landmarks[0]
+    pairs = [(result.surfaces[0], REFERENCE_VIEW), (reference, REFERENCE_VIEW)]
+    if 0 < probe < len(result.surfaces):
+        pairs.append((result.surfaces[probe], PROBE_VIEW))
+    shown = {node.GetID(): tag for node, tag in pairs if node is not None}
     scene = result.table.GetScene()
-    for index, (surface, points) in enumerate(zip(result.surfaces, result.landmarks, strict=True)):
-        tag = {0: REFERENCE_VIEW, probe: PROBE_VIEW}.get(index)
+    _show(scene, shown)
+    if reference is not None:
+        reference.SetLocked(False)
+    for tag in VIEWS:
+        view = view_node(scene, tag)
+        if view is not None:
+            view.SetBoxVisible(False)
+            view.SetAxisLabelsVisible(False)
+
+
+def hide_faces(scene: slicer.vtkMRMLScene) -> None:
+    """Hide the faces and the landmarks of all results."""
+    _show(scene, {})
+
+
+def _show(scene: slicer.vtkMRMLScene, shown: Mapping[str, str]) -> None:
+    """Show these of our nodes (by their IDs) in the view of their tag; hide and lock all others."""
+    for node in mrml.nodes_of_runs(scene):
+        if node.IsA("vtkMRMLMarkupsNode"):
+            node.SetLocked(True)
+        if not node.IsA("vtkMRMLModelNode") and not node.IsA("vtkMRMLMarkupsNode"):
+            continue
+        tag = shown.get(node.GetID())
         view = view_node(scene, tag) if tag else None
-        for node in (surface, points):
-            display = node.GetDisplayNode() if node is not None else None
-            if display is None:
-                continue
+        for index in range(node.GetNumberOfDisplayNodes()):
+            display = node.GetNthDisplayNode(index)
+            display.SetViewNodeIDs([view.GetID()] if view is not None else [])
             display.SetVisibility(tag is not None)
-            display.RemoveAllViewNodeIDs()
-            if view is not None:
-                display.AddViewNodeID(view.GetID())
 
 
 def show_chart(application: slicer.vtkMRMLApplicationLogic, chart: slicer.vtkMRMLPlotChartNode | None) -> None:
@@ -68,22 +98,67 @@ def show_chart(application: slicer.vtkMRMLApplicationLogic, chart: slicer.vtkMRM
     application.PropagatePlotChartSelection()
 
 
-def show_table(application: slicer.vtkMRMLApplicationLogic, table: slicer.vtkMRMLTableNode) -> None:
+def show_table(application: slicer.vtkMRMLApplicationLogic, table: slicer.vtkMRMLTableNode | None) -> None:
     """Show a table in the table views."""
-    application.GetSelectionNode().SetActiveTableID(table.GetID())
+    application.GetSelectionNode().SetActiveTableID(table.GetID() if table is not None else None)
     application.PropagateTableSelection()
 
 
-def look_at_face(camera: slicer.vtkMRMLCameraNode, surface: slicer.vtkMRMLModelNode | None) -> None:
-    """Put the camera in front of a face, where the parent transform has moved it; no face, no change."""
-    if surface is None or surface.GetPolyData() is None or surface.GetPolyData().GetNumberOfPoints() == 0:
+def show_picture(scene: slicer.vtkMRMLScene, picture: slicer.vtkMRMLVectorVolumeNode) -> bool:
+    """Show a picture of mrml.add_pictures upright in the slice view of PICTURE_VIEW; whether there is such a view."""
+    slices = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceNode")
+    layers = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
+    if slices is None or layers is None:
+        return False
+    slices.SetOrientationToAxial()
+    layers.SetBackgroundVolumeID(picture.GetID())
+    layers.SetForegroundVolumeID(None)
+    layers.SetLabelVolumeID(None)
+    return True
+
+
+# ---- cameras ----
+
+
+def look_at_faces(result: RiskResultNodes, probe: int, cameras: Sequence[slicer.vtkMRMLCameraNode | None]) -> None:
+    """Put both cameras (those of VIEWS) in front of their faces, alike: a face is as large in one view as in the other.
+
+    The views are linked where the faces lie in one place; a face elsewhere has a camera moved along with it.
+    """
+    reference = _eyes_and_mouth(result, 0)
+    if reference is None:
         return
-    bounds = [0.0] * 6
-    surface.GetRASBounds(bounds)
-    middle = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
-    size = max(bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(3))
+    other = _eyes_and_mouth(result, probe)
+    moved = np.zeros(3) if other is None else other.mean(axis=0) - reference.mean(axis=0)
+    together = bool(np.linalg.norm(moved) < _APART)
+    height = _SEEN * float(np.linalg.norm(reference[0] - reference[1]))
+    middle = reference.mean(axis=0)
+    for camera, shift in zip(cameras, (np.zeros(3), np.zeros(3) if together else moved), strict=True):
+        if camera is not None:
+            _stand_in_front(camera, middle + shift, height)
+    for tag in VIEWS:
+        view = view_node(result.table.GetScene(), tag)
+        if view is not None:
+            view.SetLinkedControl(together)
+
+
+def _eyes_and_mouth(result: RiskResultNodes, index: int) -> np.ndarray | None:
+    """The middle of the eyes and that of the mouth (2, 3), RAS mm of the world; None where there is no such face."""
+    node = result.landmarks[index] if 0 <= index < len(result.landmarks) else None
+    if node is None or node.GetNumberOfControlPoints() < 5:
+        return None
+    points = np.zeros((5, 3))
+    for number, point in enumerate(points):
+        node.GetNthControlPointPositionWorld(number, point)
+    return np.stack([points[:2].mean(axis=0), points[3:].mean(axis=0)])
+
+
+def _stand_in_front(camera: slicer.vtkMRMLCameraNode, middle: np.ndarray, height: float) -> None:
+    """Look from the front at a point, so that `height` mm about it are seen."""
     camera.SetFocalPoint(*middle)
-    camera.SetPosition(middle[0], middle[1] + _DISTANCE * size, middle[2])  # anterior of it
+    distance = height / 2 / math.tan(math.radians(_VIEW_ANGLE / 2))
+    camera.SetPosition(middle[0], middle[1] + distance, middle[2])
     camera.SetViewUp(0.0, 0.0, 1.0)
     camera.SetViewAngle(_VIEW_ANGLE)
+    camera.SetParallelScale(height / 2)
     camera.ResetClippingRange()

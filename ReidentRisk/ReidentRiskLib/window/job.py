@@ -13,12 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.steps import Step, with_names
 from RefaceLib.window.handover import write_exchange
 from RefaceLib.window.mrml import check_input, volume_from_node
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.runs.facefile import EXTENSION, FaceRecord, load_faces
+from ReidentRiskLib.runs.guesswho import FACES
+from ReidentRiskLib.window.pngfile import read_png
 
 if TYPE_CHECKING:
     import slicer
@@ -60,6 +64,7 @@ class Findings:
     """What a run found: the report of the comparison, a record of every face, the table of scores.
 
     With a gallery there are also the report of the identification and its table. Tables are columns by their titles.
+    ``explanation`` and ``exercise`` (rows, columns, 3) uint8 are pictures for a class, their rows from the top.
     """
 
     report: dict[str, Any]
@@ -67,6 +72,8 @@ class Findings:
     scores: dict[str, list[Any]]
     identification: dict[str, Any] | None = None
     ranks: dict[str, list[Any]] = field(default_factory=dict)
+    explanation: np.ndarray | None = None
+    exercise: np.ndarray | None = None
 
 
 def check(request: Request) -> None:
@@ -110,10 +117,13 @@ class RiskFiles:
         report["reference"]["name"] = self._node_names[0]
         scores = self._read_table(self._out(COMPARE) / "compare.csv")
         faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self._node_names, strict=True)]
+        findings = Findings(report, faces, scores, explanation=read_png(self._out(COMPARE) / "compare_explanation.png"))
         if len(self.steps) == 1:
-            return Findings(report, faces, scores)
+            return findings
         found = self._read_json(self._out(IDENTIFY) / "identify.json")
-        return Findings(report, faces, scores, found, self._read_table(self._out(IDENTIFY) / "identify.csv"))
+        ranks = self._read_table(self._out(IDENTIFY) / "identify.csv")
+        sheet = read_png(self._out(IDENTIFY) / "identify_guess_who.png") if "guess_who" in found else None
+        return replace(findings, identification=found, ranks=ranks, exercise=sheet)
 
     # ---- what the children get ----
 
@@ -170,7 +180,8 @@ class RiskFiles:
         known = self._write_rows("gallery.tsv", ("subject", "path", "landmarks"), [*others, own])
         looked_up = [(subject, probe, reference) for probe in probes]
         unknown = self._write_rows("probes.tsv", ("subject", "path", "original"), looked_up)
-        return [IDENTIFY, "--gallery", str(known), "--probes", str(unknown), *self._common(IDENTIFY)]
+        exercise = ["--guess-who"] if len({entry.subject for entry in gallery}) >= FACES - 1 else []
+        return [IDENTIFY, "--gallery", str(known), "--probes", str(unknown), *exercise, *self._common(IDENTIFY)]
 
     def _write_rows(self, name: str, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
         path = self._folder / name

@@ -7,7 +7,9 @@ placed under a folder of the subject hierarchy, which the user removes or shows 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,33 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 import RefaceLib
+from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import number
+from ReidentRiskLib.judge.verdict import (
+    NOT_RECOGNISABLE,
+    NOT_RECOGNISABLE_SHARE,
+    RECOGNISABLE,
+    RECOGNISABLE_SHARE,
+    UNCERTAIN,
+)
 from ReidentRiskLib.runs.pointlist import order_points
 
+_ = translator(__name__)
+
 ATTRIBUTE_PREFIX = "ReidentRisk."
+RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
 SKIN_COLOUR = (0.87, 0.72, 0.62)
 POINT_COLOUR = (0.23, 0.43, 0.65)
+_OCCLUDED_OPACITY = 0.7  # of landmarks that the skin covers
 SERIES_COLOURS = ((0.23, 0.43, 0.65), (0.82, 0.46, 0.17))
-MARK_COLOUR = (0.1, 0.1, 0.1)
+MARK_COLOURS = (  # of probes; none is like another, or like those of the distributions, for the colour-blind too
+    (0.0, 0.62, 0.45), (0.8, 0.47, 0.65), (0.1, 0.1, 0.1), (0.34, 0.71, 0.91), (0.55, 0.1, 0.1), (0.45, 0.25, 0.6),
+)  # fmt: skip
+ZONE_COLOURS = {RECOGNISABLE: (0.86, 0.3, 0.25), UNCERTAIN: (0.95, 0.75, 0.2), NOT_RECOGNISABLE: (0.45, 0.72, 0.4)}
+_ZONE_HEIGHT = -0.05  # of the bar of verdicts, below both distributions
+_LEGEND_FONT = 11
+_LEGEND_LINE, _LEGEND = 0.066, 0.68  # height of a line of the legend, and of all at most, as shares of the chart
 # In an axial slice view the subject's right is on the left and the front is up: so a picture stands upright there.
 PICTURE_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -32,17 +52,29 @@ Cell = str | float | int | None
 
 
 def add_folder(scene: slicer.vtkMRMLScene, name: str) -> int:
-    """Make a folder directly under the scene, away from the tags of patients, and return its item."""
+    """Make a folder directly under the scene, away from the tags of patients, and return its item.
+
+    A second one of the name is called "name (2)". What is added to it becomes part of one run: see nodes_of_runs.
+    """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    item = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), name)
+    root = hierarchy.GetSceneItemID()
+    unique, count = name, 1
+    while hierarchy.GetItemChildWithName(root, unique):
+        count += 1
+        unique = f"{name} ({count})"
+    item = hierarchy.CreateFolderItem(root, unique)
+    hierarchy.SetItemAttribute(item, RUN, uuid.uuid4().hex)
     hierarchy.SetItemExpanded(item, True)
     return item
 
 
 def remove_folder(scene: slicer.vtkMRMLScene, folder: int) -> None:
-    """Remove a folder with every node in it; nothing happens when it is gone already."""
-    remove_nodes(scene, nodes_in(scene, folder))
+    """Remove a folder with every node in it and of its run; nothing happens when it is gone already."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    run = hierarchy.GetItemAttribute(folder, RUN)
+    nodes = {node.GetID(): node for node in nodes_in(scene, folder)}
+    nodes |= {node.GetID(): node for node in (nodes_of_runs(scene, run) if run else ())}
+    remove_nodes(scene, nodes.values())
     if hierarchy.GetItemLevel(folder):
         hierarchy.RemoveItem(folder, True, True)
 
@@ -63,6 +95,12 @@ def nodes_in(scene: slicer.vtkMRMLScene, folder: int) -> list[slicer.vtkMRMLNode
     hierarchy.GetItemChildren(folder, items, True)
     nodes = (hierarchy.GetItemDataNode(items.GetId(index)) for index in range(items.GetNumberOfIds()))
     return [node for node in nodes if node is not None]
+
+
+def nodes_of_runs(scene: slicer.vtkMRMLScene, run: str | None = None) -> list[slicer.vtkMRMLNode]:
+    """The nodes of all results of the scene, or of one run, wherever the user has put them."""
+    nodes = (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))
+    return [node for node in nodes if (found := node.GetAttribute(RUN)) and run in (None, found)]
 
 
 def add_surface(
@@ -98,12 +136,15 @@ def add_points(
     node = _add(scene, folder, "vtkMRMLMarkupsFiducialNode", name, source_node)
     node.CreateDefaultDisplayNodes()
     for point, label in zip(np.asarray(points, float), labels, strict=True):
-        node.AddControlPoint(vtk.vtkVector3d(*point), label)
+        node.AddControlPoint(vtk.vtkVector3d(*point), label.replace("_", " "))
     node.SetLocked(True)
     node.SetFixedNumberOfControlPoints(True)  # none is added or deleted by accident
     display = node.GetDisplayNode()
     display.SetSnapMode(display.SnapModeToVisibleSurface)
     display.SetSelectedColor(*POINT_COLOUR)
+    # Those of the eyes lie on the lids, which the skin may cover. Where the points are is not changed to show them.
+    display.SetOccludedVisibility(True)
+    display.SetOccludedOpacity(_OCCLUDED_OPACITY)
     display.SetVisibility(False)
     return node
 
@@ -135,7 +176,7 @@ def add_pictures(
 ) -> slicer.vtkMRMLVectorVolumeNode:
     """Add pictures, (V, rows, columns, 3) uint8 with rows from the top, as a colour volume of one slice a picture."""
     pictures = np.ascontiguousarray(pictures, np.uint8)
-    count, rows, columns, _ = pictures.shape
+    count, rows, columns = pictures.shape[:3]
     image = vtk.vtkImageData()
     image.SetDimensions(columns, rows, count)
     scalars = numpy_to_vtk(pictures.reshape(-1, 3), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
@@ -151,10 +192,10 @@ def add_pictures(
 
 
 def add_table(
-    scene: slicer.vtkMRMLScene, folder: int, name: str, columns: Mapping[str, Sequence[Cell]]
+    scene: slicer.vtkMRMLScene, folder: int, name: str, columns: Mapping[str, Sequence[Cell]], *, hidden: bool = False
 ) -> slicer.vtkMRMLTableNode:
     """Add a table; a column of numbers (None: empty) becomes numbers, any other one text."""
-    node = _add(scene, folder, "vtkMRMLTableNode", name)
+    node = _add(scene, folder, "vtkMRMLTableNode", name, hidden=hidden)
     table = vtk.vtkTable()
     for title, cells in columns.items():
         numeric = all(cell is None or isinstance(cell, (int, float)) for cell in cells)
@@ -181,22 +222,40 @@ def add_histogram(
 ) -> slicer.vtkMRMLPlotChartNode:
     """Add a chart of the calibration's two distributions, each 1 at its highest, with the `scores` marked in it.
 
-    `scores` are cosines by the name of the probe; NaN or None is left out. The title names the `network`.
+    `scores` are cosines by the name of the probe; NaN or None is left out. A bar below shows the verdicts. The title
+    names the `network`.
     """
-    series = []
+    lines = []
+    low, high = np.inf, 1.0
     for label, part, colour in zip(
-        ("different heads", "the same head"), (calibration.different, calibration.same), SERIES_COLOURS, strict=True
+        (_("different heads"), _("the same head")),
+        (calibration.different, calibration.same),
+        SERIES_COLOURS,
+        strict=True,
     ):
         edges, density = part.histogram()
+        low, high = min(low, edges[0]), max(high, edges[-1])
         # Twice every edge: the line goes along the tops of the bars.
         outline = np.concatenate([[0.0], np.repeat(density / density.max(), 2), [0.0]])
-        columns = {"cosine": np.repeat(edges, 2), label: outline}
-        series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, colour))
-    seen = {label: value for label, value in scores.items() if number(value) is not None}
-    for label, value in seen.items():
-        columns = {"cosine": np.array([value, value]), label: np.array([0.0, 1.0])}
-        series.append(_add_series(scene, folder, f"{name}: {label}", columns, label, MARK_COLOUR))
-    return _add_chart(scene, folder, name, network, series, "cosine of the mean embeddings", "share of the highest")
+        lines.append(_Line(label, np.repeat(edges, 2), outline, colour))
+    seen = [(label, value) for label, value in scores.items() if value is not None and number(value) is not None]
+    for index, (label, value) in enumerate(seen):
+        lines.append(_Line(label, np.full(2, value), np.array([0.0, 1.0]), *_mark(index)))
+        low = min(low, value)
+    lines += _zones(calibration, low, high)
+    series = [_add_series(scene, folder, name, line) for line in lines]
+    chart = _add(scene, folder, "vtkMRMLPlotChartNode", name)
+    chart.SetTitle(f"{name}, network {network}")
+    chart.SetTitleFontSize(_LEGEND_FONT)
+    chart.SetXAxisTitle(_("cosine of the mean embeddings"))
+    chart.SetYAxisTitle(_("share of the highest"))
+    for each in series:
+        chart.AddAndObservePlotSeriesNodeID(each.GetID())
+    # The legend is in the upper corner, where the peak of the same head would be: leave room above the peaks.
+    chart.SetLegendFontSize(_LEGEND_FONT)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(2 * _ZONE_HEIGHT, 1.0 / (1.0 - min(_LEGEND, _LEGEND_LINE * (len(series) + 1))))
+    return chart
 
 
 def set_provenance(node: slicer.vtkMRMLNode, report: Mapping[str, Any]) -> None:
@@ -215,18 +274,63 @@ def set_provenance(node: slicer.vtkMRMLNode, report: Mapping[str, Any]) -> None:
     node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
 
 
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """A line of a chart, through the points `across` (N,) and `up` (N,), and how it looks."""
+
+    label: str
+    across: np.ndarray
+    up: np.ndarray
+    colour: tuple[float, float, float]
+    style: int = slicer.vtkMRMLPlotSeriesNode.LineStyleSolid
+    width: int = 2
+
+
+def _mark(index: int) -> tuple[tuple[float, float, float], int]:
+    """Colour and style of the line of a probe: no two are alike."""
+    kind = slicer.vtkMRMLPlotSeriesNode
+    styles = (kind.LineStyleSolid, kind.LineStyleDash, kind.LineStyleDot, kind.LineStyleDashDot)
+    round_, place = divmod(index, len(MARK_COLOURS))
+    return MARK_COLOURS[place], styles[round_ % len(styles)]
+
+
+def _zones(calibration: Calibration, low: float, high: float) -> list[_Line]:
+    """What the verdict is at each cosine, as a bar of three parts from `low` to `high`."""
+    different = calibration.different
+    ends = [different.value_at_share(share) for share in (NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE)]
+    titles = {
+        NOT_RECOGNISABLE: _("not recognisable"),
+        UNCERTAIN: _("uncertain"),
+        RECOGNISABLE: _("recognisable"),
+    }
+    edges = [min(low, ends[0]), *ends, max(high, ends[1])]
+    height = np.full(2, _ZONE_HEIGHT)
+    return [
+        _Line(title, np.array(edges[index : index + 2]), height, ZONE_COLOURS[verdict], width=10)
+        for index, (verdict, title) in enumerate(titles.items())
+    ]
+
+
 def _add(
     scene: slicer.vtkMRMLScene,
     folder: int,
     class_name: str,
     name: str,
     source_node: slicer.vtkMRMLTransformableNode | None = None,
+    *,
+    hidden: bool = False,
 ) -> slicer.vtkMRMLNode:
-    """A new node in the folder, with the parent transform of `source_node`."""
-    node = scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+    """A new node in the folder, with the parent transform of `source_node`; a `hidden` one is not in the data tree."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    node = getattr(slicer, class_name)()
+    node.SetName(scene.GenerateUniqueName(name))
+    node.SetHideFromEditors(hidden)
+    node.SetAttribute(RUN, hierarchy.GetItemAttribute(folder, RUN))
+    node = scene.AddNode(node)
     if source_node is not None:
         node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hidden:
+        return node
     item = hierarchy.GetItemByDataNode(node)
     if item:  # the application makes an item for some kinds of nodes
         hierarchy.SetItemParent(item, folder)
@@ -235,43 +339,18 @@ def _add(
     return node
 
 
-def _add_series(
-    scene: slicer.vtkMRMLScene,
-    folder: int,
-    name: str,
-    columns: Mapping[str, np.ndarray],
-    label: str,
-    colour: tuple[float, float, float],
-) -> slicer.vtkMRMLPlotSeriesNode:
-    """A table of two columns and the line that it draws."""
-    across, up = columns
-    cells = {title: [float(value) for value in values] for title, values in columns.items()}
-    table = add_table(scene, folder, f"{name} (table)", cells)
-    series = _add(scene, folder, "vtkMRMLPlotSeriesNode", label)
-    series.SetName(label)  # what the legend shows, in several charts the same
+def _add_series(scene: slicer.vtkMRMLScene, folder: int, chart: str, line: _Line) -> slicer.vtkMRMLPlotSeriesNode:
+    """A line and the table of two columns that it draws, both away from the data tree."""
+    cells = {"cosine": line.across.tolist(), "height": line.up.tolist()}
+    table = add_table(scene, folder, f"{chart}: {line.label}", cells, hidden=True)
+    series = _add(scene, folder, "vtkMRMLPlotSeriesNode", line.label, hidden=True)
+    series.SetName(line.label)  # what the legend shows, in several charts the same
     series.SetAndObserveTableNodeID(table.GetID())
-    series.SetXColumnName(across)
-    series.SetYColumnName(up)
+    series.SetXColumnName("cosine")
+    series.SetYColumnName("height")
     series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
     series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-    series.SetLineWidth(2)
-    series.SetColor(*colour)
+    series.SetLineWidth(line.width)
+    series.SetLineStyle(line.style)
+    series.SetColor(*line.colour)
     return series
-
-
-def _add_chart(
-    scene: slicer.vtkMRMLScene,
-    folder: int,
-    name: str,
-    network: str,
-    series: Sequence[slicer.vtkMRMLPlotSeriesNode],
-    across: str,
-    up: str,
-) -> slicer.vtkMRMLPlotChartNode:
-    chart = _add(scene, folder, "vtkMRMLPlotChartNode", name)
-    chart.SetTitle(f"{name}, network {network}")
-    chart.SetXAxisTitle(across)
-    chart.SetYAxisTitle(up)
-    for each in series:
-        chart.AddAndObservePlotSeriesNodeID(each.GetID())
-    return chart

@@ -37,7 +37,7 @@ class Views(Enum):
     def label(self) -> str:
         """What the window shows."""
         text = {
-            Views.FRONTAL: _("Frontal ({count} view)"),
+            Views.FRONTAL: _("Frontal ({count} view, weak)"),
             Views.STANDARD: _("Standard ({count} views)"),
             Views.FULL: _("All around ({count} views)"),
         }[self]

@@ -81,6 +81,13 @@ class FakeWidget:
         self.items += names
         self.currentIndex = 0 if self.items else -1
 
+    def setCurrentIndex(self, index: int) -> None:
+        """As the application: tells of a change."""
+        if index != self.currentIndex:
+            self.currentIndex = index
+            for slot in self._slots.get("currentIndexChanged(int)", []):
+                slot(index)
+
     def addAttribute(self, *arguments: str) -> None:
         self.attribute = arguments
 

@@ -13,12 +13,10 @@ from helpers.reidentrisk.faces import Fakes
 @pytest.fixture
 def reident_fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     """Stand-ins for the networks of ReidentRisk and for its pictures, which matplotlib takes a second for, each."""
-    from helpers.reidentrisk.commands import DRAWN
-    from ReidentRiskLib.commandline import figures
+    from helpers.reidentrisk.commands import draw_nothing
 
     monkeypatch.delenv("REFACE_DEBUG", raising=False)
-    for name in DRAWN:
-        monkeypatch.setattr(figures, name, lambda path, *contents: path.write_bytes(b"drawn"))
+    draw_nothing(monkeypatch)
     return Fakes().install(monkeypatch)
 
 

@@ -14,7 +14,7 @@ from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.attack.views import VIEW_SETS
 from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.scores import ATTACKERS
-from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE, THRESHOLDS, UNCALIBRATED, UNCERTAIN
+from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE, RECOGNISABLE, THRESHOLDS, UNCALIBRATED, UNCERTAIN
 
 
 def test_probes_are_compared_with_a_reference(reident_folder, capsys):
@@ -33,6 +33,18 @@ def test_probes_are_compared_with_a_reference(reident_folder, capsys):
     said = capsys.readouterr()
     assert said.err == ""
     assert "again.nii.gz: recognisable" in said.out and "no face was found in any of the 45 views" in said.out
+
+
+def test_a_probe_without_a_head_does_not_stop_the_others(reident_folder, capsys):
+    arguments = ["compare", "one.nii.gz", "nobody.nii.gz", "again.nii.gz", "--out", "out", "--calibration", "cal.json"]
+    assert cli.main(arguments) == 0
+    nobody, again = report("out/compare.json")["probes"]
+    assert (nobody["verdict"], nobody["landmarks"], again["verdict"]) == (NO_HEAD, "none", RECOGNISABLE)
+    for found in nobody["attackers"].values():
+        assert found["sentence"].startswith("No head was found") and found["mean_embedding"] is None
+    rows = table("out/compare.csv")
+    assert [row["verdict"] for row in rows] == [NO_HEAD, NO_HEAD, RECOGNISABLE, RECOGNISABLE]
+    assert "nobody.nii.gz: no head" in capsys.readouterr().out
 
 
 def test_the_report_says_what_made_the_numbers(reident_folder):

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.commandline import run_python
 from helpers.reidentrisk.faces import head
-from ReidentRiskLib.commandline import figures
+from ReidentRiskLib.commandline import canvas, figures
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of
 from ReidentRiskLib.judge.identify import identify
 from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, DETECTED
@@ -25,13 +25,13 @@ NETWORK = "fake (sha256 abababababab)"
 def figure(monkeypatch):
     """Everything that is saved also stays here, to be looked at."""
     kept = []
-    save = figures._save
+    save = canvas.save
 
     def keep(made, path):
         kept.append(made)
         save(made, path)
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(canvas, "save", keep)
     return kept
 
 
@@ -101,8 +101,8 @@ def test_the_views_that_are_shown_are_spread_over_the_set(count, shown):
 
 
 def test_names_keep_their_ends():
-    assert figures.short("sub-01_T1w_defaced.nii.gz", 40) == "sub-01_T1w_defaced.nii.gz"
-    short = figures.short("a" * 50 + "_refaced.nii.gz", 26)
+    assert canvas.short("sub-01_T1w_defaced.nii.gz", 40) == "sub-01_T1w_defaced.nii.gz"
+    short = canvas.short("a" * 50 + "_refaced.nii.gz", 26)
     assert len(short) == 26 and short.endswith("faced.nii.gz")
 
 
@@ -186,13 +186,13 @@ def text_boxes(figure):
 
 
 def test_a_character_that_no_font_has_is_written_as_an_escape(monkeypatch):
-    monkeypatch.setattr(figures, "_fonts", lambda: (["DejaVu Sans"], frozenset(map(ord, "abc.ni"))))
-    assert figures.short("a\u5934.nii", 30) == "a\\u5934.nii"
+    monkeypatch.setattr(canvas, "_fonts", lambda: (["DejaVu Sans"], frozenset(map(ord, "abc.ni"))))
+    assert canvas.short("a\u5934.nii", 30) == "a\\u5934.nii"
 
 
 def test_wide_letters_count_twice(monkeypatch):
-    monkeypatch.setattr(figures, "_drawable", lambda text: text)
-    assert figures.short("\u5934" * 10, 11) == "\u5934" * 2 + "\u2026" + "\u5934" * 3
+    monkeypatch.setattr(canvas, "drawable", lambda text: text)
+    assert canvas.short("\u5934" * 10, 11) == "\u5934" * 2 + "\u2026" + "\u5934" * 3
 
 
 @pytest.mark.parametrize("draw", ["faces", "crops", "histogram", "roc", "cmc", "pairs"])

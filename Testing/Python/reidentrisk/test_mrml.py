@@ -16,6 +16,7 @@ vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportE
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.judge.calibration import Calibration, distribution_of  # noqa: E402
 from ReidentRiskLib.judge.scores import ALIGNED  # noqa: E402
+from ReidentRiskLib.judge.verdict import verdict_of  # noqa: E402
 from ReidentRiskLib.window import mrml  # noqa: E402
 
 LABELS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
@@ -77,7 +78,7 @@ def test_everything_is_put_under_one_folder_of_the_scene(scene, folder, hierarch
     assert classes[:4] == [
         "vtkMRMLModelNode", "vtkMRMLMarkupsFiducialNode", "vtkMRMLVectorVolumeNode", "vtkMRMLTableNode",
     ]  # fmt: skip
-    assert classes.count("vtkMRMLPlotSeriesNode") == 3 and classes.count("vtkMRMLPlotChartNode") == 1
+    assert classes[4:] == ["vtkMRMLPlotChartNode"]
     for node in mrml.nodes_in(scene, folder):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder
 
@@ -127,7 +128,13 @@ def test_a_surface_becomes_a_model_where_the_volume_is(scene, folder):
 def test_points_become_labelled_markups_in_ras_that_cannot_be_moved(scene, folder):
     volume, transform = moved_volume(scene)
     node = mrml.add_points(scene, folder, POINTS, LABELS, "Points", volume)
-    assert [node.GetNthControlPointLabel(index) for index in range(5)] == list(LABELS)
+    assert [node.GetNthControlPointLabel(index) for index in range(5)] == [
+        "right eye",
+        "left eye",
+        "nose tip",
+        "right mouth",
+        "left mouth",
+    ]
     np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(node), POINTS)
     assert node.GetLocked() and node.GetParentTransformNode() is transform
 
@@ -243,7 +250,7 @@ def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder
     chart = mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.42, "blind": float("nan")}, "fake")
     found, series = chart_of(scene, folder)
     assert found is chart and chart.GetTitle() == "H, network fake"
-    assert [each.GetName() for each in series] == ["different heads", "the same head", "p"]
+    assert [each.GetName() for each in series][:3] == ["different heads", "the same head", "p"]
     x, y = plotted(series[2])
     assert x == [0.42, 0.42] and y == [0, 1]
     for each, middle in zip(series[:2], (0.3, 0.9), strict=True):
@@ -254,11 +261,41 @@ def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder
     assert series[0].GetColor() != series[1].GetColor()
 
 
+def test_probes_are_told_apart_in_a_histogram(scene, folder):
+    scores = {f"probe {index}": 0.3 + index / 100 for index in range(15)}
+    mrml.add_histogram(scene, folder, "H", calibration(), scores, "fake")
+    series = chart_of(scene, folder)[1][:-3]
+    looks = {(each.GetColor(), each.GetLineStyle()) for each in series}
+    assert len(looks) == len(series) == 17
+
+
+def test_the_zones_of_the_verdicts_are_marked_where_verdicts_change(scene, folder):
+    mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.1}, "fake")
+    zones = chart_of(scene, folder)[1][-3:]
+    assert [zone.GetName() for zone in zones] == ["not recognisable", "uncertain", "recognisable"]
+    (low, first), (_, second), (_, high) = (plotted(zone)[0] for zone in zones)
+    assert low <= 0.1 and high >= 1.0
+    for edge in (first, second):
+        below, above = (verdict_of(edge + step, calibration()) for step in (-1e-3, 1e-3))
+        assert below != above
+    assert {plotted(zone)[1][0] < 0 for zone in zones} == {True}  # below the distributions
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_legend_leaves_the_peaks_free(scene, folder, count):
+    """It is at the top on the right, where the peak of the same head is."""
+    scores = {f"probe {index}": 0.3 for index in range(count)}
+    chart = mrml.add_histogram(scene, folder, "H", calibration(), scores, "fake")
+    low, high = chart.GetYAxisRange()
+    assert not chart.GetYAxisRangeAuto() and low < 0
+    assert (high - 1.0) / high >= 0.06 * (count + 5)
+
+
 def test_the_report_is_kept_by_a_saved_scene(scene, folder, tmp_path):
     report = {"model": {"name": "sface", "sha256": "ab"}, "views": "standard", "warnings": ["One ü.", "Two."], "n": 1}
     node = mrml.add_table(scene, folder, "Scores", {"probe": ["a"]})
     mrml.set_provenance(node, report)
-    attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
+    attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames() if name != mrml.RUN}
     assert json.loads(attributes.pop("ReidentRisk.Report")) == report
     assert attributes == {
         "ReidentRisk.Version": __version__,

@@ -15,11 +15,13 @@ import slicer  # noqa: E402
 from helpers.reidentrisk.child import SKIN, calibrate  # noqa: E402
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.faces import DEFACED  # noqa: E402
-from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, run  # noqa: E402
+from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, points_node, run  # noqa: E402
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.window import faceviews, mrml, results
+from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE  # noqa: E402
+from ReidentRiskLib.window import faceviews, mrml, results, summary, words
 from ReidentRiskLib.window.job import Request  # noqa: E402
+from ReidentRiskLib.window.parameters import Views  # noqa: E402
 
 
 @pytest.fixture
@@ -33,19 +35,24 @@ def volumes(scene):
 
 
 @pytest.fixture
-def findings(volumes, reident_fakes, monkeypatch, tmp_path):
+def request_(volumes, tmp_path):
+    return Request(volumes[0], volumes[1:], gallery=tmp_path / "known")
+
+
+@pytest.fixture
+def findings(request_, reident_fakes, monkeypatch, tmp_path):
     """The head against its defaced version and another person, looked up among three persons."""
     calibrate(monkeypatch)
     for name in ("known", "work"):
         (tmp_path / name).mkdir()
     for person in (2, 3, 4):
         put(tmp_path / "known" / f"s{person}.nii.gz", person)
-    return run(Request(volumes[0], volumes[1:], gallery=tmp_path / "known"), tmp_path / "work")
+    return run(request_, tmp_path / "work")
 
 
 @pytest.fixture
-def result(scene, volumes, findings):
-    return results.add_result(scene, volumes, findings)
+def result(scene, request_, findings):
+    return results.add_result(scene, request_, findings)
 
 
 def hierarchy(scene):
@@ -78,14 +85,31 @@ def test_faces_have_skin_landmarks_and_renderings(result):
     assert slicer.util.arrayFromVolume(result.pictures[2]).shape == (VIEWS, 32, 32, 3)
 
 
-def test_only_the_landmarks_of_the_reference_can_be_moved(result):
+def test_only_the_landmarks_of_the_reference_can_be_moved_and_only_where_they_are_seen(result):
+    assert [node.GetLocked() for node in result.landmarks] == [1, 1, 1]
+    faceviews.show_pair(result, 1)
     assert [node.GetLocked() for node in result.landmarks] == [0, 1, 1]
-    assert [result.landmarks[0].GetNthControlPointLabel(index) for index in range(5)] == list(FIVE)
+
+
+def test_landmarks_are_named_as_people_read_them_and_are_seen_through_the_skin(result):
+    labels = [result.landmarks[0].GetNthControlPointLabel(index) for index in range(5)]
+    assert labels == ["right eye", "left eye", "nose tip", "right mouth", "left mouth"]
+    display = result.landmarks[0].GetDisplayNode()
+    assert display.GetOccludedVisibility() and display.GetOccludedOpacity() >= 0.5
 
 
 def test_the_table_holds_a_row_for_each_probe_and_attacker(result):
-    assert column(result.table, "probe") == ["Defaced", "Defaced", "B", "B"]
-    assert column(result.table, "attacker") == ["forced", "gated"] * 2
+    assert column(result.table, "volume") == ["Defaced", "Defaced", "B", "B"]
+    assert column(result.table, "attacker") == ["knowing where the face is", "looking for the face"] * 2
+
+
+def test_the_numbers_of_the_table_come_first_and_nothing_in_it_is_long(result):
+    table = result.table.GetTable()
+    titles = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
+    assert titles[:4] == ["volume", "strangers %", "cosine", "verdict"]
+    assert column(result.table, "strangers %")[1] == "nan"  # no face was found
+    longest = max(len(cell) for title in titles for cell in column(result.table, title))
+    assert longest <= len(NETWORK)
 
 
 NETWORK = "fake (sha256 abababababab)"
@@ -93,40 +117,54 @@ NETWORK = "fake (sha256 abababababab)"
 
 def test_charts_mark_the_probes(result):
     names = [chart.GetName() for chart in result.charts]
-    assert len(names) == 2 and "aligned faces" in names[0] and "detected faces" in names[1]
+    assert len(names) == 2 and "knowing where" in names[0] and "looking for" in names[1]
     aligned, detected = result.charts[:2]
     series = [aligned.GetNthPlotSeriesNode(index).GetName() for index in range(aligned.GetNumberOfPlotSeriesNodes())]
-    assert series == ["different heads", "the same head", "Defaced", "B"]
-    assert detected.GetNumberOfPlotSeriesNodes() == 3  # no face was found in the defaced head
+    zones = ["not recognisable", "uncertain", "recognisable"]
+    assert series == ["different heads", "the same head", "Defaced", "B", *zones]
+    assert detected.GetNumberOfPlotSeriesNodes() == 3 + len(zones)  # no face was found in the defaced head
 
 
-def test_faces_move_with_their_volumes(scene, volumes, findings):
+def test_what_a_chart_draws_is_not_in_the_data_tree(scene, result):
+    """14 tables and series a run were beside what is of use."""
+    hidden = [node for node in nodes(scene) if node.GetClassName() in ("vtkMRMLTableNode", "vtkMRMLPlotSeriesNode")]
+    seen = [node for node in hidden if not node.GetHideFromEditors()]
+    assert [node.GetName() for node in seen] == ["Similarities", "Ranks"] and len(hidden) > 20
+    assert all(hierarchy(scene).GetItemByDataNode(node) == 0 for node in hidden if node not in seen)
+
+
+def test_folders_have_names_of_their_own(scene, request_, findings):
+    names = {hierarchy(scene).GetItemName(folder_of(results.add_result(scene, request_, findings))) for _ in range(3)}
+    assert names == {"Faces of Head", "Faces of Head (2)", "Faces of Head (3)"}
+
+
+def test_faces_move_with_their_volumes(scene, volumes, request_, findings):
     transform = moved(scene, volumes[1], by=5.0)
-    result = results.add_result(scene, volumes, findings)
+    result = results.add_result(scene, request_, findings)
     assert result.surfaces[1].GetParentTransformNode() is transform
     assert result.landmarks[1].GetParentTransformNode() is transform
     assert result.surfaces[0].GetParentTransformNode() is None
 
 
-def test_without_a_calibration_there_is_no_histogram(scene, volumes, findings, monkeypatch):
+def test_without_a_calibration_there_is_no_histogram(scene, request_, findings, monkeypatch):
     monkeypatch.setattr(results, "load_calibration", lambda *arguments: None)
-    result = results.add_result(scene, volumes, findings)
+    result = results.add_result(scene, request_, findings)
     assert result.charts == []
 
 
-def test_without_a_gallery_there_is_no_look_up(scene, volumes, findings):
+def test_without_a_gallery_there_is_no_look_up(scene, request_, findings):
     findings = dataclasses.replace(findings, identification=None, ranks={})
-    result = results.add_result(scene, volumes, findings)
+    result = results.add_result(scene, request_, findings)
     assert result.identification is None and len(result.charts) == 2
-    assert "found first" not in results.summary(result)
+    assert "Looked up" not in summary.summary(result)
 
 
-def test_a_failure_leaves_the_scene_as_it_was(scene, volumes, findings, monkeypatch):
+def test_a_failure_leaves_the_scene_as_it_was(scene, request_, findings, monkeypatch):
     mrml.remove_folder(scene, mrml.add_folder(scene, "the hierarchy node itself stays"))
     before = {node.GetID() for node in nodes(scene)}
     monkeypatch.setattr(mrml, "add_histogram", mock.Mock(side_effect=ValueError("odd")))
     with pytest.raises(ValueError, match="odd"):
-        results.add_result(scene, volumes, findings)
+        results.add_result(scene, request_, findings)
     assert {node.GetID() for node in nodes(scene)} == before
 
 
@@ -147,10 +185,10 @@ def test_a_saved_scene_brings_the_result_back(result, tmp_path):
     assert [node.GetName() for node in found.surfaces] == ["Head face", "Defaced face", "B face"]
     assert [node.GetName() for node in found.pictures] == [node.GetName() for node in result.pictures]
     assert found.surfaces[0].GetPolyData().GetNumberOfPoints() == len(SKIN[0])
-    assert column(found.table, "probe") == column(result.table, "probe")
+    assert column(found.table, "volume") == column(result.table, "volume")
     assert [chart.GetName() for chart in found.charts] == [chart.GetName() for chart in result.charts]
     assert found.names == ["Head", "Defaced", "B"]
-    assert results.summary(found) == results.summary(result)
+    assert summary.summary(found) == summary.summary(result)
 
 
 def test_a_result_is_found_when_some_of_it_is_deleted(scene, result):
@@ -194,25 +232,58 @@ def test_a_result_is_removed_wherever_it_lies_and_nothing_else_with_it(scene, vo
 
 
 def test_the_summary_says_the_verdict_in_words_and_colour(result):
-    text = results.summary(result)
+    text = summary.summary(result)
     assert text.index("Defaced") < text.index("<b>B</b>")
     for probe in result.report["probes"]:
-        assert results.COLOURS[probe["verdict"]] in text
+        assert words.COLOURS[probe["verdict"]] in text
         assert probe["attackers"]["forced"]["sentence"] in text
     assert "no face was found in any of the 45 views" in text
-    hits = result.identification["attackers"]["forced"]["rank1"]["hits"]
-    assert f"aligned faces: {hits} of 2 found first among 4 persons (by guessing 25.0%)" in text
 
 
-def test_a_look_up_of_one_person_lists_ranks_and_no_curve(result):
-    """Two probes of one person gave areas and curves of no meaning."""
+def test_the_summary_says_what_was_compared_how_and_what_verdicts_mean(result):
+    text = summary.summary(result)
+    assert "Original: <b>Head</b>" in text and "Views: <b>Standard (45 views)</b>" in text
+    assert all(sentence in text for sentence in words.thresholds().values())
+    assert "as private as the scans" in text and "weak" not in text
+
+
+def test_attackers_are_told_in_plain_words_with_a_tool_tip(result):
+    text = summary.summary(result)
+    assert '(forced alignment).">Knowing where the face is</span>: ' in text
+    assert '(detector-gated).">Looking for the face</span>: ' in text
+    assert "pairs of strangers" in text and "as similar as" not in text
+
+
+def test_one_view_is_said_to_be_weak(result):
+    assert "weak" in Views.FRONTAL.label() and "weak" not in Views.STANDARD.label()
+    one = dataclasses.replace(result, report={**result.report, "views": "frontal"})
+    assert "One view is weak" in summary.summary(one)
+
+
+def test_a_volume_without_a_head_is_marked_with_the_cause(scene, volumes, reident_fakes, monkeypatch, tmp_path):
+    calibrate(monkeypatch)
+    request = Request(volumes[0], [node_of(scene, "Nobody", 0), volumes[1]])
+    result = results.add_result(scene, request, run(request, tmp_path))
+    assert [probe["verdict"] for probe in result.report["probes"]] == [NO_HEAD, NOT_RECOGNISABLE]
+    text = summary.summary(result)
+    assert "<b>Nobody</b> <span" in text and text.count("No head was found in the volume") == 1
+    assert [surface is not None for surface in result.surfaces] == [True, False, True]
+    assert [node is not None for node in result.landmarks] == [True, False, True]
+    faceviews.show_pair(result, 1)
+    faceviews.look_at_faces(result, 1, (None, None))
+    assert column(result.table, "verdict")[::2] == ["no verdict", "not recognisable"]
+
+
+def test_a_look_up_lists_ranks_and_counts_no_hits(result):
+    """Two probes of one person gave areas and curves of no meaning, and a stranger is no miss."""
     assert all(each["cmc"] is each["auc"] is None for each in result.identification["attackers"].values())
-    text = results.summary(result)
+    text = summary.summary(result)
     assert "Defaced&#x27;: no face found, so rank 4 of 4" in text and "&#x27;B&#x27;: rank " in text
+    assert "Looked up among 4 persons" in text and "hits" not in text and "found first" not in text
 
 
 def test_summary_charts_and_tables_name_the_network(result):
-    assert f"Compared by the network {NETWORK}" in results.summary(result)
+    assert f"Network: <b>{NETWORK}</b>" in summary.summary(result)
     assert all(NETWORK in chart.GetTitle() for chart in result.charts)
     ranks = result.table.GetScene().GetFirstNodeByName("Ranks")
     assert {*column(result.table, "network"), *column(ranks, "network")} == {NETWORK}
@@ -222,8 +293,33 @@ def test_the_summary_shows_names_and_warnings_as_text(result):
     report = json.loads(json.dumps(result.report))
     report["probes"][0]["name"] = "<b>&x"
     report["warnings"] = ["One <i>.", "One <i>."]
-    text = results.summary(dataclasses.replace(result, report=report))
+    text = summary.summary(dataclasses.replace(result, report=report))
     assert "&lt;b&gt;&amp;x" in text and text.count("One &lt;i&gt;.") == 1
+
+
+# ---- the picture that explains ----
+
+
+def test_the_explanation_is_a_picture_of_the_result(scene, result):
+    picture = slicer.util.arrayFromVolume(result.explanation)
+    assert picture.tolist() == [[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]]]
+    assert hierarchy(scene).GetItemParent(hierarchy(scene).GetItemByDataNode(result.explanation)) == folder_of(result)
+
+
+def test_the_explanation_is_shown_alone_and_upright(scene, result):
+    assert not faceviews.show_picture(scene, result.explanation)  # without a window
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
+        made = scene.CreateNodeByClass(kind)  # with the orientations
+        made.SetSingletonTag(faceviews.PICTURE_VIEW)
+        if made.IsA("vtkMRMLSliceNode"):
+            made.SetLayoutName(faceviews.PICTURE_VIEW)
+        scene.AddNode(made)
+    layers = scene.GetSingletonNode(faceviews.PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
+    layers.SetForegroundVolumeID(result.pictures[0].GetID())
+    assert faceviews.show_picture(scene, result.explanation)
+    assert (layers.GetBackgroundVolumeID(), layers.GetForegroundVolumeID()) == (result.explanation.GetID(), None)
+    assert scene.GetSingletonNode(faceviews.PICTURE_VIEW, "vtkMRMLSliceNode").GetOrientation() == "Axial"
 
 
 # ---- the layout ----
@@ -248,10 +344,28 @@ def test_two_faces_are_seen_each_in_a_view_of_its_own(result, views):
     first, second = (view.GetID() for view in views)
     for probe, other in ((1, 2), (2, 1)):
         faceviews.show_pair(result, probe)
-        for group in (result.surfaces, result.landmarks):
-            assert shown_in(group[0]) == [first]
-            assert shown_in(group[probe]) == [second]
-            assert shown_in(group[other]) is None
+        assert [shown_in(result.surfaces[index]) for index in (0, probe, other)] == [[first], [second], None]
+        assert [shown_in(node) for node in result.landmarks] == [[first], None, None]
+
+
+def test_faces_and_landmarks_of_other_results_are_hidden_first(scene, request_, findings, views):
+    """After a second run the views showed two persons' faces fused, and two lists of landmarks that could be moved."""
+    first, second = (results.add_result(scene, request_, findings) for _ in range(2))
+    own = points_node(scene, list(FIVE))
+    own.CreateDefaultDisplayNodes()
+    for shown, other in ((first, second), (second, first), (first, second)):
+        faceviews.show_pair(shown, 1)
+        assert all(shown_in(node) is None for node in (*other.surfaces, *other.landmarks))
+        assert all(node.GetLocked() for node in other.landmarks)
+        assert shown_in(shown.landmarks[0]) and not shown.landmarks[0].GetLocked()
+    assert shown_in(own) == [] and not own.GetLocked()  # of the user
+    faceviews.hide_faces(scene)
+    assert all(shown_in(node) is None for node in (*first.surfaces, *second.surfaces))
+
+
+def test_views_show_neither_box_nor_labels(result, views):
+    faceviews.show_pair(result, 1)
+    assert not any(view.GetBoxVisible() or view.GetAxisLabelsVisible() for view in views)
 
 
 def test_the_layout_is_one_that_the_application_can_read(scene):
@@ -265,19 +379,53 @@ def test_the_layout_is_one_that_the_application_can_read(scene):
         assert f'singletontag="{tag}"' in node.GetCurrentLayoutDescription()
 
 
-def test_the_camera_stands_in_front_of_the_face(scene, result):
-    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode", "Camera")
-    faceviews.look_at_face(camera, result.surfaces[0])
-    assert camera.GetFocalPoint() == pytest.approx((35, 40, 45))
-    position = camera.GetPosition()
-    assert position[1] > 80 and (position[0], position[2]) == pytest.approx((35, 45))
-    before = camera.GetPosition()
-    faceviews.look_at_face(camera, None)
-    assert camera.GetPosition() == before
+def cameras_on(result, probe):
+    made = [slicer.vtkMRMLCameraNode() for _ in range(2)]
+    faceviews.look_at_faces(result, probe, made)
+    return made
 
 
-def test_the_camera_follows_a_moved_head(scene, result):
-    moved(scene, result.surfaces[0], by=100.0)
-    camera = scene.AddNewNodeByClass("vtkMRMLCameraNode", "Camera")
-    faceviews.look_at_face(camera, result.surfaces[0])
-    assert camera.GetFocalPoint() == pytest.approx((135, 40, 45))
+def pose(camera):
+    return [*camera.GetPosition(), *camera.GetFocalPoint(), *camera.GetViewUp(), camera.GetParallelScale()]
+
+
+def face_points(result, index):
+    return slicer.util.arrayFromMarkupsControlPoints(result.landmarks[index])
+
+
+def test_both_views_have_one_camera_in_front_of_the_face(result, views):
+    first, second = cameras_on(result, 1)
+    assert pose(first) == pytest.approx(pose(second))
+    points = face_points(result, 0)
+    middle = (points[:2].mean(axis=0) + points[3:].mean(axis=0)) / 2
+    assert first.GetFocalPoint() == pytest.approx(middle)
+    position = np.array(first.GetPosition())
+    assert position[1] > points[:, 1].max() and position[[0, 2]] == pytest.approx(middle[[0, 2]])
+    assert all(view.GetLinkedControl() for view in views)
+
+
+def test_the_whole_face_is_seen_from_crown_to_chin(result):
+    """The chin was cut off. Of a face as people have it, 115 mm above the eyes and 50 mm below the mouth is the end."""
+    size = np.array([[32.0, 80, 0], [-32, 80, 0], [0, 105, -40], [24, 90, -66], [-24, 90, -66]])
+    slicer.util.updateMarkupsControlPointsFromArray(result.landmarks[0], size)
+    camera = cameras_on(result, 1)[0]
+    seen = np.tan(np.radians(camera.GetViewAngle() / 2)) * (camera.GetPosition()[1] - camera.GetFocalPoint()[1])
+    assert camera.GetFocalPoint()[2] - seen < -66 - 50 and camera.GetFocalPoint()[2] + seen > 110
+    assert seen < 180 and camera.GetParallelScale() == pytest.approx(seen)
+
+
+def test_a_head_elsewhere_is_seen_by_a_camera_that_moved_along(scene, result, views):
+    moved(scene, result.surfaces[1], result.landmarks[1], by=100.0)
+    first, second = cameras_on(result, 1)
+    apart = np.array(second.GetPosition()) - first.GetPosition()
+    assert apart == pytest.approx((100, 0, 0))
+    assert np.array(second.GetFocalPoint()) - first.GetFocalPoint() == pytest.approx((100, 0, 0))
+    assert not any(view.GetLinkedControl() for view in views)
+
+
+def test_without_landmarks_the_cameras_stay(scene, result):
+    scene.RemoveNode(result.landmarks[0])
+    camera = slicer.vtkMRMLCameraNode()
+    before = pose(camera)
+    faceviews.look_at_faces(results.find_result(result.table), 1, (camera, None))
+    assert pose(camera) == before

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,9 +14,12 @@ import slicer  # noqa: E402
 
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.nodes import node_of  # noqa: E402
-from helpers.windows import let_children_run, temporary_fixture  # noqa: E402, F401
-from RefaceLib.common.errors import InputError  # noqa: E402
-from RefaceLib.common.steps import StepRunner  # noqa: E402
+from helpers.windows import CHILD_PATH, let_children_run, temporary_fixture  # noqa: E402, F401
+from RefaceLib.common.errors import InputError, RefaceError  # noqa: E402
+from RefaceLib.common.progress import no_progress  # noqa: E402
+from RefaceLib.common.steps import Step, StepRunner  # noqa: E402
+from RefaceLib.window.job import face_judge  # noqa: E402
+from ReidentRiskLib.attack import models  # noqa: E402
 from ReidentRiskLib.window import job  # noqa: E402
 from ReidentRiskLib.window.job import Request, RiskFiles, stage_title  # noqa: E402
 
@@ -124,6 +130,38 @@ def test_errors_name_the_volume_and_no_temporary_file(watch, request_):
     assert sentence.startswith("'Nobody': No head was found")
     assert "temporary" not in sentence
     scene.RemoveNode(nobody)
+
+
+_RECORDER = """import os
+with open(os.environ["RECORD"], "a") as file:
+    print(os.environ.get("ORT_DISABLE_TELEMETRY"), file=file)
+raise ImportError("a stand-in")
+"""
+
+
+@pytest.mark.parametrize("of", ["ReidentRisk", "Faces to try"])
+def test_children_of_the_windows_import_onnxruntime_with_its_telemetry_off(request_, tmp_path, monkeypatch, of):
+    """onnxruntime reads the variable when it is imported, and writes files into the user's cache without it."""
+    (tmp_path / "stand-ins").mkdir()
+    (tmp_path / "stand-ins" / "onnxruntime.py").write_text(_RECORDER)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "stand-ins"), CHILD_PATH]))
+    monkeypatch.setenv("RECORD", str(tmp_path / "record.txt"))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    models.ensure("sface")  # the network is there: what is missing is onnxruntime
+
+    def files(folder):
+        made = RiskFiles(Request(request_.reference, request_.probes, model="sface"), folder)
+        if of == "ReidentRisk":
+            return made
+        paths = [Path(argument) for argument in made.steps[0].arguments[1:3]]
+        judge = face_judge()
+        step = Step(judge.module, judge.arguments(paths[0], paths[1:], folder / "compared"), 1.0)
+        return SimpleNamespace(steps=[step], names={}, read=None)
+
+    run = StepRunner(files, on_progress=no_progress, on_done=lambda _: None, on_failed=lambda _: None)
+    with pytest.raises(RefaceError, match="onnxruntime"):
+        run.wait()
+    assert set((tmp_path / "record.txt").read_text().split()) == {"1"}
 
 
 def test_a_run_is_stopped_without_a_word(watch, request_):

@@ -16,7 +16,7 @@ from helpers.reidentrisk.nodes import moved, node_of, points_node  # noqa: E402
 from helpers.windows import wait  # noqa: E402
 from RefaceLib.common.errors import RefaceError  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
-from ReidentRiskLib.window import faceviews, results  # noqa: E402
+from ReidentRiskLib.window import faceviews, results, summary  # noqa: E402
 from ReidentRiskLib.window.parameters import Model  # noqa: E402
 
 # ---- what can be chosen ----
@@ -36,10 +36,49 @@ def test_the_window_says_why_it_cannot_run(widget, scene, head, defaced):
 def test_ticks_and_folder_become_parameters(widget, head, defaced):
     widget.ui.probesSelector.nodes = {head: 0, defaced: 1}
     widget.ui.probesSelector.emit("checkedNodesChanged()")
-    widget.ui.galleryPathLineEdit.emit("currentPathChanged(QString)", "/heads")
+    widget.ui.galleryPathLineEdit.type("/heads")
     assert widget._parameterNode.probes == [defaced]
     assert widget._parameterNode.gallery == "/heads"
     assert widget.ui.galleryPathLineEdit.currentPath == "/heads"
+
+
+def test_the_gallery_can_be_switched_off(widget, head, defaced, tmp_path):
+    choose(widget, head, defaced)
+    widget.ui.galleryPathLineEdit.type(str(tmp_path))
+    assert widget.logic.request(widget._parameterNode).gallery == tmp_path
+    widget.ui.galleryPathLineEdit.type("")
+    assert widget.logic.request(widget._parameterNode).gallery is None and widget.ui.runButton.enabled
+
+
+def test_a_gallery_that_does_not_exist_is_named_at_once(widget, head, defaced, tmp_path):
+    choose(widget, head, defaced)
+    label = widget.ui.galleryProblemLabel
+    assert not label.visible
+    widget.ui.galleryPathLineEdit.type("/nonexistent")
+    assert label.visible and "/nonexistent" in label.text
+    assert not widget.ui.runButton.enabled and "/nonexistent" in widget.ui.runButton.toolTip
+    widget.ui.galleryPathLineEdit.type(str(tmp_path))
+    assert not label.visible and widget.ui.runButton.enabled
+
+
+def test_a_result_of_reface_is_not_offered_as_the_original(widget, app, scene, head):
+    refaced = node_of(scene, "Something", 1)
+    refaced.SetAttribute("Reface.Seed", "1")
+    refaced.SetNodeReferenceID("Reface.Input", head.GetID())
+    app.logic.GetSelectionNode().SetActiveVolumeID(refaced.GetID())
+    widget.enter()
+    assert widget._parameterNode.reference is head
+
+
+@pytest.mark.parametrize("name", ["Head defaced", "head_defaced", "Head refaced", "Head_desc-refaced_T1w", "de-faced"])
+def test_a_volume_that_is_called_defaced_is_not_offered_as_the_original(widget, app, scene, name):
+    volume = node_of(scene, name, 1)
+    app.logic.GetSelectionNode().SetActiveVolumeID(volume.GetID())
+    widget.enter()
+    assert widget._parameterNode.reference is None
+    other, head = node_of(scene, "Another", 2), node_of(scene, "Head", 1)
+    widget.enter()
+    assert widget._parameterNode.reference is (head if name.startswith("Head ") else other)
 
 
 def test_the_window_offers_the_active_volume(widget, app, head):
@@ -82,10 +121,10 @@ def test_consent_reaches_the_child_and_nothing_else_does_it(module, widget, app,
 def test_networks_can_be_removed(widget, app, head, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "arcface.onnx").write_bytes(b"x")
-    widget.onRemoveModelsButton()
+    widget.licence.onRemoveModelsButton()
     assert widget.ui.statusLabel.text == "Removed networks: arcface."
     assert not list((tmp_path / "cache").iterdir())
-    widget.onRemoveModelsButton()
+    widget.licence.onRemoveModelsButton()
     assert "none" in widget.ui.statusLabel.text and app.shown == []
 
 
@@ -101,7 +140,7 @@ def test_a_run_ends_in_verdict_table_plot_and_faces(widget, app, scene, head, de
     assert app.ensured.call_args.args[0] == "ReidentRisk"
     result = results.find_result(widget._parameterNode.result)
     assert widget._parameterNode.landmarks is result.landmarks[0]
-    assert widget.ui.summaryBrowser.html == results.summary(result)
+    assert widget.ui.summaryBrowser.html == summary.summary(result)
     assert widget.ui.faceSelector.items == ["Head defaced"]
     assert widget.ui.chartSelector.items == [chart.GetName() for chart in result.charts]
     assert not widget.ui.resultsCollapsibleButton.collapsed
@@ -116,11 +155,22 @@ def test_a_run_ends_in_verdict_table_plot_and_faces(widget, app, scene, head, de
     assert len(app.cameras.made) == 2
 
 
+def test_the_views_are_left_alone_when_a_run_ends_while_the_user_is_elsewhere(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    widget.parent.isEntered = False
+    wait(widget)
+    assert app.layouts.layout == 0 and shown(scene) == [] and widget.ui.layoutButton.enabled
+    widget.parent.isEntered = True
+    widget.ui.layoutButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.LAYOUT_ID and len(shown(scene)) == 3
+
+
 def test_another_face_and_another_plot_can_be_shown(widget, app, scene, head, defaced):
     choose(widget, head, defaced, node_of(scene, "Again", 1, scan=1))
     widget.onRunButton()
     wait(widget)
-    result = widget._result
+    result = widget.results.result
     widget.ui.faceSelector.emit("currentIndexChanged(int)", 1)
     assert [surface.GetDisplayNode().GetVisibility() for surface in result.surfaces] == [1, 0, 1]
     widget.ui.chartSelector.emit("currentIndexChanged(int)", 1)
@@ -129,14 +179,29 @@ def test_another_face_and_another_plot_can_be_shown(widget, app, scene, head, de
 
 def test_a_gallery_is_looked_up(widget, app, head, defaced, tmp_path):
     (tmp_path / "known").mkdir()
-    for person in (2, 3):
+    for person in range(2, 10):
         put(tmp_path / "known" / f"s{person}.nii.gz", person)
     choose(widget, head, defaced)
     widget._parameterNode.gallery = str(tmp_path / "known")
+    ui = widget.ui
+    assert not ui.guessButton.visible
     widget.onRunButton()
     wait(widget)
     assert app.shown == []
-    assert "among 3 persons" in widget.ui.summaryBrowser.html
+    assert "among 9 persons" in ui.summaryBrowser.html
+
+    asked = widget.results.result.identification["guess_who"]
+    assert asked["probe"] == "Head defaced" and ui.guessButton.visible
+    ui.guessButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.PICTURE_LAYOUT
+    ui.guessSelector.setCurrentIndex(asked["answer"])
+    assert ui.guessAnswerLabel.text.startswith("Yes, it is number")
+    ui.guessSelector.setCurrentIndex(1 + asked["answer"] % 8)
+    assert ui.guessAnswerLabel.text.startswith("No, it is number")
+    ui.explainButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.PICTURE_LAYOUT and widget.results.result.explanation is not None
+    widget._parameterNode.result = None
+    assert not ui.guessButton.visible and ui.guessAnswerLabel.text == "" and not ui.explainButton.enabled
 
 
 def test_corrected_landmarks_replace_the_result(widget, app, scene, head, defaced):
@@ -150,7 +215,7 @@ def test_corrected_landmarks_replace_the_result(widget, app, scene, head, deface
     widget.onRecomputeButton()
     wait(widget)
     assert app.shown == []
-    result = widget._result
+    result = widget.results.result
     assert not scene.IsNodePresent(first) and result.table is widget._parameterNode.result
     assert scene.GetNumberOfNodes() == count
     assert result.report["reference"]["landmarks"] == "given"
@@ -162,7 +227,133 @@ def test_landmarks_are_only_used_when_they_are_asked_for(widget, app, scene, hea
     widget._parameterNode.landmarks = points_node(scene, list(FIVE))
     widget.onRunButton()
     wait(widget)
-    assert widget._result.report["reference"]["landmarks"] == "own"
+    assert widget.results.result.report["reference"]["landmarks"] == "own"
+
+
+def two_results(widget, scene, head, defaced):
+    """The tables of two comparisons, of two originals; the second one is shown."""
+    other = node_of(scene, "Other", 2)
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    first = widget._parameterNode.result
+    choose(widget, other, head)
+    widget.onRunButton()
+    wait(widget)
+    return first, widget._parameterNode.result
+
+
+def shown(scene):
+    """The names of the faces and landmarks that are seen."""
+    every = [*slicer.util.getNodesByClass("vtkMRMLModelNode", scene)]
+    every += slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene)
+    return [node.GetName() for node in every if node.GetDisplayNode().GetVisibility()]
+
+
+def test_another_result_is_shown_in_words_faces_plot_table_and_landmarks(widget, app, scene, head, defaced):
+    first, second = two_results(widget, scene, head, defaced)
+    assert shown(scene) == ["Other face", "Head face_1", "Other landmarks"]
+    for table, names in ((first, ["Head face", "Head defaced face", "Head landmarks"]), (second, None)):
+        widget._parameterNode.result = table
+        result, selection = results.find_result(table), app.logic.GetSelectionNode()
+        assert names is None or shown(scene) == names
+        assert selection.GetActiveTableID() == table.GetID()
+        assert selection.GetActivePlotChartID() == result.charts[0].GetID()
+        assert widget._parameterNode.landmarks is result.landmarks[0]
+        assert widget.ui.faceSelector.items == result.names[1:]
+        assert f"Original: <b>{result.names[0]}</b>" in widget.ui.summaryBrowser.html
+        unlocked = [node for node in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene)]
+        assert [node for node in unlocked if not node.GetLocked()] == [result.landmarks[0]]
+
+
+def test_the_verdict_of_another_original_says_so(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert "not those of this result" not in widget.ui.summaryBrowser.html
+    widget._parameterNode.reference = node_of(scene, "Other", 2)
+    assert "not those of this result" in widget.ui.summaryBrowser.html
+    assert "Original: <b>Head</b>" in widget.ui.summaryBrowser.html
+    widget._parameterNode.reference = head
+    assert "not those of this result" not in widget.ui.summaryBrowser.html
+
+
+def test_recompute_keeps_to_the_inputs_of_its_result_and_removes_no_other(widget, app, scene, head, defaced):
+    """It deleted the result that was shown, and compared what had been chosen since."""
+    first, second = two_results(widget, scene, head, defaced)
+    widget._parameterNode.result = first
+    points = widget._parameterNode.landmarks
+    points.SetNthControlPointPosition(0, 7.0, 8.0, 9.0)
+    assert widget._parameterNode.reference.GetName() == "Other" and widget.ui.recomputeButton.enabled
+    widget.onRecomputeButton()
+    widget._parameterNode.result = second  # while it runs
+    wait(widget)
+    assert app.shown == []
+    result = widget.results.result
+    assert not scene.IsNodePresent(first) and scene.IsNodePresent(second)
+    assert result.names == ["Head", "Head defaced"] and result.report["reference"]["landmarks"] == "given"
+    np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])[0], (7, 8, 9))
+    assert "not those of this result" in widget.ui.summaryBrowser.html
+
+
+def test_recompute_says_that_a_volume_of_its_result_is_gone(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    scene.RemoveNode(defaced)
+    widget.onRecomputeButton()
+    (sentence,) = app.shown
+    assert "'Head defaced' was deleted after this comparison" in sentence and not widget.panel.running
+    assert scene.IsNodePresent(widget._parameterNode.result)
+
+
+def test_points_of_the_user_replace_no_result(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    first = widget._parameterNode.result
+    widget._parameterNode.landmarks = points_node(scene, list(FIVE))
+    widget.onRecomputeButton()
+    wait(widget)
+    assert scene.IsNodePresent(first) and widget._parameterNode.result is not first
+
+
+def test_one_volume_without_a_head_does_not_stop_the_others(widget, app, scene, head, defaced):
+    choose(widget, head, node_of(scene, "Nobody", 0), defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert app.shown == []
+    html = widget.ui.summaryBrowser.html
+    assert "<b>Nobody</b>" in html and "No head was found" in html and "<b>Head defaced</b>" in html
+    assert widget.ui.faceSelector.items == ["Nobody", "Head defaced"]
+
+
+def test_no_verdict_of_before_stands_beside_a_run_that_failed(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    before = widget._parameterNode.result
+    choose(widget, head, node_of(scene, "Nobody", 0))
+    widget.onRunButton()
+    wait(widget)
+    assert len(app.shown) == 1
+    html = widget.ui.summaryBrowser.html
+    assert (
+        "recognisable" not in html and "failed" in html and "'Nobody': No head was found" in html.replace("&#x27;", "'")
+    )
+    assert shown(scene) == [] and not widget.ui.layoutButton.enabled
+    widget._parameterNode.result = before  # it can be chosen again
+    assert "recognisable" in widget.ui.summaryBrowser.html and len(shown(scene)) == 3
+
+
+def test_the_seconds_are_those_on_the_clock(module, widget, head, defaced, monkeypatch):
+    """Starting the children, loading the networks and showing the result take as long as comparing."""
+    clock = mock.Mock(monotonic=mock.Mock(side_effect=[100.0, 131.0]))
+    monkeypatch.setattr(module, "time", clock)
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert widget.ui.statusLabel.text == "Done in 31 s."
 
 
 def test_a_second_run_keeps_the_first_result(widget, app, scene, head, defaced):
@@ -174,7 +365,7 @@ def test_a_second_run_keeps_the_first_result(widget, app, scene, head, defaced):
     tables = [node for node in slicer.util.getNodesByClass("vtkMRMLTableNode", scene) if results.find_result(node)]
     assert len(tables) == 2
     widget._parameterNode.result = tables[0]
-    assert widget._result.table is tables[0]
+    assert widget.results.result.table is tables[0]
 
 
 def test_faces_honour_parent_transforms(widget, app, scene, head, defaced):
@@ -182,8 +373,8 @@ def test_faces_honour_parent_transforms(widget, app, scene, head, defaced):
     choose(widget, head, defaced)
     widget.onRunButton()
     wait(widget)
-    assert widget._result.surfaces[0].GetParentTransformNode() is transform
-    assert widget._result.surfaces[1].GetParentTransformNode() is None
+    assert widget.results.result.surfaces[0].GetParentTransformNode() is transform
+    assert widget.results.result.surfaces[1].GetParentTransformNode() is None
 
 
 def test_cancel_leaves_the_scene_as_it_was(widget, app, scene, head, defaced, monkeypatch):
@@ -211,7 +402,7 @@ def test_a_crash_of_the_child_is_one_sentence_and_the_window_lives_on(widget, ap
     monkeypatch.delenv("REIDENT_CHILD")
     widget.onRunButton()
     wait(widget)
-    assert widget._result is not None
+    assert widget.results.result is not None
 
 
 def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monkeypatch, temporary):
@@ -224,14 +415,26 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monke
     assert widget._parameterNode.reference is None and not widget.ui.runButton.enabled
 
 
-def test_a_volume_that_is_deleted_during_the_run_is_told(widget, app, scene, head, defaced):
+@pytest.mark.parametrize("which", ["original", "compared"])
+def test_the_run_ends_when_a_volume_of_it_is_deleted(widget, app, scene, head, defaced, monkeypatch, temporary, which):
+    """It went on to its end, only to fail there."""
+    monkeypatch.setenv("REIDENT_CHILD", "slow")
     choose(widget, head, defaced)
     widget.onRunButton()
-    scene.RemoveNode(defaced)
+    scene.RemoveNode(head if which == "original" else defaced)
+    assert not widget.panel.running and list(temporary.iterdir()) == []
+    assert "was removed, so the run was stopped" in widget.ui.statusLabel.text and app.shown == []
+    assert widget._parameterNode.reference is (None if which == "original" else head)
+    assert not widget.ui.runButton.enabled
+
+
+def test_a_volume_that_is_not_compared_may_go_during_the_run(widget, app, scene, head, defaced):
+    other = node_of(scene, "Other", 2)
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    scene.RemoveNode(other)
     wait(widget)
-    (sentence,) = app.shown
-    assert "deleted during the run" in sentence
-    assert scene.GetNumberOfNodesByClass("vtkMRMLModelNode") == 0
+    assert widget.results.result is not None and app.shown == []
 
 
 def test_packages_that_are_declined_are_told_before_anything_starts(widget, app, head, defaced):

@@ -38,10 +38,12 @@ class Window:
         self.widgets = read_ui(self.path)
         self.root = ET.parse(self.path).getroot()
         self.tree = ast.parse((REPOSITORY / name / f"{name}.py").read_text(encoding="utf-8"))
+        library = REPOSITORY / name / f"{name}Lib" / "window"
+        self.trees = [self.tree, *(ast.parse(file.read_text(encoding="utf-8")) for file in library.glob("*.py"))]
 
     def named(self) -> set[str]:
         """The widgets that the code uses: X of self.ui.X and ui.X."""
-        attributes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)]
+        attributes = [node for tree in self.trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         return {
             node.attr
             for node in attributes
@@ -133,6 +135,43 @@ def test_no_widget_belongs_to_nothing(window):
         if widget.kind not in NO_CONTROLS and widget.parameter is None and widget.name not in window.named()
     ]
     assert idle == []
+
+
+NARROW = ("QComboBox", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox", "ctkPathLineEdit")
+
+
+def test_long_names_do_not_widen_the_panel_of_reidentrisk():
+    """Three ticked names made it 640 pixels wide. What is Ignored is as wide as there is room, and elides its text.
+
+    The combo box within must shrink as well, or its arrow is cut off.
+    """
+    root = ET.parse(ui_path("ReidentRisk")).getroot()
+    named = [each for each in root.iter("widget") if each.get("class") in NARROW]
+    wide = [each.get("name") for each in named if _horizontal(each) != "Ignored"]
+    assert len(named) >= 10 and wide == []
+    boxes = [each for each in named if each.get("class") != "ctkPathLineEdit"]
+    fixed = "QComboBox::AdjustToMinimumContentsLengthWithIcon"
+    grows = [each.get("name") for each in boxes if each.findtext("property[@name='sizeAdjustPolicy']/enum") != fixed]
+    assert grows == []
+    labels = [each for each in root.iter("widget") if each.get("class") == "QLabel"]
+    empty = [each for each in labels if not each.findtext("property[@name='text']/string")]  # what the code fills
+    assert all(each.findtext("property[@name='wordWrap']/bool") == "true" for each in empty) and len(empty) >= 4
+
+
+def _horizontal(widget: ET.Element) -> str | None:
+    policy = widget.find("property[@name='sizePolicy']/sizepolicy")
+    return None if policy is None else policy.get("hsizetype")
+
+
+def test_every_control_of_reidentrisk_is_reached_by_a_key():
+    """A label's key goes to its buddy; no key is given twice."""
+    root = ET.parse(ui_path("ReidentRisk")).getroot()
+    names = {each.get("name") for each in root.iter("widget")}
+    texts = [each.findtext("property[@name='text']/string") or "" for each in root.iter("widget")]
+    keys = [text[text.index("&") + 1].lower() for text in texts if "&" in text]
+    assert len(keys) == len(set(keys)) >= 15
+    buddies = [each.text for each in root.findall(".//property[@name='buddy']/cstring")]
+    assert len(buddies) == len(set(buddies)) >= 12 and set(buddies) <= names
 
 
 def test_the_file_is_packaged(window):

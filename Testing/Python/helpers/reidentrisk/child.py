@@ -14,10 +14,11 @@ import time
 import numpy as np
 import pytest
 
+from helpers.reidentrisk.commands import draw_nothing
 from helpers.reidentrisk.faces import Fakes, calibration
 from RefaceLib.common.errors import InputError
 from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.commandline import cli, figures
+from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.scores import ATTACKERS
 
 HOW = os.environ.get("REIDENT_CHILD", "")
@@ -50,8 +51,7 @@ def main() -> int:
         fakes = Fakes().install(monkeypatch)
         fakes.step = step
         calibrate(monkeypatch)
-        for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs"):
-            monkeypatch.setattr(figures, name, lambda path, *contents: path.write_bytes(b"drawn"))
+        draw_nothing(monkeypatch)
         return cli.main()
 
 

@@ -11,7 +11,7 @@ import pytest
 from helpers.reidentrisk.faces import DEFACED, calibration, volume
 from RefaceLib.volume.io import write_volume
 from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.commandline import figures
+from ReidentRiskLib.commandline import explanation, figures, guesssheet
 from ReidentRiskLib.judge.calibration import calibration_file_content
 from ReidentRiskLib.judge.scores import ATTACKERS
 
@@ -22,14 +22,29 @@ PROGRAM = "reident-risk"
 PERSONS = 10  # as many as curves take
 VIEWS = len(VIEW_SETS["standard"])
 COMPARED = {"compare.json", "compare.csv", "compare_views.csv", "compare_faces.png", "compare_crops.png"} | {
-    "compare_histogram.png"
+    "compare_histogram.png",
+    "compare_explanation.png",
 }
 IDENTIFIED = {"identify.json", "identify.csv", "identify_cmc.png", "identify_roc.png", "identify_histogram.png"}
 RUNS = {
     "compare": ["compare", "one.nii.gz", "two.nii.gz", "--out", "out"],
     "identify": ["identify", "--gallery", "known", "--probes", "unknown", "--out", "out", "--save-gallery", "g.npz"],
 }
-DRAWN = {name: getattr(figures, name) for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs")}
+PICTURE = bytes.fromhex(  # a PNG of two rows: red, green; blue, nearly black
+    "89504e470d0a1a0a0000000d4948445200000002000000020802000000fdd49a730000001349444154789c63f8cfc0c000c2"
+    "0cff393939011a2a0319ee357d000000000049454e44ae426082"
+)
+DRAWN = {
+    **{(figures, name): getattr(figures, name) for name in ("faces", "crops", "histogram", "cmc", "roc", "pairs")},
+    (explanation, "explanation"): explanation.explanation,
+    (guesssheet, "sheet"): guesssheet.sheet,
+}
+
+
+def draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture is PICTURE: matplotlib takes a second for each."""
+    for module, name in DRAWN:
+        monkeypatch.setattr(module, name, lambda path, *contents: path.write_bytes(PICTURE))
 
 
 def put(path: Path, person: int, **options) -> None:
