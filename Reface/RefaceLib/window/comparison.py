@@ -81,7 +81,10 @@ class ComparePanel:
         if self._pair is None or self._pair[1] is not result:
             return ""
         try:
-            faceviews.centre_slices(slicer.mrmlScene, self._show()[0])
+            model, _after = self._show()
+            if slicer.app.layoutManager() is not None:
+                slicer.app.layoutManager().resetSliceViews()  # the layout has given them another size
+            faceviews.centre_slices(slicer.mrmlScene, model)
         except RefaceError as error:
             return str(error)
         return ""
@@ -103,9 +106,7 @@ class ComparePanel:
         """Film both heads, or the result alone: the other one may have the real face."""
         if self._capture is None:
             return
-        both = slicerui.confirm(
-            _("Film both heads? The left one may show the real face. No: film only the right one.")
-        )
+        both = slicerui.confirm(_("Film both heads? The left one may show the real face. No: film only the right one."))
         folder = slicerui.ask_for_path(_("Choose an empty folder for the film"))
         if not folder:
             return
