@@ -9,9 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from RefaceLib.common.progress import Cancelled, raise_if_cancelled
-from RefaceLib.face.plausibility import Gauge, Law
+from RefaceLib.face.plausibility import Gauge, Law, Plausibility
 from RefaceLib.face.rasters import to_raster, warp, warp_at
-from RefaceLib.face.seeds import SeededDraws
+from RefaceLib.face.seeds import SeededDraws, block_before
 from RefaceLib.face.shapemodel import (
     BOUND,
     FIELD_SPACING,
@@ -184,22 +184,35 @@ def draw_plausible(law: Law, seed: int, head: VisibleHead, cancelled: Cancelled 
     """The face of a ``seed`` for a head: the first of its draws that a true face may look like by the ``law``.
 
     Where none of ATTEMPTS does, it is the most plausible of them. The first draw is stretched in full, each
-    further one a little less. CancelledError between two of them.
+    further one a little less. The seeds of its block before it come first: their faces are those that it is to differ
+    from. CancelledError between two draws.
     """
-    atlas = head.atlas
     gauge = Gauge(head.model, *(head.in_box(part) for part in (head.distance, head.mask, head.view)))
-    likeliest = gauge.measure(atlas.solid, head.fitted(head.likeliest))
+    likeliest = gauge.measure(head.atlas.solid, head.fitted(head.likeliest))
+    before: list[SeededDraws] = []
+    for other in block_before(seed):
+        before.append(_first_plausible(law, other, before, head, gauge, likeliest, cancelled)[0])
+    _draws, face, attempts, plausible = _first_plausible(law, seed, before, head, gauge, likeliest, cancelled)
+    return Conditioning.of(head.atlas, *face, attempts, plausible=plausible)
+
+
+def _first_plausible(
+    law: Law, seed: int, before: list[SeededDraws], head: VisibleHead, gauge: Gauge, likeliest: Plausibility,
+    cancelled: Cancelled | None,
+) -> tuple[SeededDraws, tuple[np.ndarray, np.ndarray], int, bool]:  # fmt: skip
+    """The kept draws of a ``seed``, their code and displacements, how many were made, and whether the last passed."""
     best, rank = None, (True, np.inf)
     for attempt in range(ATTEMPTS):
         raise_if_cancelled(cancelled)
-        drawn = draw_face(head, SeededDraws(seed, attempt), 1.0 - _LESS * attempt)
-        found = gauge.measure(atlas.solid, drawn[1])
+        draws = SeededDraws(seed, attempt, tuple(before))
+        face = draw_face(head, draws, 1.0 - _LESS * attempt)
+        found = gauge.measure(head.atlas.solid, face[1])
         if law.passes(found, likeliest, attempt):
-            return Conditioning.of(atlas, *drawn, attempt + 1)
+            return draws, face, attempt + 1, True
         if law.rank(found) < rank or best is None:
-            best, rank = drawn, law.rank(found)
+            best, rank = (draws, face), law.rank(found)
     assert best is not None
-    return Conditioning.of(atlas, *best, ATTEMPTS, plausible=False)
+    return *best, ATTEMPTS, False
 
 
 def draw_face(head: VisibleHead, rng: Random, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

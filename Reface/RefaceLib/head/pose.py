@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import polar
 
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.head import canonical, refusal
@@ -37,9 +38,9 @@ from RefaceLib.volume.geometry import Grid
 # of both networks together. Upright heads: 1.1 (CT) to 1.6 (T1), a baby's CT 0.8; turned ones: at most 0.9.
 _PER_MM, _TRUSTED = 0.03, 1.0
 _BETTER = 0.25  # by so much another pose must be trusted more than that of the header
-# Landmarks of the localizer that are so far off, or a pose that the parser moves so far (2 to 5 mm in upright heads),
-# leave the pose to be refined, until it moves no farther than _SETTLED_MM.
-_ROUGH_MM, _MOVED_MM, _SETTLED_MM, _REFINED = 6.0, 5.5, 2.5, 4
+# Landmarks of the localizer that are so far off, a pose that the parser moves so far (2 to 5 mm in upright heads), or a
+# tilt by so many degrees, leave the pose to be refined, until it moves no farther than _SETTLED_MM.
+_ROUGH_MM, _MOVED_MM, _OBLIQUE, _SETTLED_MM, _REFINED = 6.0, 5.5, 20.0, 2.5, 4
 _TILT = 35.0  # degrees, about each axis: what the networks know reaches to 30 on either side
 _TRIED = 4  # of all poses, by the trust of the localizer alone
 _STEPS = np.diag([SPACING, SPACING, SPACING, 1.0])  # distances are those of the canonical head, whatever its size
@@ -152,7 +153,13 @@ def is_turned(parse: HeadParse) -> bool:
 
 def turned_by(parse: HeadParse) -> float:
     """The angle in degrees by which the head was turned to parse it."""
-    return float(np.degrees(np.arccos(np.clip((np.trace(parse.turn) - 1) / 2, -1, 1))))
+    return _angle(parse.turn)
+
+
+def _angle(matrix: np.ndarray) -> float:
+    """The angle in degrees of the rotation in a ``matrix`` (3, 3), or that of a pose (4, 4)."""
+    rotation, _ = polar(matrix[:3, :3])
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
 
 
 def _margin(found: HeadParse) -> float:
@@ -173,7 +180,7 @@ def _parse(attempt: _Attempt, parser: HeadParserNet, device: str) -> tuple[float
     """The trust in a pose and its parse, in the header's world; the pose is refined where it is rough."""
     parse = parse_in_frame(attempt.image, attempt.grid, attempt.frame, parser, device)
     frame = brain_frame(parse.points, parse.certainty)
-    rough = attempt.off > _ROUGH_MM or _apart(attempt.frame, frame) > _MOVED_MM
+    rough = attempt.off > _ROUGH_MM or _apart(attempt.frame, frame) > _MOVED_MM or _angle(frame) > _OBLIQUE
     for _ in range(_REFINED if rough else 0):
         try:
             parse = parse_in_frame(attempt.image, attempt.grid, frame, parser, device)

@@ -151,24 +151,34 @@ def _passing(monkeypatch, *, after):
 
 def test_a_face_that_passes_is_the_first_draw(head, monkeypatch):
     _passing(monkeypatch, after=0)
-    found = conditioning.draw_plausible(LAW, 6, head)
-    code, field = conditioning.draw_face(head, SeededDraws(6))
+    found = conditioning.draw_plausible(LAW, 8, head)
+    code, field = conditioning.draw_face(head, SeededDraws(8))
     assert found.draws == 1 and found.plausible
     assert np.array_equal(found.code, code) and np.array_equal(found.field, field)
 
 
 def test_a_face_that_fails_is_drawn_again(head, monkeypatch):
     _passing(monkeypatch, after=2)
-    found = conditioning.draw_plausible(LAW, 6, head)
+    found = conditioning.draw_plausible(LAW, 8, head)
     assert found.draws == 3 and found.plausible
-    assert not np.array_equal(found.code, conditioning.draw_face(head, SeededDraws(6))[0])
-    again, _ = conditioning.draw_face(head, SeededDraws(6, 2), stretch=0.9)
+    assert not np.array_equal(found.code, conditioning.draw_face(head, SeededDraws(8))[0])
+    again, _ = conditioning.draw_face(head, SeededDraws(8, 2), stretch=0.9)
     assert np.array_equal(found.code, again)
+
+
+def test_a_face_is_drawn_apart_from_those_that_were_kept_in_its_block(head, monkeypatch):
+    _passing(monkeypatch, after=1)
+    found = conditioning.draw_plausible(LAW, 9, head)
+    first = SeededDraws(8, 1)
+    conditioning.draw_face(head, first, stretch=0.95)
+    expected, _ = conditioning.draw_face(head, SeededDraws(9, 1, [first]), stretch=0.95)
+    assert found.draws == 2 and np.array_equal(found.code, expected)
+    assert not np.array_equal(expected, conditioning.draw_face(head, SeededDraws(9, 1), stretch=0.95)[0])
 
 
 def test_the_best_of_all_draws_is_taken_where_none_passes(head, monkeypatch):
     monkeypatch.setattr(conditioning, "ATTEMPTS", 4)
     _passing(monkeypatch, after=99)
-    found = conditioning.draw_plausible(LAW, 6, head)
-    last, _ = conditioning.draw_face(head, SeededDraws(6, 3), stretch=0.85)
+    found = conditioning.draw_plausible(LAW, 8, head)
+    last, _ = conditioning.draw_face(head, SeededDraws(8, 3), stretch=0.85)
     assert found.draws == 4 and not found.plausible and np.array_equal(found.code, last)

@@ -124,7 +124,11 @@ def test_the_same_seed_draws_the_same_code(model):
 def test_seeds_that_follow_each_other_draw_faces_apart(model):
     many = ShapeModel(model.mean, np.zeros((40, *model.mean.shape), np.float32))
     nothing = np.zeros(model.mean.shape, bool)
-    codes = np.array([many.draw(SeededDraws(seed), *many.posterior(model.mean, nothing)) for seed in range(80)])
+    draws: list[SeededDraws] = []
+    codes = []
+    for seed in range(80):
+        draws.append(SeededDraws(seed, before=draws[seed - seed % 4 :]))
+        codes.append(many.draw(draws[-1], *many.posterior(model.mean, nothing)))
     alike = np.corrcoef(codes)
     block = np.arange(80) // 4
     same = (block[:, None] == block) & ~np.eye(80, dtype=bool)
