@@ -52,7 +52,7 @@ class ModuleInTheApplicationTest(unittest.TestCase):
         self.assertEqual(parameters.seed, 17)
         parameters.ears = False
         self.assertFalse(self.widget.ui.earsCheckBox.checked)
-        self.widget.ui.modeComboBox.currentIndex = 1
+        self.widget.ui.modeComboBox.currentIndex = 2
         self.assertEqual(parameters.mode.value, "deface")
 
     def test_all_controls_fit_without_scrolling(self):

@@ -81,7 +81,10 @@ class ComparePanel:
         if self._pair is None or self._pair[1] is not result:
             return ""
         try:
-            faceviews.centre_slices(slicer.mrmlScene, self._show()[0])
+            model, _after = self._show()
+            if slicer.app.layoutManager() is not None:
+                slicer.app.layoutManager().resetSliceViews()  # the layout has given them another size
+            faceviews.centre_slices(slicer.mrmlScene, model)
         except RefaceError as error:
             return str(error)
         return ""

@@ -17,7 +17,7 @@ from RefaceLib.window.faces import WHICH, face_model, hide_faces
 
 LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView  # two 3D views above three slice views
 VIEW_NAMES = ("1", "2")
-_BEHIND_THE_NOSE = 20.0  # mm from the tip of the nose, where all three slices cut the face
+_INTO_THE_FACE = 40.0  # mm forward of the middle of a portrait, to where all three slices cut the face
 _MARGIN = 1.1  # of the frame of a portrait: a view is wider than high, and has a bar above
 
 
@@ -78,15 +78,12 @@ def look_at_face(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> 
 
 
 def centre_slices(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> None:
-    """Move every slice view to a point behind the tip of the nose of a face."""
+    """Move every slice view into the face of a model: about the eyes in a coronal slice, the nose in an axial one."""
     from RefaceLib.skin.portrait import portrait_framing
     from RefaceLib.skin.surface import vertices
 
-    points = vertices(model.GetPolyData())[0]
-    target, forward, _up, height = portrait_framing(points)
-    head = points[np.abs(points[:, 2] - target[2]) < 0.5 * height]  # no chest
-    nose = head[np.argmax(head @ forward)]
-    (place,) = _in_the_world(model, nose - _BEHIND_THE_NOSE * forward)
+    target, forward, _up, _height = portrait_framing(vertices(model.GetPolyData())[0])
+    (place,) = _in_the_world(model, target + _INTO_THE_FACE * forward)
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *place)
 
 
