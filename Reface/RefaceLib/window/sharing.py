@@ -63,11 +63,11 @@ def share(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], folder: str | Path, l
 
 
 def results_of_person(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """All results that lie under the subject of one; the one alone where it lies elsewhere."""
+    """One result, and then all others that lie under its subject."""
     subject = hierarchy.subject_of(node)
     nodes = hierarchy.nodes_under(node.GetScene(), subject) if subject else []
     found = [each for each in nodes if each.IsA("vtkMRMLScalarVolumeNode") and _is_result(each)]
-    return found if node in found else [node, *found]
+    return [node, *(each for each in found if each is not node)]
 
 
 def latest_results(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:

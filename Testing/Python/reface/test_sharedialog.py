@@ -71,13 +71,13 @@ def done_fixture(scene):
 
 def test_the_latest_results_are_ticked_and_named(opened_dialog, done):
     ui = opened_dialog(done.volume).ui
-    assert [bool(item.state) for item in ui.resultsListWidget.items] == [False, True, True]
+    assert [bool(item.state) for item in ui.resultsListWidget.items] == [True, False, True]
     texts = [item.text for item in ui.resultsListWidget.items]
-    assert "sub-01_T1w_refaced" in texts[1] and "sub-01_T2w_defaced" in texts[2] and "shared as" not in texts[0]
+    assert "sub-01_T1w_refaced" in texts[0] and "shared as" not in texts[1] and "sub-01_T2w_defaced" in texts[2]
     assert max(map(len, texts)) < 90
     ui.labelLineEdit.text = "p7"
     ui.labelLineEdit.emit("textChanged(QString)", "p7")
-    assert "p7_T1w_refaced" in ui.resultsListWidget.items[1].text
+    assert "p7_T1w_refaced" in ui.resultsListWidget.items[0].text
     assert "Original volumes: AX_T1" in ui.leftOutBrowser.plainText
     ui.resultsListWidget.items[2].state = 0
     ui.resultsListWidget.emit("itemChanged(QListWidgetItem*)", None)

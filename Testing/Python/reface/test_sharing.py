@@ -245,7 +245,8 @@ def test_the_results_of_the_person_are_offered_the_latest_of_each_input(scene, s
     hospital.refaced(stranger)
     second = hospital.refaced(scans[0])
     assert sharing.results_of_person(done.volume) == [done.volume, *done.others, second.volume]
-    assert sharing.latest_results(second.volume) == [*done.others, second.volume]
+    assert sharing.results_of_person(second.volume) == [second.volume, done.volume, *done.others]
+    assert sharing.latest_results(second.volume) == [second.volume, *done.others]
     assert sharing.latest_results(done.volume) == [done.volume, *done.others]
 
 
@@ -258,9 +259,8 @@ def test_equal_names_are_numbered(scans, done):
 @pytest.mark.parametrize(
     ("name", "contrast"),
     [
-        ("4: AX T1_MPRAGE", "T1w"), ("t1w", "T1w"), ("T2_FLAIR_sag", "FLAIR"), ("ax t2 tse", "T2w"), ("T2*", "T2starw"),
-        ("swi", "T2starw"), ("PD", "PDw"), ("Head CT 2mm", "CT"), ("ep2d DTI 64", "dwi"), ("TOF 3D", "angio"),
-        ("DOE^JANE", "scan"), ("doctor T10", "scan"),
+        ("4: AX T1_MPRAGE", "T1w"), ("T2_FLAIR_sag", "FLAIR"), ("T2*", "SWI"), ("Head CT 2mm", "CT"),
+        ("DOE^JANE", "scan"),
     ],
 )  # fmt: skip
 def test_the_contrast_in_a_name_is_of_a_fixed_list(scene, name, contrast):
