@@ -288,9 +288,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onDone(self, request, findings, parameterNode, replaced, started):
         with slicer.util.RenderBlocker():  # a view draws once in the end, not after each of 40 nodes
-            result = self.logic.show(request, findings)
-            if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced.table):
-                results.remove_result(replaced.table)
+            result = self.logic.show(request, findings, replaced)
             self._failure = ""
             parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
             shown = self.results.result is not None and self.results.result.table is result.table
@@ -361,14 +359,16 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
             python=slicerui.python_executable(),
         )
 
-    def show(self, request, findings):
+    def show(self, request, findings, replaced=None):
         """Add what a run has found to the scene: ReidentRiskLib.window.results.RiskResultNodes.
 
-        RefaceError where volumes are gone.
+        The result `replaced` goes first, so that the new one gets its names. RefaceError where volumes are gone.
         """
         nodes = request.nodes
         if any(node.GetScene() is None for node in nodes):
             raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
+        if replaced is not None and nodes[0].GetScene().IsNodePresent(replaced.table):
+            results.remove_result(replaced.table)
         return results.add_result(nodes[0].GetScene(), request, findings)
 
     def compare(self, referenceVolume, probeVolumes, progress=None, cancelled=None, **options):

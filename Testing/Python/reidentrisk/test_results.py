@@ -130,7 +130,7 @@ def test_what_a_chart_draws_is_not_in_the_data_tree(scene, result):
     """14 tables and series a run were beside what is of use."""
     hidden = [node for node in nodes(scene) if node.GetClassName() in ("vtkMRMLTableNode", "vtkMRMLPlotSeriesNode")]
     seen = [node for node in hidden if not node.GetHideFromEditors()]
-    assert [node.GetName() for node in seen] == ["Similarities", "Ranks"] and len(hidden) > 20
+    assert [node.GetName() for node in seen] == ["Similarities to Head", "Ranks"] and len(hidden) > 20
     assert all(hierarchy(scene).GetItemByDataNode(node) == 0 for node in hidden if node not in seen)
 
 
@@ -182,7 +182,7 @@ def test_a_saved_scene_brings_the_result_back(result, tmp_path):
     for node in (*result.surfaces, result.table):
         stored(node, tmp_path)
     again = saved_and_read(result.table.GetScene(), tmp_path)
-    found = results.find_result(again.GetFirstNodeByName("Similarities"))
+    found = results.find_result(again.GetFirstNodeByName("Similarities to Head"))
     assert [node.GetName() for node in found.surfaces] == ["Head face", "Defaced face", "B face"]
     assert [node.GetName() for node in found.pictures] == [node.GetName() for node in result.pictures]
     assert found.surfaces[0].GetPolyData().GetNumberOfPoints() == len(SKIN[0])
