@@ -98,6 +98,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.person = None
         self.candidates = None
         self._updating = False
+        self._closed = False
         self._settingsBefore = []  # those that were there before a scene was read
 
     def setup(self):
@@ -153,6 +154,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The application is closing, or the module is being reloaded."""
+        self._closed = True
         if self.panel is not None:
             self.panel.stop()
         self.exit()
@@ -170,6 +172,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, _caller=None, _event=None):
         """The run that is under way has nowhere to go any more."""
         self.panel.stop()
+        self.person.forget()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, _caller=None, _event=None):
@@ -180,7 +183,11 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._settingsBefore = settings.settings_nodes(slicer.mrmlScene, "Reface")
 
     def onSceneEndImport(self, _caller=None, _event=None):
-        slicerui.once_idle(self._showLoaded)  # only then the selectors know the nodes that were read
+        self._onceIdle(self._showLoaded)  # only then the selectors know the nodes that were read
+
+    def _onceIdle(self, function):
+        """As slicerui.once_idle, unless the window is gone by then."""
+        slicerui.once_idle(lambda: None if self._closed else function())
 
     def _showLoaded(self):
         """Show the choices that were read in place of the empty ones that were there before."""
@@ -206,7 +213,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodesChanged(self, scene, _event, node):
         if node.IsA("vtkMRMLScalarVolumeNode") and not scene.IsBatchProcessing():
             self._onParametersChanged()
-            slicerui.once_idle(self.person.refresh)  # its place in the subject hierarchy is known later
+            self._onceIdle(self.person.refresh)  # its place in the subject hierarchy is known later
 
     # ---- parameters ----
 
@@ -309,7 +316,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 maskSegmentation=parameters.maskSegmentation,
                 overwrite=lost,
                 onProgress=lambda fraction, stage: self._onProgress(volumes[0], fraction, stage),
-                onDone=lambda result: self._onDone(parameters, result),
+                onDone=lambda result: self._onDone(parameters, volumes[0], result),
                 onFailed=lambda sentence: self._onFailed(volumes[0], sentence),
             )
             self.panel.run(runner, volumes)
@@ -319,13 +326,14 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.show(fraction, stage)
         self.person.told(volume, stage)
 
-    def _onDone(self, parameters, result):
+    def _onDone(self, parameters, volume, result):
         parameters.resultVolume = result.volume
         if "candidates" in result.report:
-            parameters.seed = result.report["seed"]  # that of the face that was kept
             self.candidates.offer(result.choices)
-        for volume, sentence in result.failed:
-            self.person.failed(volume, sentence)
+            if parameters.inputVolume is volume:  # else the seed is for another head by now
+                parameters.seed = result.report["seed"]  # that of the face that was kept
+        for other, sentence in result.failed:
+            self.person.failed(other, sentence)
         self._showResult()
         told = [results.done_text(result), self.comparison.present(result.volume)]
         self.ui.statusLabel.text = " ".join(filter(None, told))

@@ -275,7 +275,10 @@ def _name_of_first(node: slicer.vtkMRMLScalarVolumeNode) -> str:
 
 def promise_text(report: Mapping[str, Any]) -> str:
     """How much of the face is gone, of the part of which most is left."""
-    return _("Of each part of the face, {share} or more is gone.").format(share=share_text(least_removed(report)))
+    least = least_removed(report)
+    if least >= 1:
+        return _("All of the face is gone.")
+    return _("Of each part of the face, {share} or more is gone.").format(share=share_text(least))
 
 
 def least_removed(report: Mapping[str, Any]) -> float:

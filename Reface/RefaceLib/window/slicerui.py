@@ -334,8 +334,8 @@ class RunPanel:
         while self._waiting and not self.running:
             try:
                 self._start(self._waiting.pop(0))
-            except RefaceError as error:
-                show_error(str(error))
+            except Exception as error:  # of one run: the next one has its turn
+                _report(error)
         self._onRunning(self.running)
 
     def _rest(self) -> None:
