@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.head.headparser import largest_component
 from RefaceLib.volume import geometry
 from RefaceLib.volume.air import measure_air
 
@@ -110,6 +109,8 @@ def _head_field(smooth: np.ndarray, threshold: float, affine: np.ndarray) -> tup
     Only voxels away from the skin are changed, so that the contour keeps its sub-voxel position.
     """
     from scipy import ndimage
+
+    from RefaceLib.head.headparser import largest_component  # which loads scipy: a window needs `polydata` alone
 
     head = largest_component(smooth > threshold)
     voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000.0
