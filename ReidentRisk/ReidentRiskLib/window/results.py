@@ -226,7 +226,7 @@ def _add_face(
     """Its surface, landmarks and pictures; None each where no head was found."""
     if not len(face.points):
         return None, None, None
-    from RefaceLib.skin.surface import polydata
+    from RefaceLib.skin.meshes import polydata
 
     skin = polydata(face.vertices, face.normals, face.triangles)
     surface = mrml.add_surface(scene, folder, skin, _("{name} face").format(name=face.name), volume)

@@ -453,6 +453,6 @@ def test_without_landmarks_the_cameras_stay(scene, result):
 
 def test_adding_a_result_loads_no_large_package():
     """The window stood still for a second at the end of the first run."""
-    code = "import sys; import ReidentRiskLib.window.results; from RefaceLib.skin.surface import polydata; "
+    code = "import sys; import ReidentRiskLib.window.results; from RefaceLib.skin.meshes import polydata; "
     done = run_python("-c", code + "print(sorted({'scipy', 'torch', 'matplotlib'} & set(sys.modules)))")
     assert done.stdout.strip() == "[]", done.stderr
