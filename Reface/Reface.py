@@ -350,7 +350,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @property
     def resultVolume(self):
         """The volume of the last run with these parameters; None where there was none, or it was removed."""
-        return self._parameterNode.resultVolume if self._parameterNode is not None else None
+        volume = self._parameterNode.resultVolume if self._parameterNode is not None else None
+        # While a node is being removed, references still lead to it.
+        return volume if volume is not None and volume.GetScene() is slicer.mrmlScene else None
 
     def _showResult(self):
         text = results.result_text(self.resultVolume)
