@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 import slicer  # noqa: E402
 
+from helpers.commandline import run_python  # noqa: E402
 from helpers.reidentrisk.child import SKIN, calibrate  # noqa: E402
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.faces import DEFACED  # noqa: E402
@@ -290,6 +291,11 @@ def test_summary_charts_and_tables_name_the_network(result):
     assert {*column(result.table, "network"), *column(ranks, "network")} == {NETWORK}
 
 
+def test_the_original_is_called_by_its_name_and_nothing_is_said_twice(result):
+    text = summary.summary(result)
+    assert text.count("&#x27;B&#x27; does not lie where &#x27;Head&#x27; lies") == 1 and "reference" not in text
+
+
 def test_the_summary_shows_names_and_warnings_as_text(result):
     report = json.loads(json.dumps(result.report))
     report["probes"][0]["name"] = "<b>&x"
@@ -443,3 +449,10 @@ def test_without_landmarks_the_cameras_stay(scene, result):
     before = pose(camera)
     faceviews.look_at_faces(results.find_result(result.table), 1, (camera, None))
     assert pose(camera) == before
+
+
+def test_adding_a_result_loads_no_large_package():
+    """The window stood still for a second at the end of the first run."""
+    code = "import sys; import ReidentRiskLib.window.results; from RefaceLib.skin.meshes import polydata; "
+    done = run_python("-c", code + "print(sorted({'scipy', 'torch', 'matplotlib'} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
