@@ -132,10 +132,18 @@ def test_errors_name_the_volume_and_no_temporary_file(watch, request_):
     scene.RemoveNode(nobody)
 
 
-_RECORDER = """import os
-with open(os.environ["RECORD"], "a") as file:
-    print(os.environ.get("ORT_DISABLE_TELEMETRY"), file=file)
-raise ImportError("a stand-in")
+# Python imports a sitecustomize at its start, wherever the package is installed: a module of the name of onnxruntime
+# would come behind the true one where both libraries lie in one folder.
+_RECORDER = """import os, sys
+
+class Recorder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            with open(os.environ["RECORD"], "a") as file:
+                print(os.environ.get("ORT_DISABLE_TELEMETRY"), file=file)
+            raise ImportError("a stand-in")
+
+sys.meta_path.insert(0, Recorder())
 """
 
 
@@ -143,7 +151,7 @@ raise ImportError("a stand-in")
 def test_children_of_the_windows_import_onnxruntime_with_its_telemetry_off(request_, tmp_path, monkeypatch, of):
     """onnxruntime reads the variable when it is imported, and writes files into the user's cache without it."""
     (tmp_path / "stand-ins").mkdir()
-    (tmp_path / "stand-ins" / "onnxruntime.py").write_text(_RECORDER)
+    (tmp_path / "stand-ins" / "sitecustomize.py").write_text(_RECORDER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "stand-ins"), CHILD_PATH]))
     monkeypatch.setenv("RECORD", str(tmp_path / "record.txt"))
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
