@@ -140,22 +140,22 @@ def test_no_widget_belongs_to_nothing(window):
 NARROW = ("QComboBox", "qMRMLNodeComboBox", "qMRMLCheckableNodeComboBox", "ctkPathLineEdit")
 
 
-def test_long_names_do_not_widen_the_panel_of_reidentrisk():
-    """Three ticked names made it 640 pixels wide. What is Ignored is as wide as there is room, and elides its text.
+def test_long_names_do_not_widen_the_panel(window):
+    """Three ticked names made it 640 pixels wide, and the longest mode 436. What is Ignored is as wide as there is
+    room, and elides its text.
 
     The combo box within must shrink as well, or its arrow is cut off.
     """
-    root = ET.parse(ui_path("ReidentRisk")).getroot()
-    named = [each for each in root.iter("widget") if each.get("class") in NARROW]
+    named = [each for each in window.root.iter("widget") if each.get("class") in NARROW]
     wide = [each.get("name") for each in named if _horizontal(each) != "Ignored"]
-    assert len(named) >= 10 and wide == []
+    assert len(named) >= 7 and wide == []
     boxes = [each for each in named if each.get("class") != "ctkPathLineEdit"]
     fixed = "QComboBox::AdjustToMinimumContentsLengthWithIcon"
     grows = [each.get("name") for each in boxes if each.findtext("property[@name='sizeAdjustPolicy']/enum") != fixed]
     assert grows == []
-    labels = [each for each in root.iter("widget") if each.get("class") == "QLabel"]
+    labels = [each for each in window.root.iter("widget") if each.get("class") == "QLabel"]
     empty = [each for each in labels if not each.findtext("property[@name='text']/string")]  # what the code fills
-    assert all(each.findtext("property[@name='wordWrap']/bool") == "true" for each in empty) and len(empty) >= 4
+    assert all(each.findtext("property[@name='wordWrap']/bool") == "true" for each in empty) and len(empty) >= 3
 
 
 def _horizontal(widget: ET.Element) -> str | None:
@@ -163,15 +163,15 @@ def _horizontal(widget: ET.Element) -> str | None:
     return None if policy is None else policy.get("hsizetype")
 
 
-def test_every_control_of_reidentrisk_is_reached_by_a_key():
+def test_controls_are_reached_by_a_key(window):
     """A label's key goes to its buddy; no key is given twice."""
-    root = ET.parse(ui_path("ReidentRisk")).getroot()
+    root = window.root
     names = {each.get("name") for each in root.iter("widget")}
     texts = [each.findtext("property[@name='text']/string") or "" for each in root.iter("widget")]
     keys = [text[text.index("&") + 1].lower() for text in texts if "&" in text]
     assert len(keys) == len(set(keys)) >= 15
     buddies = [each.text for each in root.findall(".//property[@name='buddy']/cstring")]
-    assert len(buddies) == len(set(buddies)) >= 12 and set(buddies) <= names
+    assert len(buddies) == len(set(buddies)) >= 8 and set(buddies) <= names
 
 
 def test_the_file_is_packaged(window):
