@@ -171,6 +171,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The run that is under way has nowhere to go any more, and what was told is of nodes that go."""
         self.panel.stop()
         self.ui.statusLabel.text = ""
+        self.person.forget()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, _caller=None, _event=None):
@@ -310,7 +311,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 maskSegmentation=parameters.maskSegmentation,
                 overwrite=lost,
                 onProgress=lambda fraction, stage: self._onProgress(volumes[0], fraction, stage),
-                onDone=lambda result: self._onDone(parameters, result),
+                onDone=lambda result: self._onDone(parameters, volumes[0], result),
                 onFailed=lambda sentence: self._onFailed(volumes[0], sentence),
             )
             self.panel.run(runner, volumes)
@@ -320,13 +321,14 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.show(fraction, stage)
         self.person.told(volume, stage)
 
-    def _onDone(self, parameters, result):
+    def _onDone(self, parameters, volume, result):
         parameters.resultVolume = result.volume
         if "candidates" in result.report:
-            parameters.seed = result.report["seed"]  # that of the face that was kept
             self.candidates.offer(result.choices)
-        for volume, sentence in result.failed:
-            self.person.failed(volume, sentence)
+            if parameters.inputVolume is volume:  # else the seed is for another head by now
+                parameters.seed = result.report["seed"]  # that of the face that was kept
+        for other, sentence in result.failed:
+            self.person.failed(other, sentence)
         self._showResult()
         told = [results.done_text(result), self.comparison.present(result.volume)]
         self.ui.statusLabel.text = " ".join(filter(None, told))

@@ -24,7 +24,7 @@ from RefaceLib.window import slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
 from ReidentRiskLib.attack import models
-from ReidentRiskLib.window import job, originals, results
+from ReidentRiskLib.window import job, originals, results, settings
 from ReidentRiskLib.window.licencepanel import LicencePanel
 from ReidentRiskLib.window.parameters import Model, Views
 from ReidentRiskLib.window.resultpanel import ResultPanel
@@ -84,6 +84,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._updating = False
         self._failure = ""  # why the last run has no result
+        self._settingsBefore = []  # the sets of choices before a scene is read
         self._compared = []  # the volumes of the run under way
 
     # ---- beginning and end ----
@@ -108,6 +109,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _connect(self):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         ui = self.ui
@@ -136,10 +138,19 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, caller=None, event=None):
+        self._settingsBefore = settings.settings_nodes(slicer.mrmlScene)
+
     def onSceneEndImport(self, caller=None, event=None):
+        slicerui.once_idle(self._showLoaded)  # only then the selectors know the nodes that were read
+
+    def _showLoaded(self):
+        """Show the choices that were read in place of the empty ones that were there before."""
+        chosen = settings.after_import(slicer.mrmlScene, self._settingsBefore, ReidentRiskParameterNode)
+        if chosen is not None:
+            self.ui.parameterNodeSelector.setCurrentNode(chosen)
         if self.parent.isEntered:
             self.initializeParameterNode()
-            slicerui.once_idle(self._onParametersModified)  # only then the selectors know the nodes that were read
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):
@@ -278,9 +289,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onDone(self, request, findings, parameterNode, replaced, started):
         with slicer.util.RenderBlocker():  # a view draws once in the end, not after each of 40 nodes
-            result = self.logic.show(request, findings)
-            if replaced is not None and slicer.mrmlScene.IsNodePresent(replaced.table):
-                results.remove_result(replaced.table)
+            result = self.logic.show(request, findings, replaced)
             self._failure = ""
             parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
             shown = self.results.result is not None and self.results.result.table is result.table
@@ -351,14 +360,16 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
             python=slicerui.python_executable(),
         )
 
-    def show(self, request, findings):
+    def show(self, request, findings, replaced=None):
         """Add what a run has found to the scene: ReidentRiskLib.window.results.RiskResultNodes.
 
-        RefaceError where volumes are gone.
+        The result `replaced` goes first, so that the new one gets its names. RefaceError where volumes are gone.
         """
         nodes = request.nodes
         if any(node.GetScene() is None for node in nodes):
             raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
+        if replaced is not None and nodes[0].GetScene().IsNodePresent(replaced.table):
+            results.remove_result(replaced.table)
         return results.add_result(nodes[0].GetScene(), request, findings)
 
     def compare(self, referenceVolume, probeVolumes, progress=None, cancelled=None, **options):

@@ -10,7 +10,7 @@ import slicer
 
 REPORT = {
     "mode": "deface", "voxels_changed": 1, "voxels_changed_outside_mask": 0, "brain_voxels_changed": 0, "mask_ml": 1.0,
-    "seconds": {"total": 1.0}, "warnings": [],
+    "ears": True, "seconds": {"total": 1.0}, "warnings": [],
 }  # fmt: skip
 
 

@@ -50,7 +50,11 @@ class ComparePanel:
             widget.setEnabled(self._pair is not None)
         self._turntable.setEnabled(self._pair is not None and self._capture is not None)
         text = _("Left: {before}. Right: {after}.")
-        self._label.setText(text.format(before=before.GetName(), after=after.GetName()) if self._pair else "")
+        self._label.setText(
+            text.format(before=slicerui.short_name(before.GetName()), after=slicerui.short_name(after.GetName()))
+            if self._pair
+            else ""
+        )
 
     def enter(self) -> None:
         """The window of the module is shown: its keys work."""

@@ -48,9 +48,8 @@ def hide_faces(scene: slicer.vtkMRMLScene) -> None:
     for kind in ("vtkMRMLModelNode", "vtkMRMLMarkupsNode"):
         for index in range(scene.GetNumberOfNodesByClass(kind)):
             node = scene.GetNthNodeByClass(index, kind)
-            display = node.GetDisplayNode()
-            if display is not None and any(name.startswith(_OURS) for name in node.GetAttributeNames()):
-                display.SetVisibility(False)
+            if any(name.startswith(_OURS) for name in node.GetAttributeNames()):
+                node.SetDisplayVisibility(False)
 
 
 def remove_faces(scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import slicer
 
-from RefaceLib.window import export, hierarchy, mrml, results
+from RefaceLib.window import export, hierarchy, mrml, results, slicerui
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
 _DATA = ("vtkMRMLDisplayableNode", "vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLPlotChartNode", "vtkMRMLSequenceNode")
-_LONGEST = 40  # characters of a name in the window
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,12 @@ def left_out(scene: slicer.vtkMRMLScene, shared: Sequence[slicer.vtkMRMLScalarVo
 
 def text_with_names(groups: Sequence[LeftOut]) -> str:
     """A line a kind, with names, for the window alone."""
-    return "\n".join(f"{group.kind}: {', '.join(map(short_name, group.names))}" for group in groups)
+    return "\n".join(f"{group.kind}: {', '.join(map(slicerui.short_name, group.names))}" for group in groups)
 
 
 def text_with_numbers(groups: Sequence[LeftOut]) -> str:
     """A line a kind, without a name, for the file."""
     return "\n".join(f"{group.kind}: {len(group.names)}" for group in groups)
-
-
-def short_name(name: str) -> str:
-    """A name with its middle left out where it is long, so that it does not widen the window."""
-    half = _LONGEST // 2 - 1
-    return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
 
 
 def _data(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:
@@ -72,8 +65,8 @@ def _segments(masks: Iterable[slicer.vtkMRMLSegmentationNode]) -> tuple[str, ...
     found = []
     for mask in masks:
         segments = mask.GetSegmentation()
-        names = [segments.GetNthSegment(index).GetName() for index in range(segments.GetNumberOfSegments())]
-        found += [name for name in names if name != mrml.SEGMENT_NAME]
+        others = [name for name in segments.GetSegmentIDs() if name != mrml.mask_segment(mask)]
+        found += [segments.GetSegment(name).GetName() for name in others]
     return tuple(found)
 
 

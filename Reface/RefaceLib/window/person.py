@@ -53,7 +53,10 @@ class Row:
 
 @dataclass
 class Said:
-    """What is known of volumes besides their results, by node ID: what was `found` in one, and why one `failed`."""
+    """What is known of volumes besides their results, by node ID: what was `found` in one, and why one `failed`.
+
+    Another scene has other nodes of the same IDs, so it gets another Said.
+    """
 
     found: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)

@@ -68,6 +68,10 @@ class PersonPanel:
         self._said.failed[volume.GetID()] = sentence
         self.refresh()
 
+    def forget(self) -> None:
+        """The scene is being closed: nothing is known of the volumes of the next one."""
+        self._said = person.Said()
+
     def refresh(self) -> None:
         self.show(self._parameters)
 

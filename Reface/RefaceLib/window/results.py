@@ -15,7 +15,7 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faces, masks, mrml, seal
+from RefaceLib.window import faces, masks, mrml, seal, slicerui
 from RefaceLib.window.job import Candidate, OtherAnswer, RefaceAnswer, RefaceRequest
 from RefaceLib.window.masks import MASK_ROLE
 from RefaceLib.window.slicerui import translator
@@ -232,10 +232,10 @@ def _show_mask(
 
 def done_text(result: RefaceResultNodes) -> str:
     """What the window says when a run has ended well, in one or two sentences."""
-    ready = _("'{name}' is ready.").format(name=result.volume.GetName())
+    ready = _("'{name}' is ready.").format(name=slicerui.short_name(result.volume.GetName()))
     if not result.failed:
         return ready
-    names = ", ".join(f"'{volume.GetName()}'" for volume, _sentence in result.failed)
+    names = ", ".join(f"'{slicerui.short_name(volume.GetName())}'" for volume, _sentence in result.failed)
     return " ".join([ready, _("Not defaced: {names} (the table says why).").format(names=names)])
 
 
@@ -256,10 +256,10 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if report["mode"] == "apply-to":  # a companion, of which no times and no seed are reported
         alone = report.get("registered_mm") is None
         beside = _("{name}: defaced by itself") if alone else _("{name}: defaced beside {other}")
-        first = beside.format(name=node.GetName(), other=_name_of_first(node))
+        first = beside.format(name=slicerui.short_name(node.GetName()), other=_name_of_first(node))
         return "\n".join([first, gone, changed, *report["warnings"]])
     first = _("{name}: {mode}, {seconds} s").format(
-        name=node.GetName(), mode=report["mode"], seconds=report["seconds"]["total"]
+        name=slicerui.short_name(node.GetName()), mode=report["mode"], seconds=report["seconds"]["total"]
     )
     lines = [first, gone, changed, _("Face mask: {volume} ml").format(volume=report["mask_ml"])]
     if report["mode"] != "deface":
@@ -270,12 +270,15 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
 
 def _name_of_first(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     first = node.GetNodeReference(FIRST_ROLE)
-    return first.GetName() if first is not None else _("another volume")
+    return slicerui.short_name(first.GetName()) if first is not None else _("another volume")
 
 
 def promise_text(report: Mapping[str, Any]) -> str:
     """How much of the face is gone, of the part of which most is left."""
-    return _("Of each part of the face, {share} or more is gone.").format(share=share_text(least_removed(report)))
+    least = least_removed(report)
+    if least >= 1:
+        return _("All of the face is gone.")
+    return _("Of each part of the face, {share} or more is gone.").format(share=share_text(least))
 
 
 def least_removed(report: Mapping[str, Any]) -> float:

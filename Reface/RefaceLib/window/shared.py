@@ -18,7 +18,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from RefaceLib.common.errors import InputError
-from RefaceLib.window import export, hierarchy, mrml, results, seal
+from RefaceLib.window import export, hierarchy, mrml, person, results, seal
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
@@ -26,19 +26,6 @@ _ = translator(__name__)
 DEFAULT_LABEL = "sub-01"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SHORTEST_WORD = 3  # of a name; shorter ones are in every label
-# Words in names of scans, and the contrast that each stands for; the first one that is found counts.
-_CONTRASTS = (
-    (r"flair|tirm|dark.?fluid", "FLAIR"),
-    (r"t2.?(\*|star)|swi\b|swan\b", "T2starw"),
-    (r"t1(?!\d)|mp2?rage|spgr|bravo|\btfl", "T1w"),
-    (r"t2(?!\d)|\bhaste|\bblade", "T2w"),
-    (r"\bpdw?\b|proton", "PDw"),
-    (r"\bdwi\b|\bdti\b|\badc\b|diffusion", "dwi"),
-    (r"\bbold\b|fmri|resting", "bold"),
-    (r"\btof\b|angio|\bmra\b", "angio"),
-    (r"\bpet\b", "pet"),
-    (r"\bcta?\b", "CT"),
-)
 _REPORT = (
     "report_version", "reface_version", "mode", "seed", "draws", "ears", "model", "device", "voxels_changed",
     "voxels_changed_outside_mask", "brain_voxels_changed", "brain_voxels", "mask_ml", "mask_voxels", "tissue_ml",
@@ -106,7 +93,7 @@ def public_report(node: slicer.vtkMRMLNode) -> dict[str, Any]:
 def face_mask(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray | None:
     """The segment of the face on the grid of a result, (I, J, K) bool; None where the result has no mask any more."""
     segmentation = node.GetNodeReference(results.MASK_ROLE)
-    segment = segmentation.GetSegmentation().GetSegmentIdBySegmentName(mrml.SEGMENT_NAME) if segmentation else ""
+    segment = mrml.mask_segment(segmentation) if segmentation is not None else ""
     if not segment:
         return None
     labelmap, grid, moved = (slicer.vtkOrientedImageData() for _image in range(3))
@@ -124,14 +111,9 @@ def face_mask(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray | None:
 
 
 def _contrast(node: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """A contrast of _CONTRASTS by the names of the original and of the result; "scan" where none tells it."""
-    names = [each.GetName() or "" for each in (export.original_of(node), node) if each is not None]
-    for name in names:
-        words = re.sub(r"[\W_]+", " ", name.lower().replace("*", "star"))
-        for pattern, contrast in _CONTRASTS:
-            if re.search(pattern, words):
-                return contrast
-    return "scan"
+    """The contrast of the original, else of the result; it is one of a fixed list, or "scan" where none is known."""
+    known = (person.contrast(each) for each in (export.original_of(node), node) if each is not None)
+    return next(filter(None, known), "scan")
 
 
 def _unnamed(sentence: str, names: Sequence[str]) -> str:

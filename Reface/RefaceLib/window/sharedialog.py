@@ -10,6 +10,8 @@ from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
+_SIZE = (460, 560)  # pixels
+
 
 def ask_and_share(path: str, result: Any) -> str:
     """Show the dialog of the .ui file `path` for the results of a person; what was done, empty after Cancel."""
@@ -35,6 +37,7 @@ class ShareDialog:
         self.widget = qt.QDialog(slicer.util.mainWindow())
         self.widget.setWindowTitle(_("Save for sharing"))
         qt.QVBoxLayout(self.widget).addWidget(contents)
+        self.widget.resize(*_SIZE)
         self.ui.saveButton.setDefault(True)
         self._addResults(sharing.latest_results(result))
         self.ui.labelLineEdit.text = shared.DEFAULT_LABEL
@@ -59,7 +62,7 @@ class ShareDialog:
         listed = self.ui.resultsListWidget
         listed.blockSignals(True)  # a new text is a change, too
         for row, node in enumerate(self._nodes):
-            name = leftout.short_name(node.GetName())
+            name = slicerui.short_name(node.GetName())
             text = _("{name}: shared as {shared}").format(name=name, shared=names.get(node, ""))
             listed.item(row).setText(text if node in names else name)
         listed.blockSignals(False)
@@ -86,7 +89,7 @@ class ShareDialog:
             gone = sharing.share(self.checked(), folder, ui.labelLineEdit.text.strip(), ways)
             text = _("Saved for sharing in {folder}. Left out:\n{things}")
             things = leftout.text_with_numbers(gone) or _("nothing")
-            self.done = text.format(folder=leftout.short_name(folder), things=things)
+            self.done = text.format(folder=slicerui.short_name(folder), things=things)
             self.widget.accept()
 
     def _addResults(self, ticked: list[Any]) -> None:

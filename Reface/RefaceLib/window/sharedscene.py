@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from RefaceLib.common.errors import OutputError
-from RefaceLib.window import export, hierarchy, mrml, results
+from RefaceLib.window import export, hierarchy, masks, mrml, results
 from RefaceLib.window.shared import SharedResult
 from RefaceLib.window.slicerui import translator
 
@@ -61,10 +61,7 @@ def _add_mask(
     mrml.set_provenance(node, one.report)
     _add_parts(scene, node, slicer.vtkMRMLSegmentationDisplayNode(), slicer.vtkMRMLSegmentationStorageNode())
     mrml.add_mask_segmentation(scene, volume, mask, node.GetName(), existing=node)
-    display = node.GetDisplayNode()
-    display.SetVisibility2DFill(False)  # an outline: a filled mask hides the new face
-    display.SetVisibility2DOutline(True)
-    display.SetVisibility3D(False)
+    masks.show_outline(node)
     return node
 
 

@@ -57,17 +57,17 @@ def share(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], folder: str | Path, l
         if ways.scene:
             write_scene(shared, made / f"{label}.mrb", label)
         if ways.dicom:
-            _write_dicom(shared, made / "dicom", label)
+            _write_dicom(shared, made, label)
         (made / LEFT_OUT_FILE).write_text(_about(gone), encoding="utf-8")
     return gone
 
 
 def results_of_person(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """All results that lie under the subject of one; the one alone where it lies elsewhere."""
+    """One result, and then all others that lie under its subject."""
     subject = hierarchy.subject_of(node)
     nodes = hierarchy.nodes_under(node.GetScene(), subject) if subject else []
     found = [each for each in nodes if each.IsA("vtkMRMLScalarVolumeNode") and _is_result(each)]
-    return found if node in found else [node, *found]
+    return [node, *(each for each in found if each is not node)]
 
 
 def latest_results(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
@@ -92,26 +92,26 @@ def _write_files(one: SharedResult, folder: Path) -> None:
         mask = folder / f"{one.name}_mask.nii.gz"
         export.write_image(one.node, mask, one.mask.astype(np.uint8))
         also.append(mask)
-    _write_report(one, image, sha256_of(image), also)
+    _write_report(one, report_beside(image), image, sha256_of(image), also)
 
 
 def _write_dicom(shared: Sequence[SharedResult], folder: Path, label: str) -> None:
-    """A folder a series, which are of one study, with a report beside each, as `reface dicom` does."""
+    """A folder a series, which are of one study; the reports are not among them, as they are no DICOM files."""
     from RefaceLib.dicom.anonymise import Anonymiser
 
-    folder.mkdir()
     anonymiser: Anonymiser = Anonymiser(subject=label)
     for number, one in enumerate(shared, start=1):
-        target = folder / f"SE{number:04d}"
-        target.mkdir()
+        target = folder / "dicom" / f"SE{number:04d}"
+        target.mkdir(parents=True)
         files = export.write_series(one.node, target, anonymiser, number)
-        _write_report(one, target, None, files)
+        _write_report(one, folder / f"{one.name}_dicom_reface.json", target, None, files)
 
 
-def _write_report(one: SharedResult, output: Path, sha256: str | None, also: Sequence[Path]) -> None:
-    written = [{"name": path.relative_to(output.parent).as_posix(), "sha256": sha256_of(path)} for path in also]
-    content = {"output": output.name, "output_sha256": sha256, **one.report, "also_written": written}
-    write_json(report_beside(output), content)
+def _write_report(one: SharedResult, report: Path, output: Path, sha256: str | None, also: Sequence[Path]) -> None:
+    """Write the public report of what was written; names are relative to its folder."""
+    names = {path: path.relative_to(report.parent).as_posix() for path in (output, *also)}
+    written = [{"name": names[path], "sha256": sha256_of(path)} for path in also]
+    write_json(report, {"output": names[output], "output_sha256": sha256, **one.report, "also_written": written})
 
 
 def _about(gone: Sequence[LeftOut]) -> str:

@@ -21,6 +21,7 @@ from RefaceLib.common.steps import StepRunner
 
 TORCH_REQUIREMENT = ">=2.4"
 POLL_MS = 50
+_LONGEST = 40  # characters of a name in the window
 
 
 def translator(module: str) -> Callable[[str], str]:
@@ -37,6 +38,12 @@ def translator(module: str) -> Callable[[str], str]:
 
 
 _ = translator(__name__)
+
+
+def short_name(name: str) -> str:
+    """A name with its middle left out where it is long: a panel of 400 pixels shows some 40 characters."""
+    half = _LONGEST // 2 - 1
+    return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
 
 
 # ---- packages ----
@@ -327,8 +334,8 @@ class RunPanel:
         while self._waiting and not self.running:
             try:
                 self._start(self._waiting.pop(0))
-            except RefaceError as error:
-                show_error(str(error))
+            except Exception as error:  # of one run: the next one has its turn
+                _report(error)
         self._onRunning(self.running)
 
     def _rest(self) -> None:

@@ -136,6 +136,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         help="also write the skin, the landmarks and the renderings of every head for 3D Slicer; this file is as "
         "private as the scans",
     )
+    parser.add_argument(
+        "--title",
+        dest="titles",
+        action="append",
+        default=[],
+        metavar="TITLE",
+        help="what compare_explanation.png calls a probe, once for each in their order; by default its file",
+    )
     _add_common(parser)
 
 

@@ -33,6 +33,7 @@ class CompareCommand(FaceCommand):
     probes: tuple[Path, ...]
     landmarks: Path | None = None
     faces: Path | None = None
+    titles: tuple[str, ...] = ()
 
     name = "compare"
 
@@ -66,6 +67,8 @@ class CompareCommand(FaceCommand):
         names = [str(path) for path in self.probes]
         if len(set(names)) < len(names):
             raise InputError("A probe is given twice: give every probe once.")
+        if self.titles and len(self.titles) != len(self.probes):
+            raise InputError(f"There are {len(self.titles)} titles for {len(self.probes)} probes: give one for each.")
 
     def _compare(self, progress: Reporter) -> Comparison:
         from ReidentRiskLib.attack.landmarks import FIVE
@@ -107,7 +110,7 @@ class CompareCommand(FaceCommand):
             figures.faces(written.stage(self.pictures["faces"]), columns, views, network)
             figures.crops(written.stage(self.pictures["crops"]), columns, views, network)
             figures.histogram(written.stage(self.pictures["histogram"]), comparison.calibrations, scores, network)
-            explanation.explanation(written.stage(self.pictures["explanation"]), comparison)
+            explanation.explanation(written.stage(self.pictures["explanation"]), comparison, self.titles)
             write_csv(written.stage(self.tables["scores"]), score_columns(comparison))
             write_csv(written.stage(self.tables["views"]), _view_columns(comparison, network))
             if self.faces:

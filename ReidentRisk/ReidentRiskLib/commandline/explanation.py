@@ -44,8 +44,11 @@ _STEPS = {
 
 
 @canvas.any_script()
-def explanation(path: str | Path, comparison: Comparison) -> None:
-    """Write a PNG with a row for each probe (at most MOST_PROBES), of the attacker that came farthest."""
+def explanation(path: str | Path, comparison: Comparison, titles: Sequence[str] = ()) -> None:
+    """Write a PNG with a row for each probe (at most MOST_PROBES), of the attacker that came farthest.
+
+    `titles` are of the probes, in place of their names.
+    """
     from ReidentRiskLib.runs.tools import network_name
 
     results = comparison.results[:MOST_PROBES]
@@ -54,9 +57,10 @@ def explanation(path: str | Path, comparison: Comparison) -> None:
     front = frontal_view(comparison.views)
     figure.text(0.02, 1 - 0.35 / height, "How recognisable is the face?", fontsize=15, weight="bold", va="center")
     _text(figure, 0.02, 1 - 0.6 / height, _what_was_done(comparison, results), 10)
-    for row, result in enumerate(results):
+    names = titles or [result.face.name for result in results]
+    for row, (result, name) in enumerate(zip(results, names, strict=False)):
         bottom = (0.3 + _ROW * (len(results) - 1 - row)) / height
-        _draw_row(figure, bottom, _ROW / height, comparison, result, front)
+        _draw_row(figure, bottom, _ROW / height, comparison, result, name, front)
     left_out = len(comparison.results) - len(results)
     network = network_name(comparison.about["model"])
     _text(
@@ -77,12 +81,12 @@ def _what_was_done(comparison: Comparison, results: Sequence[ProbeResult]) -> st
 
 
 def _draw_row(
-    figure: Figure, bottom: float, height: float, comparison: Comparison, result: ProbeResult, front: int
+    figure: Figure, bottom: float, height: float, comparison: Comparison, result: ProbeResult, name: str, front: int
 ) -> None:
     """The original, the probe, what the network saw of both, and where the probe lies."""
     attacker, found = _strongest(result)
     faces = (comparison.reference, result.face)
-    titles = ("the original", canvas.in_two_lines(result.face.name, 26))
+    titles = ("the original", canvas.in_two_lines(name, 26))
     for column, (face, title) in enumerate(zip(faces, titles, strict=True)):
         place = (0.02 + 0.15 * column, bottom + 0.12 * height, 0.145, 0.72 * height)
         _picture(figure, place, face.embedding.pictures, front, title)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import slicer
 
+from RefaceLib.window import faces
 from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.results import RiskResultNodes
 
@@ -54,15 +55,16 @@ def view_node(scene: slicer.vtkMRMLScene, tag: str) -> slicer.vtkMRMLViewNode | 
 def show_pair(result: RiskResultNodes, probe: int) -> None:
     """Show the face of the reference in the first view and that of the probe (from 1) in the second, no others.
 
-    Faces and landmarks of every other result are hidden. The landmarks of the reference are seen, and can be moved.
+    Faces and landmarks of every other result, and those that Reface compares, are hidden. The landmarks of the
+    reference are seen, and can be moved.
     """
-    reference = result.landmarks[0]
-    pairs = [(result.surfaces[0], REFERENCE_VIEW), (reference, REFERENCE_VIEW)]
-    if 0 < probe < len(result.surfaces):
-        pairs.append((result.surfaces[probe], PROBE_VIEW))
-    shown = {node.GetID(): tag for node, tag in pairs if node is not None}
-    scene = result.table.GetScene()
-    _show(scene, shown)
+    scene, reference = result.table.GetScene(), result.landmarks[0]
+    hide_faces(scene)
+    faces.hide_faces(scene)
+    compared = result.surfaces[probe] if 0 < probe < len(result.surfaces) else None
+    _show_in(scene, REFERENCE_VIEW, result.surfaces[0])
+    _show_in(scene, REFERENCE_VIEW, reference)
+    _show_in(scene, PROBE_VIEW, compared)
     if reference is not None:
         reference.SetLocked(False)
     for tag in VIEWS:
@@ -73,23 +75,22 @@ def show_pair(result: RiskResultNodes, probe: int) -> None:
 
 
 def hide_faces(scene: slicer.vtkMRMLScene) -> None:
-    """Hide the faces and the landmarks of all results."""
-    _show(scene, {})
-
-
-def _show(scene: slicer.vtkMRMLScene, shown: Mapping[str, str]) -> None:
-    """Show these of our nodes (by their IDs) in the view of their tag; hide and lock all others."""
+    """Hide the faces and the landmarks of all results; hidden landmarks cannot be moved."""
     for node in mrml.nodes_of_runs(scene):
         if node.IsA("vtkMRMLMarkupsNode"):
             node.SetLocked(True)
-        if not node.IsA("vtkMRMLModelNode") and not node.IsA("vtkMRMLMarkupsNode"):
-            continue
-        tag = shown.get(node.GetID())
-        view = view_node(scene, tag) if tag else None
-        for index in range(node.GetNumberOfDisplayNodes()):
-            display = node.GetNthDisplayNode(index)
-            display.SetViewNodeIDs([view.GetID()] if view is not None else [])
-            display.SetVisibility(tag is not None)
+        if node.IsA("vtkMRMLModelNode") or node.IsA("vtkMRMLMarkupsNode"):
+            for index in range(node.GetNumberOfDisplayNodes()):
+                node.GetNthDisplayNode(index).SetVisibility(False)
+
+
+def _show_in(scene: slicer.vtkMRMLScene, tag: str, node: slicer.vtkMRMLDisplayableNode | None) -> None:
+    """Show a node in the 3D view of VIEWS alone; in all where there is no such view."""
+    display = node.GetDisplayNode() if node is not None else None
+    if display is not None:
+        view = view_node(scene, tag)
+        display.SetViewNodeIDs([view.GetID()] if view is not None else [])
+        display.SetVisibility(True)
 
 
 def show_chart(application: slicer.vtkMRMLApplicationLogic, chart: slicer.vtkMRMLPlotChartNode | None) -> None:

@@ -168,7 +168,8 @@ class RiskFiles:
     def _compare_arguments(self) -> list[str]:
         landmarks = ["--landmarks", str(self._points)] if self._points else []
         paths = [str(path) for path in self._paths]
-        return [COMPARE, *paths, "--faces", str(self._faces), *landmarks, *self._common(COMPARE)]
+        titles = [f"--title={name}" for name in self._node_names[1:]]  # a name may begin with a dash
+        return [COMPARE, *paths, "--faces", str(self._faces), *titles, *landmarks, *self._common(COMPARE)]
 
     def _identify_arguments(self, gallery: Sequence[Entry]) -> list[str]:
         subject = " ".join(self._node_names[0].split()) or "reference"

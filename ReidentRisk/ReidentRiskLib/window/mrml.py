@@ -323,7 +323,8 @@ def _add(
     """A new node in the folder, with the parent transform of `source_node`; a `hidden` one is not in the data tree."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     node = getattr(slicer, class_name)()
-    node.SetName(scene.GenerateUniqueName(name))
+    # The scene counts names of nodes that are gone as well.
+    node.SetName(scene.GenerateUniqueName(name) if scene.GetFirstNodeByName(name) is not None else name)
     node.SetHideFromEditors(hidden)
     node.SetAttribute(RUN, hierarchy.GetItemAttribute(folder, RUN))
     node = scene.AddNode(node)

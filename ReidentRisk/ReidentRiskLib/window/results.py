@@ -68,7 +68,7 @@ def add_result(scene: slicer.vtkMRMLScene, request: Request, findings: Findings)
     try:
         faces = [_add_face(scene, folder, *each) for each in zip(request.nodes, findings.faces, strict=True)]
         charts = _add_histograms(scene, folder, findings.report)
-        table = mrml.add_table(scene, folder, _("Similarities"), _score_columns(findings))
+        table = mrml.add_table(scene, folder, _("Similarities to {name}").format(name=name), _score_columns(findings))
         table.SetAttribute(RESULT, name)
         table.SetAttribute(CHOICES, json.dumps(_choices(request)))
         mrml.set_provenance(table, findings.report)

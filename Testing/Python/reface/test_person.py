@@ -225,6 +225,18 @@ def test_the_result_of_a_row_is_compared_and_saved(widget, scene, patient):
     assert widget.ui.compareButton.enabled and widget.ui.saveButton.enabled
 
 
+def test_nothing_is_known_of_the_volumes_of_another_scene(widget, scene, patient):
+    widget._parameterNode.inputVolume = patient["T1"]
+    widget.person.failed(patient["T1"], "No head was found.")
+    assert widget.ui.personTable.texts()[0][3] == "failed"
+    widget.ui.parameterNodeSelector.setCurrentNode(None)  # as the application does when its node goes
+    scene.Clear()
+    again = volume(scene, "T1")
+    again.SetName("T1")
+    widget._parameterNode.inputVolume = again
+    assert widget.ui.personTable.texts() == [["T1", "T1w", "new face", "", ""]]
+
+
 def test_a_volume_that_was_removed_is_in_no_run(widget, scene, patient, runs):
     widget._parameterNode.inputVolume, widget._parameterNode.otherVolumes = patient["T1"], [patient["loose"]]
     scene.RemoveNode(patient["loose"])

@@ -393,6 +393,10 @@ def test_the_seed_of_the_face_that_was_kept_goes_into_its_box(widget, scene, hea
     widget.onApplyButton()
     runs[0].on_done(results.RefaceResultNodes(head, None, [], [], {"seed": 6, "candidates": {"seeds": [4, 5, 6]}}))
     assert widget._parameterNode.seed == 6
+    widget.onApplyButton()
+    widget._parameterNode.inputVolume = node_of(scene, make_phantom(), "Other")
+    runs[1].on_done(results.RefaceResultNodes(head, None, [], [], {"seed": 8, "candidates": {"seeds": [6, 7, 8]}}))
+    assert widget._parameterNode.seed == 6  # it is for another head by now
 
 
 def test_no_error_that_reaches_the_window_speaks_of_options_of_the_command_line():

@@ -12,7 +12,7 @@ from helpers.commandline import contents, names, one_sentence
 from helpers.reidentrisk.commands import COMPARED, PROGRAM, VIEWS, put, report, table
 from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.attack.views import VIEW_SETS
-from ReidentRiskLib.commandline import cli
+from ReidentRiskLib.commandline import cli, explanation
 from ReidentRiskLib.judge.scores import ATTACKERS
 from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE, RECOGNISABLE, THRESHOLDS, UNCALIBRATED, UNCERTAIN
 
@@ -45,6 +45,18 @@ def test_a_probe_without_a_head_does_not_stop_the_others(reident_folder, capsys)
     rows = table("out/compare.csv")
     assert [row["verdict"] for row in rows] == [NO_HEAD, NO_HEAD, RECOGNISABLE, RECOGNISABLE]
     assert "nobody.nii.gz: no head" in capsys.readouterr().out
+
+
+def test_there_is_a_title_for_each_probe(reident_folder, monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(
+        explanation, "explanation", lambda path, _found, titles: (told.append(titles), path.write_bytes(b""))
+    )
+    arguments = ["compare", "one.nii.gz", "two.nii.gz", "again.nii.gz", "--out", "out", "--title=-a", "--title=b"]
+    assert cli.main(arguments) == 0 and told == [("-a", "b")]
+    capsys.readouterr()
+    assert cli.main([*arguments, "--title=c", "--overwrite"]) == 2
+    assert one_sentence(capsys.readouterr().err, PROGRAM)
 
 
 def test_the_report_says_what_made_the_numbers(reident_folder):

@@ -64,6 +64,11 @@ def test_it_shows_faces_and_says_what_the_attacker_did_and_where_the_face_lies(t
     assert shown.count(10.0) == 4 and shown.count(200.0) == 2 and shown.count(90.0) == 2
 
 
+def test_a_volume_is_called_by_its_title(tmp_path, figure):
+    explanation.explanation(tmp_path / "out.png", comparison(plain("volume1.nrrd", 90)), ["-Head defaced"])
+    assert "-Head defaced" in texts(figure[0]) and "volume1" not in texts(figure[0])
+
+
 def test_a_volume_without_a_head_has_its_cause(tmp_path, figure):
     made = comparison(head("Nobody", views=VIEWS, missed=range(VIEWS)), plain("Stranger", 90))
     nothing = {

@@ -17,6 +17,7 @@ from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.faces import DEFACED  # noqa: E402
 from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, points_node, run  # noqa: E402
 from helpers.scenes import saved_and_read  # noqa: E402
+from RefaceLib.window import faces  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
 from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE  # noqa: E402
 from ReidentRiskLib.window import faceviews, mrml, results, summary, words
@@ -129,7 +130,7 @@ def test_what_a_chart_draws_is_not_in_the_data_tree(scene, result):
     """14 tables and series a run were beside what is of use."""
     hidden = [node for node in nodes(scene) if node.GetClassName() in ("vtkMRMLTableNode", "vtkMRMLPlotSeriesNode")]
     seen = [node for node in hidden if not node.GetHideFromEditors()]
-    assert [node.GetName() for node in seen] == ["Similarities", "Ranks"] and len(hidden) > 20
+    assert [node.GetName() for node in seen] == ["Similarities to Head", "Ranks"] and len(hidden) > 20
     assert all(hierarchy(scene).GetItemByDataNode(node) == 0 for node in hidden if node not in seen)
 
 
@@ -181,7 +182,7 @@ def test_a_saved_scene_brings_the_result_back(result, tmp_path):
     for node in (*result.surfaces, result.table):
         stored(node, tmp_path)
     again = saved_and_read(result.table.GetScene(), tmp_path)
-    found = results.find_result(again.GetFirstNodeByName("Similarities"))
+    found = results.find_result(again.GetFirstNodeByName("Similarities to Head"))
     assert [node.GetName() for node in found.surfaces] == ["Head face", "Defaced face", "B face"]
     assert [node.GetName() for node in found.pictures] == [node.GetName() for node in result.pictures]
     assert found.surfaces[0].GetPolyData().GetNumberOfPoints() == len(SKIN[0])
@@ -361,6 +362,19 @@ def test_faces_and_landmarks_of_other_results_are_hidden_first(scene, request_, 
     assert shown_in(own) == [] and not own.GetLocked()  # of the user
     faceviews.hide_faces(scene)
     assert all(shown_in(node) is None for node in (*first.surfaces, *second.surfaces))
+
+
+def test_faces_that_reface_compares_are_hidden_and_the_other_way_round(scene, result, views):
+    """Both modules use the same views."""
+    compared = scene.AddNewNodeByClass("vtkMRMLModelNode", "Head face")
+    compared.SetAttribute("Reface.Face", "before")
+    compared.CreateDefaultDisplayNodes()
+    own = scene.AddNewNodeByClass("vtkMRMLModelNode", "Of the user")
+    own.CreateDefaultDisplayNodes()
+    faceviews.show_pair(result, 1)
+    assert shown_in(compared) is None and shown_in(own) == []
+    faces.hide_faces(scene)
+    assert all(shown_in(node) is None for node in (*result.surfaces, *result.landmarks)) and shown_in(own) == []
 
 
 def test_views_show_neither_box_nor_labels(result, views):

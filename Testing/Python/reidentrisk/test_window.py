@@ -217,6 +217,8 @@ def test_corrected_landmarks_replace_the_result(widget, app, scene, head, deface
     assert app.shown == []
     result = widget.results.result
     assert not scene.IsNodePresent(first) and result.table is widget._parameterNode.result
+    names = [node.GetName() for node in (result.table, *result.surfaces, result.explanation)]
+    assert names == ["Similarities to Head", "Head face", "Head defaced face", "Explanation"]  # as before
     assert scene.GetNumberOfNodes() == count
     assert result.report["reference"]["landmarks"] == "given"
     np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])[0], (7, 8, 9))
