@@ -30,5 +30,5 @@ def sheet(path: str | Path, exercise: Exercise) -> None:
     draw(0.1, 0.55 * _PANEL, 1.4 * _PANEL, exercise.asked, "?")
     for index, face in enumerate(exercise.faces):
         row, column = divmod(index, columns)
-        draw(_PANEL * (1.7 + column), 1.1 * _PANEL * (1 - row), 0.95 * _PANEL, face, str(index + 1))
+        draw(_PANEL * (1.7 + column), 0.1 + 1.1 * _PANEL * (1 - row), 0.95 * _PANEL, face, str(index + 1))
     canvas.save(figure, path)

@@ -115,6 +115,8 @@ class RiskFiles:
         """What the children have left. Raises InputError when it cannot be read."""
         report = self._read_json(self._out(COMPARE) / "compare.json")
         report["reference"]["name"] = self._node_names[0]
+        named = [warning.replace("the reference", f"'{self._node_names[0]}'") for warning in report["warnings"]]
+        report["warnings"] = named  # as in those of the look-up, so that none is said twice
         scores = self._read_table(self._out(COMPARE) / "compare.csv")
         faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self._node_names, strict=True)]
         findings = Findings(report, faces, scores, explanation=read_png(self._out(COMPARE) / "compare_explanation.png"))

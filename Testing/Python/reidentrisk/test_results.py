@@ -290,6 +290,11 @@ def test_summary_charts_and_tables_name_the_network(result):
     assert {*column(result.table, "network"), *column(ranks, "network")} == {NETWORK}
 
 
+def test_the_original_is_called_by_its_name_and_nothing_is_said_twice(result):
+    text = summary.summary(result)
+    assert text.count("&#x27;B&#x27; does not lie where &#x27;Head&#x27; lies") == 1 and "reference" not in text
+
+
 def test_the_summary_shows_names_and_warnings_as_text(result):
     report = json.loads(json.dumps(result.report))
     report["probes"][0]["name"] = "<b>&x"
