@@ -22,7 +22,7 @@ import slicer
 sys.path.insert(0, str(Path(__file__).parent))
 
 import driving
-from states import RUN_SECONDS, volume
+from states import RUN_SECONDS, scalar_volumes, volume
 from watching import Watch
 
 MAX_PRESSES = 7  # of a sequence
@@ -93,14 +93,14 @@ class Presses:
         self.ui.newFaceButton.click()
 
     def change_input(self) -> None:
-        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        volumes = scalar_volumes()
         self.ui.inputVolumeSelector.setCurrentNode(self._chance.choice(volumes) if volumes else None)
 
     def tick_all(self) -> None:
         self.ui.tickAllButton.click()
 
     def remove_a_volume(self) -> None:
-        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        volumes = scalar_volumes()
         if len(volumes) > 1:
             slicer.mrmlScene.RemoveNode(self._chance.choice(volumes))
 

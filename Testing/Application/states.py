@@ -7,9 +7,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import slicer
-
 import driving
+import slicer
 from watching import Watch
 
 RUN_SECONDS = 600  # that a run may take on a computer that has much else to do
@@ -92,6 +91,12 @@ def volume(path: Path, name: str):
         node.GetDisplayNode().AutoWindowLevelOff()
         node.GetDisplayNode().AutoWindowLevelOn()
     return node
+
+
+def scalar_volumes() -> list:
+    """The volumes of the scene that are no pictures in colour."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode"]
 
 
 def run_to_end(panel, seconds: float = RUN_SECONDS) -> None:

@@ -1,7 +1,9 @@
 """A tour of both modules in the application, through the states that a user sees, with a picture of each.
 
     Slicer --testing --no-splash --additional-module-paths Reface ReidentRisk \
-        --python-script Testing/Application/tour.py HEAD OUT [--gallery FOLDER] [--only WORD] [--modules reface,reidentrisk]
+        --python-script Testing/Application/tour.py HEAD OUT [--gallery FOLDER]
+
+--modules reface (or reidentrisk) takes one module alone, --only WORD the states with the word in their names.
 
 OUT gets the numbered pictures and tour.txt, which lists what was asserted of each state. The application exits with 0
 when all of it holds, and else with 1.

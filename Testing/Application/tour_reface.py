@@ -7,9 +7,8 @@ import zipfile
 
 import driving
 import numpy as np
-import qt
 import slicer
-from states import RUN_SECONDS, Tour, run_to_end, volume
+from states import Tour, run_to_end, scalar_volumes, volume
 from watching import children, faces_in
 
 PATIENT = "Quentinson^Jane"
@@ -57,7 +56,7 @@ class RefaceTour:
 
     def run(self, **choices):
         """Press Apply, and wait for the result; the volume node, which is none of those before."""
-        former = set(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+        former = set(scalar_volumes())
         self.press(**choices)
         run_to_end(self.widget.panel)
         result = self.parameters.resultVolume
@@ -116,7 +115,7 @@ class RefaceTour:
 
     def cancelled(self):
         self.check(f"told: {self.ui.statusLabel.text}", "cancelled" in self.ui.statusLabel.text)
-        self.check("nothing was added", len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 1)
+        self.check("nothing was added", len(scalar_volumes()) == 1)
 
     def result(self):
         self.shown = self.run(seed=4)
@@ -400,7 +399,7 @@ class RefaceTour:
                 DICOMUtils.loadPatientByUID(patient)
             slicer.util.selectModule("Reface")
             driving.wait(1.0)
-            self.series = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0]
+            self.series = scalar_volumes()[0]
             self.parameters.inputVolume = self.series
             self.check("the series can be refaced", self.ui.applyButton.enabled)
 

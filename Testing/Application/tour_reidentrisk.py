@@ -5,7 +5,7 @@ from __future__ import annotations
 import driving
 import numpy as np
 import slicer
-from states import RUN_SECONDS, Tour, run_to_end, volume
+from states import RUN_SECONDS, Tour, run_to_end, scalar_volumes, volume
 from watching import children, faces_in
 
 
@@ -169,7 +169,9 @@ class RiskTour:
         points.SetNthControlPointPosition(2, *position)
         self.table = self.run("recomputeButton")
         self.check("the other result stays", slicer.mrmlScene.IsNodePresent(self.second))
-        tables = [node for node in slicer.util.getNodesByClass("vtkMRMLTableNode") if node.GetAttribute("ReidentRisk.Result")]
+        tables = [
+            node for node in slicer.util.getNodesByClass("vtkMRMLTableNode") if node.GetAttribute("ReidentRisk.Result")
+        ]
         self.check(f"{len(tables)} results", len(tables) == 2)
         self.check("it compares what the first one did", self.ui.faceSelector.count == 2)
         self.check_faces("Head", "refaced")
@@ -268,7 +270,7 @@ class RiskTour:
         self.check(f"{len(ours)} set of settings", len(ours) == 1)
 
     def long_names(self):
-        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        volumes = scalar_volumes()
         for index, node in enumerate(volumes):
             node.SetName(f"{node.GetName()} MPRAGE sag 1 mm iso post contrast after reconstruction {index}")
         self.parameters.probes = [node for node in volumes if node is not self.parameters.reference]
