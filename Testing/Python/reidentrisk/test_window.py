@@ -415,6 +415,7 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monke
     assert not widget.panel.running and app.shown == []
     assert list(temporary.iterdir()) == []
     assert widget._parameterNode.reference is None and not widget.ui.runButton.enabled
+    assert widget.ui.statusLabel.text == ""
 
 
 @pytest.mark.parametrize("which", ["original", "compared"])
