@@ -98,6 +98,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.person = None
         self.candidates = None
         self._updating = False
+        self._closed = False
         self._settingsBefore = []  # those that were there before a scene was read
 
     def setup(self):
@@ -153,6 +154,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The application is closing, or the module is being reloaded."""
+        self._closed = True
         if self.panel is not None:
             self.panel.stop()
         self.exit()
@@ -182,7 +184,11 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._settingsBefore = settings.settings_nodes(slicer.mrmlScene, "Reface")
 
     def onSceneEndImport(self, _caller=None, _event=None):
-        slicerui.once_idle(self._showLoaded)  # only then the selectors know the nodes that were read
+        self._onceIdle(self._showLoaded)  # only then the selectors know the nodes that were read
+
+    def _onceIdle(self, function):
+        """As slicerui.once_idle, unless the window is gone by then."""
+        slicerui.once_idle(lambda: None if self._closed else function())
 
     def _showLoaded(self):
         """Show the choices that were read in place of the empty ones that were there before."""
@@ -208,7 +214,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodesChanged(self, scene, _event, node):
         if node.IsA("vtkMRMLScalarVolumeNode") and not scene.IsBatchProcessing():
             self._onParametersChanged()
-            slicerui.once_idle(self.person.refresh)  # its place in the subject hierarchy is known later
+            self._onceIdle(self.person.refresh)  # its place in the subject hierarchy is known later
 
     # ---- parameters ----
 
@@ -345,7 +351,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @property
     def resultVolume(self):
         """The volume of the last run with these parameters; None where there was none, or it was removed."""
-        return self._parameterNode.resultVolume if self._parameterNode is not None else None
+        volume = self._parameterNode.resultVolume if self._parameterNode is not None else None
+        # While a node is being removed, references still lead to it.
+        return volume if volume is not None and volume.GetScene() is slicer.mrmlScene else None
 
     def _showResult(self):
         text = results.result_text(self.resultVolume)

@@ -88,7 +88,13 @@ class ReidentRiskInTheApplicationTest(unittest.TestCase):
         found = {"verdict": "uncertain", "sentence": "one of them", "mean_embedding": 0.4}
         probe = {"name": "Other", "verdict": "uncertain", "attackers": {"forced": found, "gated": found}}
         about = {"name": model.model, "sha256": model.model_sha256}
-        report = {"model": about, "views": "standard", "reference": {"name": name}, "probes": [probe], "warnings": []}
+        report = {
+            "model": about,
+            "views": "standard",
+            "reference": {"name": name, "points": dict.fromkeys("abcde")},
+            "probes": [probe],
+            "warnings": [],
+        }
         row = {"probe": "Other", "verdict": "uncertain", "share_of_strangers": 0.05, "mean_embedding": 0.4}
         row |= {"acquired_views": 45, "views": 45, "network": about["name"]}
         scores = {key: [value] * 2 for key, value in row.items()} | {"attacker": ["forced", "gated"]}

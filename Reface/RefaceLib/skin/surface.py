@@ -189,20 +189,3 @@ def vertices(surface: vtkPolyData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     triangles = vtk_to_numpy(surface.GetPolys().GetConnectivityArray()).reshape(-1, 3)
     normals = vtk_to_numpy(surface.GetPointData().GetNormals())
     return vtk_to_numpy(surface.GetPoints().GetData()), normals, triangles
-
-
-def polydata(points: np.ndarray, normals: np.ndarray, triangles: np.ndarray) -> vtkPolyData:
-    """The inverse of ``vertices``; the arrays are copied."""
-    from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
-    from vtkmodules.vtkCommonCore import vtkPoints
-    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
-
-    places, cells, surface = vtkPoints(), vtkCellArray(), vtkPolyData()
-    places.SetData(numpy_to_vtk(np.asarray(points, np.float32), deep=True))
-    offsets = np.arange(0, 3 * len(triangles) + 1, 3, dtype=np.int64)
-    flat = np.ascontiguousarray(triangles, np.int64).ravel()
-    cells.SetData(numpy_to_vtkIdTypeArray(offsets, deep=True), numpy_to_vtkIdTypeArray(flat, deep=True))
-    surface.SetPoints(places)
-    surface.SetPolys(cells)
-    surface.GetPointData().SetNormals(numpy_to_vtk(np.asarray(normals, np.float32), deep=True))
-    return surface

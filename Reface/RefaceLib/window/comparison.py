@@ -44,8 +44,12 @@ class ComparePanel:
         self.setPair(None, None)
 
     def setPair(self, before: Any, after: Any) -> None:
-        """The volume nodes that are compared: a result and what it was made of. None: there is nothing to compare."""
-        self._pair = (before, after) if before is not None and after is not None else None
+        """The volume nodes that are compared: a result and what it was made of.
+
+        With None, or a volume that has left the scene, there is nothing to compare.
+        """
+        there = all(volume is not None and volume.GetScene() is slicer.mrmlScene for volume in (before, after))
+        self._pair = (before, after) if there else None
         for widget in (self._button, self._slider, self._mask):
             widget.setEnabled(self._pair is not None)
         self._turntable.setEnabled(self._pair is not None and self._capture is not None)
@@ -122,8 +126,8 @@ class ComparePanel:
         """A node has left the scene: no head is shown or compared that is not there."""
         if slicer.mrmlScene.IsBatchProcessing():
             return
-        if self._pair is not None and any(volume.GetScene() is not slicer.mrmlScene for volume in self._pair):
-            self.setPair(None, None)
+        if self._pair is not None:
+            self.setPair(*self._pair)
         faces.remove_faces(slicer.mrmlScene)
 
     def _show(self) -> list[Any]:

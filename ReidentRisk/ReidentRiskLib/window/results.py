@@ -6,7 +6,7 @@ The table of scores is the handle of a result: it refers to all other nodes and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ def add_result(scene: slicer.vtkMRMLScene, request: Request, findings: Findings)
     name = findings.report["reference"]["name"]
     folder = mrml.add_folder(scene, _("Faces of {name}").format(name=name))
     try:
-        faces = [_add_face(scene, folder, *each) for each in zip(request.nodes, findings.faces, strict=True)]
+        labels = list(findings.report["reference"]["points"])
+        faces = [_add_face(scene, folder, *each, labels) for each in zip(request.nodes, findings.faces, strict=True)]
         charts = _add_histograms(scene, folder, findings.report)
         table = mrml.add_table(scene, folder, _("Similarities to {name}").format(name=name), _score_columns(findings))
         table.SetAttribute(RESULT, name)
@@ -216,17 +217,22 @@ def _role(kind: str, index: int) -> str:
 
 
 def _add_face(
-    scene: slicer.vtkMRMLScene, folder: int, volume: slicer.vtkMRMLScalarVolumeNode, face: FaceRecord
+    scene: slicer.vtkMRMLScene,
+    folder: int,
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    face: FaceRecord,
+    labels: Sequence[str],
 ) -> tuple[slicer.vtkMRMLNode | None, ...]:
     """Its surface, landmarks and pictures; None each where no head was found."""
     if not len(face.points):
         return None, None, None
-    from RefaceLib.skin.surface import polydata
-    from ReidentRiskLib.attack.landmarks import FIVE
+    from RefaceLib.skin.meshes import polydata
 
     skin = polydata(face.vertices, face.normals, face.triangles)
     surface = mrml.add_surface(scene, folder, skin, _("{name} face").format(name=face.name), volume)
-    landmarks = mrml.add_points(scene, folder, face.points, FIVE, _("{name} landmarks").format(name=face.name), volume)
+    landmarks = mrml.add_points(
+        scene, folder, face.points, labels, _("{name} landmarks").format(name=face.name), volume
+    )
     pictures = mrml.add_pictures(scene, folder, face.pictures, _("{name} renderings").format(name=face.name))
     return surface, landmarks, pictures
 

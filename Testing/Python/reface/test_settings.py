@@ -76,6 +76,15 @@ def test_a_scene_without_choices_changes_nothing(widget, scene, later, tmp_path)
     assert choices(scene) == ["Reface"] and widget._parameterNode.parameterNode.GetName() == "Reface"
 
 
+def test_a_window_that_is_gone_by_then_is_left_alone(saved, widget, scene, later):
+    scene.SetURL(saved)
+    assert scene.Import()
+    widget.cleanup()
+    widget.ui.parameterNodeSelector.currentNode = None  # would be called
+    while later:
+        later.pop(0)()
+
+
 def test_a_scene_that_is_read_while_the_module_is_closed_is_shown_when_it_is_opened(saved, widget, scene, later):
     widget.exit()
     widget.parent.isEntered = False

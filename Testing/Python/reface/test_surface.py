@@ -7,7 +7,8 @@ import pytest
 
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import HeadNotFoundError, InputError
-from RefaceLib.skin.surface import SMOOTHING, SMOOTHING_VOXELS, _reduced, face_surface, polydata, vertices
+from RefaceLib.skin.meshes import polydata
+from RefaceLib.skin.surface import SMOOTHING, SMOOTHING_VOXELS, _reduced, face_surface, vertices
 from RefaceLib.volume.air import measure_air
 
 SHAPE, SPACING = (60, 75, 80), (3.2, 3.2, 3.2)

@@ -179,6 +179,16 @@ def test_no_head_is_shown_that_was_removed(widget, app, scene, head):
     assert shown(scene) == []
 
 
+def test_a_volume_that_is_being_removed_is_neither_a_result_nor_compared(widget, scene, head):
+    """In the event of its removal the references of the application still lead to it."""
+    result = run(widget, head)
+    gone = slicer.vtkMRMLScalarVolumeNode()
+    widget.comparison.setPair(gone, result)
+    assert not widget.ui.compareButton.enabled
+    with mock.patch.object(type(widget._parameterNode), "resultVolume", gone):
+        assert widget.resultVolume is None
+
+
 def test_the_tick_shows_the_outline_of_the_mask_and_compare_takes_it_away(widget, scene, head):
     mask = run(widget, head).GetNodeReference(MASK_ROLE)
     segment, display = mrml.mask_segment(mask), mask.GetDisplayNode()

@@ -11,7 +11,8 @@ import pytest
 from helpers.commandline import run_python
 from helpers.phantom import LANDMARKS, make_phantom
 from RefaceLib.common.errors import CancelledError
-from RefaceLib.skin.surface import face_surface, polydata
+from RefaceLib.skin.meshes import polydata
+from RefaceLib.skin.surface import face_surface
 from ReidentRiskLib.attack import opengl, render
 from ReidentRiskLib.attack.render import camera, project, render_views, renderer_name
 from ReidentRiskLib.attack.views import View, view_set
@@ -218,7 +219,7 @@ def test_importing_needs_no_vtk_and_numpy_needs_no_driver():
     code = (
         "import sys, numpy as np; from ReidentRiskLib.attack import render, views;"
         "assert not [m for m in sys.modules if m.startswith('vtk')];"
-        "from RefaceLib.skin.surface import polydata;"
+        "from RefaceLib.skin.meshes import polydata;"
         "surface = polydata(90.0 * np.eye(3), np.ones((3, 3)), np.array([[0, 1, 2]]));"
         "assert render.render_views(surface, np.eye(4), views.view_set('frontal'), 32, renderer='numpy').any();"
         "assert not [m for m in sys.modules if 'Rendering' in m]"

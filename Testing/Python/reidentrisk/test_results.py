@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 import slicer  # noqa: E402
 
+from helpers.commandline import run_python  # noqa: E402
 from helpers.reidentrisk.child import SKIN, calibrate  # noqa: E402
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.faces import DEFACED  # noqa: E402
@@ -448,3 +449,10 @@ def test_without_landmarks_the_cameras_stay(scene, result):
     before = pose(camera)
     faceviews.look_at_faces(results.find_result(result.table), 1, (camera, None))
     assert pose(camera) == before
+
+
+def test_adding_a_result_loads_no_large_package():
+    """The window stood still for a second at the end of the first run."""
+    code = "import sys; import ReidentRiskLib.window.results; from RefaceLib.skin.meshes import polydata; "
+    done = run_python("-c", code + "print(sorted({'scipy', 'torch', 'matplotlib'} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
