@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import driving
@@ -19,9 +19,10 @@ class Tour:
 
     :param head: file with a head that has its face
     :param gallery: folder with at least eight other heads, or None
+    :param only: names of states, of which all others are left out; none: all states
     """
 
-    def __init__(self, head: Path, out: Path, gallery: Path | None, only: str = ""):
+    def __init__(self, head: Path, out: Path, gallery: Path | None, only: Collection[str] = ()):
         out.mkdir(parents=True, exist_ok=True)
         self.head, self.out, self.gallery = head, out, gallery
         self.watch = Watch(out / "temporary")
@@ -34,7 +35,7 @@ class Tour:
     def state(self, module: str, name: str, bring_about: Callable[[], object], of_panel: bool = True) -> None:
         """One state: `bring_about` makes it and asserts what holds of it, the rest is asserted of every state."""
         self._count += 1
-        if self._only and self._only not in name:
+        if self._only and name not in self._only:
             return
         self._checks, began = [], time.monotonic()
         try:

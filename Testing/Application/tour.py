@@ -3,7 +3,7 @@
     Slicer --testing --no-splash --additional-module-paths Reface ReidentRisk \
         --python-script Testing/Application/tour.py HEAD OUT [--gallery FOLDER]
 
---modules reface (or reidentrisk) takes one module alone, --only WORD the states with the word in their names.
+--modules reface (or reidentrisk) takes one module alone, --only risk_empty,risk_inputs,... the states of these names.
 
 OUT gets the numbered pictures and tour.txt, which lists what was asserted of each state. The application exits with 0
 when all of it holds, and else with 1.
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("head", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--gallery", type=Path)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[])
     parser.add_argument("--modules", default=",".join(PARTS))
     options = parser.parse_args()
     code = 1
