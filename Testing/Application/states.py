@@ -32,7 +32,7 @@ class Tour:
         self._lines: list[str] = []
         self._checks: list[tuple[bool, str]] = []
 
-    def state(self, module: str, name: str, bring_about: Callable[[], object], of_panel: bool = True) -> None:
+    def state(self, module: str, name: str, bring_about: Callable[[], object]) -> None:
         """One state: `bring_about` makes it and asserts what holds of it, the rest is asserted of every state."""
         self._count += 1
         if self._only and name not in self._only:
@@ -45,7 +45,8 @@ class Tour:
             self.check(f"nothing is raised: {type(error).__name__}: {error} ({last.name}, line {last.lineno})", False)
         driving.wait(0.5)
         self.photograph(name)
-        for fault in driving.panel_faults(module) if of_panel else ():
+        self.photograph(f"{name}_panel", slicer.util.getModuleWidget(module).parent)  # all of it, without scrolling
+        for fault in driving.panel_faults(module):
             self.check(f"the panel fits: {fault}", False)
         for problem in self.watch.problems():
             self.check(problem, False)
