@@ -45,7 +45,7 @@ MARK_COLOURS = (  # of probes; none is like another, or like those of the distri
 ZONE_COLOURS = {RECOGNISABLE: (0.86, 0.3, 0.25), UNCERTAIN: (0.95, 0.75, 0.2), NOT_RECOGNISABLE: (0.45, 0.72, 0.4)}
 _ZONE_HEIGHT = -0.05  # of the bar of verdicts, below both distributions
 _LEGEND_FONT = 11
-_LEGEND_LINE, _LEGEND = 0.066, 0.68  # height of a line of the legend, and of all at most, as shares of the chart
+_LEGEND_LINE, _LEGEND = 0.074, 0.7  # height of a line of the legend, and of all at most, as shares of the chart
 # In an axial slice view the subject's right is on the left and the front is up: so a picture stands upright there.
 PICTURE_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PICTURE_HEIGHT = 10_000.0  # mm above the heads of the scene, so that no mask or face is drawn into a picture
