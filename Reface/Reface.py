@@ -31,7 +31,7 @@ from RefaceLib.window import (
     settings,
     slicerui,
 )
-from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode
+from RefaceLib.window.parameters import MAX_CANDIDATES, MAX_WINDOW_SEED, Device, Mode, nothing_chosen
 
 
 class Reface(ScriptedLoadableModule):
@@ -194,7 +194,13 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the choices that were read in place of the empty ones that were there before."""
         nodes = settings.settings_nodes(slicer.mrmlScene, "Reface")
         current = self.ui.parameterNodeSelector.currentNode()
-        chosen, empty = settings.after_import(nodes, self._settingsBefore, current, RefaceParameterNode)
+        chosen, empty = settings.after_import(
+            nodes,
+            self._settingsBefore,
+            current,
+            lambda node: nothing_chosen(RefaceParameterNode(node)),
+            lambda node: RefaceParameterNode(node).resultVolume is not None,
+        )
         self.ui.parameterNodeSelector.setCurrentNode(chosen)
         if self.parent.isEntered:
             self.initializeParameterNode()

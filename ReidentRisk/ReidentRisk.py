@@ -20,13 +20,13 @@ from slicer.util import VTKObservationMixin
 from RefaceLib.common.errors import RefaceError
 from RefaceLib.common.progress import no_progress
 from RefaceLib.common.steps import StepRunner
-from RefaceLib.window import slicerui
+from RefaceLib.window import settings, slicerui
 from RefaceLib.window.mrml import active_volume
 from RefaceLib.window.parameters import Device
 from ReidentRiskLib.attack import models
-from ReidentRiskLib.window import job, originals, results, settings
+from ReidentRiskLib.window import job, originals, results
 from ReidentRiskLib.window.licencepanel import LicencePanel
-from ReidentRiskLib.window.parameters import Model, Views
+from ReidentRiskLib.window.parameters import Model, Views, nothing_chosen
 from ReidentRiskLib.window.resultpanel import ResultPanel
 
 
@@ -84,6 +84,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._updating = False
         self._failure = ""  # why the last run has no result
+        self._closed = False
         self._settingsBefore = []  # the sets of choices before a scene is read
         self._compared = []  # the volumes of the run under way
 
@@ -121,6 +122,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The application or the module is being closed."""
+        self._closed = True
         self.panel.stop()
         self.setParameterNode(None)
         self.removeObservers()
@@ -139,18 +141,27 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
 
     def onSceneStartImport(self, caller=None, event=None):
-        self._settingsBefore = settings.settings_nodes(slicer.mrmlScene)
+        self._settingsBefore = settings.settings_nodes(slicer.mrmlScene, "ReidentRisk")
 
     def onSceneEndImport(self, caller=None, event=None):
         slicerui.once_idle(self._showLoaded)  # only then the selectors know the nodes that were read
 
     def _showLoaded(self):
         """Show the choices that were read in place of the empty ones that were there before."""
-        chosen = settings.after_import(slicer.mrmlScene, self._settingsBefore, ReidentRiskParameterNode)
-        if chosen is not None:
-            self.ui.parameterNodeSelector.setCurrentNode(chosen)
+        if self._closed:  # by now
+            return
+        chosen, empty = settings.after_import(
+            settings.settings_nodes(slicer.mrmlScene, "ReidentRisk"),
+            self._settingsBefore,
+            self.ui.parameterNodeSelector.currentNode(),
+            lambda node: nothing_chosen(ReidentRiskParameterNode(node)),
+            lambda node: ReidentRiskParameterNode(node).result is not None,
+        )
+        self.ui.parameterNodeSelector.setCurrentNode(chosen)
         if self.parent.isEntered:
             self.initializeParameterNode()
+        for node in empty:
+            slicer.mrmlScene.RemoveNode(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 from RefaceLib.common.options import DEVICES, MODES
 from RefaceLib.window.slicerui import translator
@@ -39,3 +40,9 @@ class Device(enum.Enum):
             Device.CUDA: _("NVIDIA graphics card (CUDA)"),
             Device.MPS: _("Apple graphics processor (MPS)"),
         }[self]
+
+
+def nothing_chosen(parameters: Any) -> bool:
+    """Whether nothing was chosen with these parameters of the window, and nothing made."""
+    nodes = (parameters.inputVolume, parameters.resultVolume, parameters.outputVolume, parameters.maskSegmentation)
+    return all(node is None for node in nodes) and not parameters.otherVolumes

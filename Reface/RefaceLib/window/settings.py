@@ -1,9 +1,8 @@
-"""Sets of the window's choices, each a parameter node of its own in the scene, when a scene is read."""
+"""Sets of a window's choices, each a parameter node of its own in the scene, when a scene is read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import slicer
 
@@ -15,28 +14,22 @@ def settings_nodes(scene: slicer.vtkMRMLScene, module: str) -> list[slicer.vtkMR
     return [node for node in nodes if node.GetAttribute("ModuleName") == module]
 
 
-def is_empty(parameters: Any) -> bool:
-    """Whether nothing was chosen with these parameters, and nothing made."""
-    nodes = (parameters.inputVolume, parameters.resultVolume, parameters.outputVolume, parameters.maskSegmentation)
-    return all(node is None for node in nodes) and not parameters.otherVolumes
-
-
 def after_import(
     nodes: Sequence[slicer.vtkMRMLScriptedModuleNode],
     before: Sequence[slicer.vtkMRMLScriptedModuleNode],
     current: slicer.vtkMRMLScriptedModuleNode | None,
-    wrap: Callable[[slicer.vtkMRMLScriptedModuleNode], Any],
+    is_empty: Callable[[slicer.vtkMRMLScriptedModuleNode], bool],
+    has_result: Callable[[slicer.vtkMRMLScriptedModuleNode], bool],
 ) -> tuple[slicer.vtkMRMLScriptedModuleNode | None, list[slicer.vtkMRMLScriptedModuleNode]]:
     """Which of the `nodes` is to be shown after a scene was read, and which are empty and can go.
 
     `before` are those that were there before it. A loaded one, with a result if there is such a one, takes the place of
-    an empty one. `wrap` makes parameters of a node.
+    an empty one.
     """
     loaded = [node for node in nodes if node not in before]
     if not loaded:
         return current, []
-    empty = [node for node in before if node in nodes and is_empty(wrap(node))]
+    empty = [node for node in before if node in nodes and is_empty(node)]
     if current is not None and current in nodes and current not in empty and current not in loaded:
         return current, empty
-    with_result = [node for node in loaded if wrap(node).resultVolume is not None]
-    return (with_result or loaded)[0], empty
+    return next((node for node in loaded if has_result(node)), loaded[0]), empty

@@ -6,6 +6,7 @@ Device is that of RefaceLib.window.parameters.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.attack.views import VIEW_SETS
@@ -42,3 +43,8 @@ class Views(Enum):
             Views.FULL: _("All around ({count} views)"),
         }[self]
         return text.format(count=len(VIEW_SETS[self.value]))
+
+
+def nothing_chosen(parameters: Any) -> bool:
+    """Whether nothing was chosen with these parameters of the window, and nothing made; the original is offered."""
+    return not parameters.probes and parameters.result is None
