@@ -415,6 +415,14 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monke
     assert not widget.panel.running and app.shown == []
     assert list(temporary.iterdir()) == []
     assert widget._parameterNode.reference is None and not widget.ui.runButton.enabled
+
+
+def test_closing_the_scene_takes_back_what_was_told(widget, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert widget.ui.statusLabel.text.startswith("Done")
+    scene.Clear()
     assert widget.ui.statusLabel.text == ""
 
 
