@@ -170,8 +170,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.comparison.exit()
 
     def onSceneStartClose(self, _caller=None, _event=None):
-        """The run that is under way has nowhere to go any more."""
+        """The run that is under way has nowhere to go any more, and what was told is of nodes that go."""
         self.panel.stop()
+        self.ui.statusLabel.text = ""
         self.person.forget()
         self.setParameterNode(None)
 

@@ -131,8 +131,9 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def onSceneStartClose(self, caller=None, event=None):
-        """A run has nothing to come back to: it ends, and its temporary files go."""
+        """A run has nothing to come back to: it ends, and its temporary files go. What was told is of nodes that go."""
         self.panel.stop()
+        self.ui.statusLabel.setText("")
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller=None, event=None):

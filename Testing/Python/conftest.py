@@ -1,7 +1,7 @@
 """What every test may use (phantom, demo head, shared data), and the rule that nothing is skipped in silence.
 
-With REFACE_REQUIRE_ALL=1 (the continuous integration sets it) a skipped test is a failed test. One reason is allowed:
-the folder of real heads, which a fresh clone does not have.
+With REFACE_REQUIRE_ALL=1 (the continuous integration sets it) a skipped test is a failed test. Two reasons are allowed:
+the folder of real heads and the application 3D Slicer, which a fresh clone does not have.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
 NEEDS_SHARED = "needs ../shared"
+NEEDS_SLICER = "needs REFACE_SLICER"  # the path of the executable of 3D Slicer
 REQUIRE_ALL = os.environ.get("REFACE_REQUIRE_ALL") == "1"
 REQUIRED_MODULES = (
     "torch", "vtkmodules", "slicer", "nibabel", "nrrd", "safetensors", "scipy", "matplotlib", "SimpleITK",
@@ -55,11 +56,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turns a skip into a failure, unless it is the one that is allowed."""
+    """Turns a skip into a failure, unless it is one of those that are allowed."""
     if not (REQUIRE_ALL and report.skipped) or hasattr(report, "wasxfail"):
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if reason.removeprefix("Skipped: ").startswith(NEEDS_SHARED) and not SHARED.is_dir():
+    needs = reason.removeprefix("Skipped: ")
+    if needs.startswith(NEEDS_SHARED) and not SHARED.is_dir():
+        return
+    if needs.startswith(NEEDS_SLICER) and not os.environ.get("REFACE_SLICER"):
         return
     report.outcome = "failed"
     report.longrepr = f"Skipped, but REFACE_REQUIRE_ALL=1 allows no skip here: {reason}"
@@ -86,6 +90,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{NEEDS_SHARED}/data (or REFACE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slicer_application() -> Path:
+    """The executable of 3D Slicer; the test is skipped where none is named."""
+    named = os.environ.get("REFACE_SLICER")
+    if not named:
+        pytest.skip(NEEDS_SLICER)
+    return Path(named)
 
 
 @pytest.fixture

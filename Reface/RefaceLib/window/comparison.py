@@ -90,11 +90,9 @@ class ComparePanel:
             return ""
         try:
             model, _after = self._show()
-            if slicer.app.layoutManager() is not None:
-                slicer.app.layoutManager().resetSliceViews()  # the layout has given them another size
-            faceviews.centre_slices(slicer.mrmlScene, model)
         except RefaceError as error:
             return str(error)
+        slicerui.once_idle(lambda: _fit_slices(model))  # only then they have the size that the layout gives them
         return ""
 
     def onCompare(self) -> None:
@@ -143,3 +141,12 @@ class ComparePanel:
 
     def _slide(self, percent: int) -> None:
         self._slider.setValue(percent)
+
+
+def _fit_slices(model: Any) -> None:
+    """Fit the slices to their views, and move them into the face of a model, unless it is gone."""
+    if model.GetScene() is None:
+        return
+    if slicer.app.layoutManager() is not None:
+        slicer.app.layoutManager().resetSliceViews()
+    faceviews.centre_slices(slicer.mrmlScene, model)

@@ -123,7 +123,7 @@ def original_files(source: slicer.vtkMRMLScalarVolumeNode | None) -> list[Path]:
     """The files of the DICOM database that a volume was loaded from; none where it did not come from there."""
     uids = source.GetAttribute("DICOM.instanceUIDs") if source is not None else None
     database = slicer.dicomDatabase if hasattr(slicer, "dicomDatabase") else None
-    if not uids or database is None:
+    if not uids or database is None or not database.isOpen:  # a closed one fails for each file, in the log
         return []
     files = [database.fileForInstance(uid) for uid in uids.split()]
     return [Path(file) for file in files] if all(file and Path(file).is_file() for file in files) else []

@@ -21,7 +21,7 @@ class Mode(enum.Enum):
 
     def label(self) -> str:
         return {
-            Mode.AUTO: _("Automatic: reface, or recover a defaced scan"),
+            Mode.AUTO: _("Automatic: reface or recover"),
             Mode.REFACE: _("Reface"),
             Mode.DEFACE: _("Deface only"),
             Mode.RECOVER: _("Recover a defaced scan"),

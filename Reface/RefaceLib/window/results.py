@@ -258,10 +258,10 @@ def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
         beside = _("{name}: defaced by itself") if alone else _("{name}: defaced beside {other}")
         first = beside.format(name=slicerui.short_name(node.GetName()), other=_name_of_first(node))
         return "\n".join([first, gone, changed, *report["warnings"]])
-    first = _("{name}: {mode}, {seconds} s").format(
+    first = _("{name}: {mode}, {seconds:.0f} s").format(
         name=slicerui.short_name(node.GetName()), mode=report["mode"], seconds=report["seconds"]["total"]
     )
-    lines = [first, gone, changed, _("Face mask: {volume} ml").format(volume=report["mask_ml"])]
+    lines = [first, gone, changed, _("Face mask: {volume:.0f} ml").format(volume=report["mask_ml"])]
     if report["mode"] != "deface":
         made = _("Model: {model}, seed {seed}")
         lines.append(made.format(model=_named(report["model"]), seed=report["seed"]))

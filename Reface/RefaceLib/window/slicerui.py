@@ -129,7 +129,7 @@ def show_error(text: str) -> None:
 
 
 def confirm(question: str) -> bool:
-    """Whether the user says Yes (where the application is tested: always)."""
+    """Whether the user says Yes (where the application is tested: never)."""
     import slicer
 
     return bool(slicer.util.confirmYesNoDisplay(question))

@@ -36,6 +36,7 @@ ATTRIBUTE_PREFIX = "ReidentRisk."
 RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
 SKIN_COLOUR = (0.87, 0.72, 0.62)
 POINT_COLOUR = (0.23, 0.43, 0.65)
+_TEXT_SCALE = 2.0  # of the labels of landmarks, so that those of the mouth do not meet
 _OCCLUDED_OPACITY = 0.7  # of landmarks that the skin covers
 SERIES_COLOURS = ((0.23, 0.43, 0.65), (0.82, 0.46, 0.17))
 MARK_COLOURS = (  # of probes; none is like another, or like those of the distributions, for the colour-blind too
@@ -44,9 +45,11 @@ MARK_COLOURS = (  # of probes; none is like another, or like those of the distri
 ZONE_COLOURS = {RECOGNISABLE: (0.86, 0.3, 0.25), UNCERTAIN: (0.95, 0.75, 0.2), NOT_RECOGNISABLE: (0.45, 0.72, 0.4)}
 _ZONE_HEIGHT = -0.05  # of the bar of verdicts, below both distributions
 _LEGEND_FONT = 11
-_LEGEND_LINE, _LEGEND = 0.066, 0.68  # height of a line of the legend, and of all at most, as shares of the chart
+_LEGEND_LINE, _LEGEND = 0.074, 0.7  # height of a line of the legend, and of all at most, as shares of the chart
 # In an axial slice view the subject's right is on the left and the front is up: so a picture stands upright there.
 PICTURE_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PICTURE_HEIGHT = 10_000.0  # mm above the heads of the scene, so that no mask or face is drawn into a picture
+PICTURE_TO_RAS[2, 3] = PICTURE_HEIGHT
 
 Cell = str | float | int | None
 
@@ -142,6 +145,7 @@ def add_points(
     display = node.GetDisplayNode()
     display.SetSnapMode(display.SnapModeToVisibleSurface)
     display.SetSelectedColor(*POINT_COLOUR)
+    display.SetTextScale(_TEXT_SCALE)
     # Those of the eyes lie on the lids, which the skin may cover. Where the points are is not changed to show them.
     display.SetOccludedVisibility(True)
     display.SetOccludedOpacity(_OCCLUDED_OPACITY)
@@ -194,19 +198,16 @@ def add_pictures(
 def add_table(
     scene: slicer.vtkMRMLScene, folder: int, name: str, columns: Mapping[str, Sequence[Cell]], *, hidden: bool = False
 ) -> slicer.vtkMRMLTableNode:
-    """Add a table; a column of numbers (None: empty) becomes numbers, any other one text."""
+    """Add a table; a column of numbers becomes numbers, any other one text (None: empty, which a number cannot be)."""
     node = _add(scene, folder, "vtkMRMLTableNode", name, hidden=hidden)
     table = vtk.vtkTable()
     for title, cells in columns.items():
-        numeric = all(cell is None or isinstance(cell, (int, float)) for cell in cells)
+        numeric = all(isinstance(cell, (int, float)) for cell in cells)
         whole = numeric and all(isinstance(cell, int) for cell in cells)
         array = vtk.vtkIntArray() if whole else vtk.vtkDoubleArray() if numeric else vtk.vtkStringArray()
         array.SetName(title)
         for cell in cells:
-            if numeric:
-                array.InsertNextValue(float("nan") if cell is None else cell)
-            else:
-                array.InsertNextValue("" if cell is None else str(cell))
+            array.InsertNextValue(cell if numeric else "" if cell is None else str(cell))
         table.AddColumn(array)
     node.SetAndObserveTable(table)
     return node
@@ -245,7 +246,7 @@ def add_histogram(
     lines += _zones(calibration, low, high)
     series = [_add_series(scene, folder, name, line) for line in lines]
     chart = _add(scene, folder, "vtkMRMLPlotChartNode", name)
-    chart.SetTitle(f"{name}, network {network}")
+    chart.SetTitle(f"{name},\nnetwork {network}")  # one line would be cut at both ends
     chart.SetTitleFontSize(_LEGEND_FONT)
     chart.SetXAxisTitle(_("cosine of the mean embeddings"))
     chart.SetYAxisTitle(_("share of the highest"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from RefaceLib.window import slicerui
-from ReidentRiskLib.window import faceviews, summary
+from ReidentRiskLib.window import faceviews, mrml, summary
 from ReidentRiskLib.window.guesspanel import GuessPanel
 from ReidentRiskLib.window.results import RiskResultNodes
 
@@ -100,7 +100,7 @@ class ResultPanel:
         def fit() -> None:
             logic = manager.sliceWidget(faceviews.PICTURE_VIEW).sliceLogic()
             logic.FitSliceToAll()
-            logic.SetSliceOffset(0.0)  # the picture is the only slice
+            logic.SetSliceOffset(mrml.PICTURE_HEIGHT)  # the picture is the only slice
 
         slicerui.once_idle(fit)  # only then the view has its size
 

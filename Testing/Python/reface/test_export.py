@@ -111,7 +111,7 @@ def test_a_result_of_a_series_goes_into_copies_of_its_files(scene, result, tmp_p
     original = volume_node(scene, turned, "Head")
     original.SetAttribute("DICOM.instanceUIDs", " ".join(str(header.SOPInstanceUID) for _, header in source.files))
     files = {str(header.SOPInstanceUID): str(path) for path, header in source.files}
-    database = types.SimpleNamespace(fileForInstance=files.get)
+    database = types.SimpleNamespace(isOpen=True, fileForInstance=files.get)
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
     node.SetNodeReferenceID(results.INPUT_ROLE, original.GetID())
     export.save_dicom(node, tmp_path / "out")
@@ -141,7 +141,9 @@ def test_files_on_another_grid_or_gone_from_the_database_are_not_used(scene, res
     result.SetNodeReferenceID(results.INPUT_ROLE, original.GetID())
     files = {str(header.SOPInstanceUID): str(path) for path, header in source.files}
     for number, found in enumerate((files.get, lambda uid: "")):
-        monkeypatch.setattr(slicer, "dicomDatabase", types.SimpleNamespace(fileForInstance=found), raising=False)
+        monkeypatch.setattr(
+            slicer, "dicomDatabase", types.SimpleNamespace(isOpen=True, fileForInstance=found), raising=False
+        )
         export.save_dicom(result, tmp_path / str(number))
         assert np.array_equal(read_series(tmp_path / str(number))[1].stored, mrml.volume_from_node(result).stored)
 
@@ -181,3 +183,13 @@ def test_the_sample_head_is_registered_and_loaded(monkeypatch, tmp_path):
     monkeypatch.setattr(slicer.util, "loadVolume", lambda path, properties: (path, properties))
     assert registered["customDownloader"](None) == [(str(tmp_path / "head.nii.gz"), {"name": sampledata.NAME})]
     assert commands == ["1"]
+
+
+def test_a_database_that_is_closed_is_not_asked(scene, monkeypatch):
+    """Each file that is asked for is an error in the log of 3D Slicer."""
+    original = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    original.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    asked = []
+    database = types.SimpleNamespace(isOpen=False, fileForInstance=asked.append)
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    assert export.original_files(original) == [] and asked == []

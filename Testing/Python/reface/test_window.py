@@ -293,6 +293,27 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, monkeypatch):
     assert not widget.ui.applyButton.enabled
 
 
+def test_closing_the_scene_takes_back_what_was_told_of_its_volumes(widget, scene, head):
+    run(widget, head)
+    assert "is ready" in widget.ui.statusLabel.text
+    scene.Clear()
+    assert widget.ui.statusLabel.text == ""
+
+
+def test_the_slices_are_fitted_once_the_layout_has_given_the_views_their_size(widget, app, scene, head, monkeypatch):
+    """Fitted at once, they had the size of the layout before, and the nose was cut off."""
+    add_views(scene)
+    manager, waiting = mock.MagicMock(name="layoutManager"), []
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: manager)
+    monkeypatch.setattr(comparison.slicerui, "once_idle", waiting.append)
+    run(widget, head)
+    assert app.shown == [] and not manager.resetSliceViews.called
+    for function in waiting:
+        function()
+    assert manager.resetSliceViews.call_count == 1
+    assert scene.GetFirstNodeByClass("vtkMRMLSliceNode").GetSliceToRAS().GetElement(2, 3) != 0.0
+
+
 def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_place(widget, app, scene, head, runs):
     other = node_of(scene, make_phantom(), "Other")
     parameters = widget._parameterNode

@@ -417,6 +417,15 @@ def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monke
     assert widget._parameterNode.reference is None and not widget.ui.runButton.enabled
 
 
+def test_closing_the_scene_takes_back_what_was_told(widget, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert widget.ui.statusLabel.text.startswith("Done")
+    scene.Clear()
+    assert widget.ui.statusLabel.text == ""
+
+
 @pytest.mark.parametrize("which", ["original", "compared"])
 def test_the_run_ends_when_a_volume_of_it_is_deleted(widget, app, scene, head, defaced, monkeypatch, temporary, which):
     """It went on to its end, only to fail there."""

@@ -88,7 +88,7 @@ def admit(scene: slicer.vtkMRMLScene, *nodes: Any, name: str = "DOE^JANE^QUENTIN
 def database(*folders: Path) -> Any:
     """The DICOM database with the files of these folders."""
     files = {str(header.SOPInstanceUID): str(path) for one in find_series(folders) for path, header in one.files}
-    return types.SimpleNamespace(fileForInstance=files.get)
+    return types.SimpleNamespace(isOpen=True, fileForInstance=files.get)
 
 
 def refaced(node: Any, *others: Any, **more: Any) -> results.RefaceResultNodes:
