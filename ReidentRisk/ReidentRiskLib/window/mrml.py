@@ -89,7 +89,8 @@ def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLNode]
         if node.IsA("vtkMRMLDisplayableNode"):
             displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
         for each in (node, *displays):
-            scene.RemoveNode(each)
+            if each.GetScene() is scene:  # 3D Slicer removes some of them with the node
+                scene.RemoveNode(each)
 
 
 def nodes_in(scene: slicer.vtkMRMLScene, folder: int) -> list[slicer.vtkMRMLNode]:
