@@ -83,12 +83,14 @@ def remove_folder(scene: slicer.vtkMRMLScene, folder: int) -> None:
 
 
 def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
-    """Remove nodes and their display nodes, which would stay behind."""
+    """Remove nodes, and after them their display nodes: the data tree looks for those of a node that is still there."""
     for node in nodes:
+        displays = []
         if node.IsA("vtkMRMLDisplayableNode"):
-            for index in reversed(range(node.GetNumberOfDisplayNodes())):
-                scene.RemoveNode(node.GetNthDisplayNode(index))
-        scene.RemoveNode(node)
+            displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+        for each in (node, *displays):
+            if each.GetScene() is scene:  # 3D Slicer removes some of them with the node
+                scene.RemoveNode(each)
 
 
 def nodes_in(scene: slicer.vtkMRMLScene, folder: int) -> list[slicer.vtkMRMLNode]:
