@@ -216,6 +216,10 @@ def test_nothing_of_the_face_decides_what_nan_is_seen_as(small_head: Volume, mod
 
 REFUSED = {
     "noise": (lambda v: changed(v, lambda x: magnitude(x, 0.6)), "too noisy"),
+    "nothing but noise": (
+        lambda v: changed(v, lambda x: np.random.default_rng(0).exponential(size=x.shape)),
+        "nothing but noise",
+    ),
     "field of view": (lambda v: Volume(v.stored[:, :, :20], v.affine), "shows only .* mm"),
     "voxel size": (lambda v: Volume(v.stored, v.affine @ np.diag([0.3, 0.3, 0.3, 1.0])), "shows only .* mm"),
 }
