@@ -106,16 +106,25 @@ class Watch:
 
 
 def children() -> list[str]:
-    """The command lines of the child processes of the application; none are known where there is no /proc."""
-    found = []
+    """The command lines of the child processes that the application has started; none are known without /proc."""
+    return [line for pid, line in _children().items() if pid not in _THERE_BEFORE]
+
+
+def _children() -> dict[str, str]:
+    """The command lines of the child processes by their numbers."""
+    found = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = status.read_text().rsplit(")", 1)[1].split()[:2]
             if int(parent) == os.getpid() and state != "Z":
-                found.append((status.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:120])
+                line = (status.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:120]
+                found[status.parent.name] = line
         except OSError:  # it has just ended
             continue
     return found
+
+
+_THERE_BEFORE = _children()  # a launcher may have started the display
 
 
 def faces_in(view_name: str) -> list[slicer.vtkMRMLModelNode]:
