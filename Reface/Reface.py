@@ -192,16 +192,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showLoaded(self):
         """Show the choices that were read in place of the empty ones that were there before."""
-        nodes = settings.settings_nodes(slicer.mrmlScene, "Reface")
-        current = self.ui.parameterNodeSelector.currentNode()
-        chosen, empty = settings.after_import(
-            nodes,
-            self._settingsBefore,
-            current,
-            lambda node: nothing_chosen(RefaceParameterNode(node)),
-            lambda node: RefaceParameterNode(node).resultVolume is not None,
-        )
-        self.ui.parameterNodeSelector.setCurrentNode(chosen)
+        used = settings.Uses(RefaceParameterNode, nothing_chosen, lambda found: found.resultVolume is not None)
+        empty = settings.show_loaded(self.ui.parameterNodeSelector, "Reface", self._settingsBefore, used)
         if self.parent.isEntered:
             self.initializeParameterNode()
         for node in empty:
@@ -314,7 +306,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 parameters.inputVolume,
                 parameters.outputVolume,
                 mode=parameters.mode.value,
-                seed=parameters.seed,
+                seed=min(parameters.seed, MAX_WINDOW_SEED + 1 - parameters.candidates),  # the last has a box too
                 ears=parameters.ears,
                 device=parameters.device.value,
                 models=parameters.models,

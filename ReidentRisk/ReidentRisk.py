@@ -150,14 +150,8 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the choices that were read in place of the empty ones that were there before."""
         if self._closed:  # by now
             return
-        chosen, empty = settings.after_import(
-            settings.settings_nodes(slicer.mrmlScene, "ReidentRisk"),
-            self._settingsBefore,
-            self.ui.parameterNodeSelector.currentNode(),
-            lambda node: nothing_chosen(ReidentRiskParameterNode(node)),
-            lambda node: ReidentRiskParameterNode(node).result is not None,
-        )
-        self.ui.parameterNodeSelector.setCurrentNode(chosen)
+        used = settings.Uses(ReidentRiskParameterNode, nothing_chosen, lambda found: found.result is not None)
+        empty = settings.show_loaded(self.ui.parameterNodeSelector, "ReidentRisk", self._settingsBefore, used)
         if self.parent.isEntered:
             self.initializeParameterNode()
         for node in empty:

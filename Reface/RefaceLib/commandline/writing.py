@@ -19,7 +19,7 @@ from RefaceLib.commandline.report import (
     unnamed,
 )
 from RefaceLib.common import files
-from RefaceLib.common.errors import InputError, PromiseError
+from RefaceLib.common.errors import InputError, OutputError, PromiseError
 from RefaceLib.common.hashing import sha256_of
 from RefaceLib.common.imagenames import masks_beside, report_beside
 from RefaceLib.common.personal import personal_fields
@@ -28,7 +28,7 @@ from RefaceLib.common.sidecar import deidentified, read_sidecar, sidecar_pair
 from RefaceLib.companion import CompanionResult
 from RefaceLib.face import promise, weights
 from RefaceLib.pipeline import RefaceOptions
-from RefaceLib.volume.io import Volume, read_volume, write_mask, write_volume
+from RefaceLib.volume.io import Volume, check_format, read_volume, write_mask, write_volume
 
 if TYPE_CHECKING:
     from RefaceLib.commandline.image import ImageCommand
@@ -182,10 +182,12 @@ class _Head:
     def _apply(self, other: Path, output: Path) -> None:
         try:
             target = read_volume(other, frames=True)
+            check_format(output, target)
             done = self._deface(target)
             promise.verify(done.counts, str(output))
-        except (InputError, PromiseError) as error:
-            if not self.command.apply_each:
+        except (InputError, OutputError, PromiseError) as error:
+            # An earlier output must not stay under its name as if it were of this run: nothing is written then.
+            if not self.command.apply_each or output.exists():
                 raise type(error)(f"{other}: {error}") from error
             self.refused[output] = str(error)
             return

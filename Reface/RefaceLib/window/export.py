@@ -11,7 +11,8 @@ import slicer
 
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import new_folder
-from RefaceLib.window import mrml, results
+from RefaceLib.volume.io import read_volume
+from RefaceLib.window import mrml, results, seal
 
 if TYPE_CHECKING:
     from RefaceLib.dicom.anonymise import Anonymiser
@@ -49,8 +50,16 @@ def write_image(node: slicer.vtkMRMLScalarVolumeNode, path: Path, voxels: np.nda
     copy.SetName("volume")
     storage = alone.AddNode(slicer.vtkMRMLVolumeArchetypeStorageNode())
     storage.SetFileName(str(path))
-    if not path.parent.is_dir() or not storage.WriteData(copy):
+    if not path.parent.is_dir() or not storage.WriteData(copy) or not _holds(path, copy):
         raise OutputError(f"{path} cannot be written: check the folder and the space on the disk.")
+
+
+def _holds(path: Path, node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a file that was just written holds the voxels of a node: a full disk is no error to the writer."""
+    try:
+        return np.array_equal(read_volume(path).stored, mrml.volume_from_node(node).stored)
+    except InputError:
+        return False
 
 
 def copy_of_volume(
@@ -80,8 +89,11 @@ def save_report(node: slicer.vtkMRMLNode, path: str | Path) -> None:
 def save_dicom(node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path) -> None:
     """Write a result as a DICOM series, whose header names nobody, into an empty or a new folder.
 
-    The folder is filled as a whole or not at all. Raises OutputError or InputError with one sentence.
+    The folder is filled as a whole or not at all. Raises OutputError or InputError with one sentence, also for a result
+    that was changed since: the header says that its face is gone.
     """
+    result_report(node)
+    seal.check_seal(node)
     with new_folder(Path(folder), overwrite=False) as made:
         write_series(node, made)
 

@@ -12,6 +12,7 @@ import numpy as np
 import slicer
 import vtk
 
+from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.window import masks
 from RefaceLib.window.faces import WHICH, face_model, hide_faces
 
@@ -35,7 +36,11 @@ def show_before_after(
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if layout is not None:
         layout.SetViewArrangement(LAYOUT)
-    models = [face_model(scene, which, volume) for which, volume in zip(WHICH, (before, after), strict=True)]
+    try:
+        models = [face_model(scene, which, volume) for which, volume in zip(WHICH, (before, after), strict=True)]
+    except HeadNotFoundError:
+        hide_faces(scene)  # one of them would be in all views
+        raise
     for name, model in zip(VIEW_NAMES, models, strict=True):
         _show_in(scene.GetSingletonNode(name, "vtkMRMLViewNode"), model)
     look_at_face(scene, models[0])

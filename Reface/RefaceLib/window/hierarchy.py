@@ -74,10 +74,22 @@ def patient_texts(node: slicer.vtkMRMLNode) -> list[str]:
     """The name of the patient's item above a node, and the name, ID and birth date in its tags."""
     hierarchy = hierarchy_of(node.GetScene())
     patient = hierarchy.GetItemAncestorAtLevel(item_of(node), PATIENT)
-    if not patient or _results_of(hierarchy, patient):
-        return []
-    texts = [hierarchy.GetItemAttribute(patient, f"DICOM.{tag}") for tag in IDENTIFYING]
-    return list(filter(None, [hierarchy.GetItemName(patient), *texts]))
+    return [] if not patient or _results_of(hierarchy, patient) else _texts(hierarchy, patient)
+
+
+def texts_of_origin(node: slicer.vtkMRMLNode) -> list[str]:
+    """The same of the patient whose results lie in the subject above the node, also where the original is gone."""
+    hierarchy = hierarchy_of(node.GetScene())
+    token = _results_of(hierarchy, subject_of(node))
+    items = _below(hierarchy, hierarchy.GetSceneItemID()) if token else []
+    return [
+        text for item in items if hierarchy.GetItemAttribute(item, TOKEN) == token for text in _texts(hierarchy, item)
+    ]
+
+
+def _texts(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[str]:
+    texts = [hierarchy.GetItemAttribute(item, f"DICOM.{tag}") for tag in IDENTIFYING]
+    return list(filter(None, [hierarchy.GetItemName(item) if any(texts) else "", *texts]))
 
 
 def patient_tags_warning(node: slicer.vtkMRMLNode) -> str | None:

@@ -34,6 +34,22 @@ def mask_to_fill(
     return next(same, None) or next(free, None)
 
 
+def may_be_filled(
+    scene: slicer.vtkMRMLScene,
+    chosen: slicer.vtkMRMLSegmentationNode,
+    source_node: slicer.vtkMRMLScalarVolumeNode,
+    output_node: slicer.vtkMRMLScalarVolumeNode | None,
+    mask: np.ndarray,
+) -> bool:
+    """Whether the segment Face of a segmentation that was chosen may be replaced by `mask`, (I, J, K) bool.
+
+    Another result than `output_node`, which the run overwrites, may refer to what it holds.
+    """
+    if mrml.mask_segment(chosen) and mrml.holds_mask(chosen, source_node, mask):
+        return True
+    return all(result is output_node for result in _results_of(scene, chosen))
+
+
 def show_outline(node: slicer.vtkMRMLSegmentationNode) -> None:
     """Show the mask in the slices as an outline that hides nothing; other segments stay as they are shown."""
     display, segment = node.GetDisplayNode(), mrml.mask_segment(node)

@@ -236,6 +236,12 @@ def holds_mask(
     return resample(have, grid, found) and np.array_equal(_voxels(found) > 0, mask)
 
 
+def is_like(node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray) -> bool:
+    """Whether a volume has the shape and the type of the array `stored`, (I, J, K)."""
+    voxels = _voxels(node.GetImageData())
+    return voxels.shape == stored.shape and np.can_cast(stored.dtype, voxels.dtype, casting="equiv")
+
+
 def scrub_dicom(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
     """Remove what ties a node to DICOM files: its `DICOM*` attributes, and those and the UIDs of its hierarchy item.
 

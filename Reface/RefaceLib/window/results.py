@@ -87,8 +87,21 @@ def check_nodes(nodes: RefaceNodes) -> None:
             raise OutputError(
                 f"The output volume '{name}' is no result of Reface, and its image would be lost: choose another."
             )
+        if _descends(nodes.input, nodes.output):
+            raise OutputError("The input was made from the output volume, which would be lost: choose another output.")
     if any(other is nodes.output for other in nodes.others):
         raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
+
+
+def _descends(node: slicer.vtkMRMLNode, origin: slicer.vtkMRMLNode) -> bool:
+    """Whether a volume is the result of another one, or the result of its result."""
+    seen: set[str] = set()
+    while (before := node.GetNodeReference(INPUT_ROLE)) is not None and before.GetID() not in seen:
+        if before is origin:
+            return True
+        seen.add(before.GetID())
+        node = before
+    return False
 
 
 def input_problem(node: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -166,6 +179,8 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
             continue
         if done.stored is None:
             failed.append((other, str(done.error)))
+        elif not mrml.is_like(other, done.stored):
+            failed.append((other, _("'{name}' was changed during the run.").format(name=other.GetName())))
         else:
             added.append(_show_other(nodes.input, volume, other, done))
     choices = Choices(volume, answer.mask, answer.candidates) if answer.candidates else None
@@ -209,6 +224,7 @@ def _show_volume(
     scene: slicer.vtkMRMLScene, nodes: RefaceNodes, answer: RefaceAnswer, mode: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
     if nodes.output is not None and nodes.output.GetScene() is scene:
+        _pass_on_input(nodes.output)
         mrml.update_result_volume(scene, nodes.input, nodes.output, answer.stored)
         faces.remove_faces(scene, nodes.output)
         return nodes.output
@@ -217,12 +233,23 @@ def _show_volume(
     return mrml.add_result_volume(scene, nodes.input, answer.stored, name)
 
 
+def _pass_on_input(output: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """The results of a volume that is overwritten become those of its own input."""
+    scene, former = output.GetScene(), output.GetNodeReference(INPUT_ROLE)
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+        if node.GetNodeReference(INPUT_ROLE) is output:
+            node.SetNodeReferenceID(INPUT_ROLE, former.GetID() if former is not None else None)
+
+
 def _show_mask(
     scene: slicer.vtkMRMLScene, nodes: RefaceNodes, volume: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray
 ) -> slicer.vtkMRMLSegmentationNode:
     """Into the segmentation that was chosen, or that `masks` has for it, or a new one."""
     chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
     name = _("{name} face mask").format(name=nodes.input.GetName())
+    if chosen is not None and not masks.may_be_filled(scene, chosen, nodes.input, nodes.output, mask):
+        chosen = None  # another result refers to what it holds
     existing = chosen or masks.mask_to_fill(scene, nodes.input, nodes.output, mask)
     segmentation = mrml.add_mask_segmentation(scene, nodes.input, mask, name, existing)
     masks.show_outline(segmentation)

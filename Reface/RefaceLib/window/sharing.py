@@ -99,6 +99,11 @@ def _write_dicom(shared: Sequence[SharedResult], folder: Path, label: str) -> No
     """A folder a series, which are of one study; the reports are not among them, as they are no DICOM files."""
     from RefaceLib.dicom.anonymise import Anonymiser
 
+    originals = [each for one in shared if export.original_files(each := export.original_of(one.node))]
+    if len(set(originals)) < len(originals):  # both would have the UIDs of the same files
+        raise InputError(
+            _("Two of these results are of one original, and a DICOM study can hold one of them: untick the other.")
+        )
     anonymiser: Anonymiser = Anonymiser(subject=label)
     for number, one in enumerate(shared, start=1):
         target = folder / "dicom" / f"SE{number:04d}"

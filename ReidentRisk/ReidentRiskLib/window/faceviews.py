@@ -118,6 +118,19 @@ def show_picture(scene: slicer.vtkMRMLScene, picture: slicer.vtkMRMLVectorVolume
     return True
 
 
+def shown_picture(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLNode | None:
+    """What lies in the view of show_picture, None where nothing does."""
+    layers = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
+    return scene.GetNodeByID(layers.GetBackgroundVolumeID() or "") if layers is not None else None
+
+
+def hide_picture(scene: slicer.vtkMRMLScene) -> None:
+    """Take what show_picture has shown out of its view."""
+    layers = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
+    if layers is not None:
+        layers.SetBackgroundVolumeID(None)
+
+
 # ---- cameras ----
 
 

@@ -154,15 +154,14 @@ class RiskFiles:
         return path
 
     def _gallery(self) -> list[Entry]:
-        """The heads of other persons: those of the folder, without the file that the reference was read from."""
+        """The heads of other persons: those of the folder, without the files of the compared volumes themselves."""
         if self._request.gallery is None:
             return []
         from ReidentRiskLib.runs.headlist import list_heads
 
-        storage = self._request.nodes[0].GetStorageNode()
-        own = Path(storage.GetFileName() or "") if storage is not None else None
-        every = list_heads(self._request.gallery)
-        others = [entry for entry in every if own is None or entry.path.resolve() != own.resolve()]
+        storages = [node.GetStorageNode() for node in self._request.nodes]
+        own = {Path(each.GetFileName()).resolve() for each in storages if each is not None and each.GetFileName()}
+        others = [entry for entry in list_heads(self._request.gallery) if entry.path.resolve() not in own]
         if not others:
             raise InputError(f"{self._request.gallery} holds no head of another person: choose another folder.")
         return others

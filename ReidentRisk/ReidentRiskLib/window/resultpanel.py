@@ -45,8 +45,9 @@ class ResultPanel:
         follow = shown is not None or self._layoutIsOurs()  # else the views are the user's
         if result is not None and follow and self._isEntered():
             self.showInViews()
-        if result is None and shown is not None and shown.table.GetScene() is not None:
-            faceviews.hide_faces(shown.table.GetScene())
+        if result is None and shown is not None:
+            self._clearViews()
+        self._replacePicture(shown, result)
 
     def _write(self, html: str) -> None:
         if html != self._html:  # else the text would jump back to its beginning
@@ -103,6 +104,26 @@ class ResultPanel:
             logic.SetSliceOffset(mrml.PICTURE_HEIGHT)  # the picture is the only slice
 
         slicerui.once_idle(fit)  # only then the view has its size
+
+    def _replacePicture(self, former: RiskResultNodes | None, result: RiskResultNodes | None) -> None:
+        """No picture that explains the `former` result stays beside this one's words."""
+        import slicer
+
+        picture = faceviews.shown_picture(slicer.mrmlScene)
+        if former is None or picture is None or picture not in (former.explanation, former.exercise):
+            return
+        if result is not None and result.explanation is not None and self._isEntered():
+            self.showPicture(result.explanation)
+        else:
+            faceviews.hide_picture(slicer.mrmlScene)
+
+    def _clearViews(self) -> None:
+        """Nothing of a result stays in the views: no face, no plot, no table."""
+        import slicer
+
+        faceviews.hide_faces(slicer.mrmlScene)
+        faceviews.show_chart(slicer.app.applicationLogic(), None)
+        faceviews.show_table(slicer.app.applicationLogic(), None)
 
     def _layoutIsOurs(self) -> bool:
         import slicer

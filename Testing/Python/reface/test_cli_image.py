@@ -285,6 +285,23 @@ def test_a_companion_that_is_refused_ends_the_run_and_each_for_itself_it_is_left
     assert len(head["volumes"]) == 1
 
 
+def test_an_earlier_output_of_a_companion_that_is_refused_ends_the_run(folder, monkeypatch, capsys):
+    """It would stay under its name as if it were of this run."""
+    arguments = ["image", "t1.nii.gz", "out.nii.gz", "--apply-to", "t2.nii.gz", "t2out.nii.gz", "--apply-each"]
+    assert cli.main(arguments) == 0
+    before = {name: (folder / name).read_bytes() for name in names(folder)}
+    refused = refusing(HeadNotFoundError("No head was found in t2.nii.gz."))
+    monkeypatch.setattr("RefaceLib.companion.deface_companion", refused)
+    assert cli.main([*arguments, "--overwrite"]) == 2
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == before
+
+
+def test_an_output_of_a_companion_in_another_format_is_refused_alone(folder, capsys):
+    arguments = ["image", "t1.nii.gz", "out.nii.gz", "--apply-to", "t2.nii.gz", "t2out.nrrd", "--apply-each"]
+    assert cli.main(arguments) == 0
+    assert not (folder / "t2out.nrrd").exists() and "another format" in report_of("t2out")["error"]
+
+
 def test_a_companion_whose_brain_does_not_match_is_defaced_by_itself_where_each_is(folder, monkeypatch, pipeline):
     monkeypatch.setattr("RefaceLib.companion.deface_companion", refusing(OtherHeadError("Another head.")))
 

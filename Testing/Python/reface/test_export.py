@@ -18,7 +18,7 @@ from RefaceLib.volume.io import Volume, read_volume
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.scenes import volume_node  # noqa: E402
-from RefaceLib.window import export, mrml, results, sampledata  # noqa: E402  (needs slicer)
+from RefaceLib.window import export, mrml, results, sampledata, seal  # noqa: E402  (needs slicer)
 
 REPORT = {
     "reface_version": "1", "mode": "reface", "seed": 3, "ears": True, "model": {"name": "m", "version": "1"},
@@ -154,9 +154,11 @@ def test_dicom_needs_an_empty_folder_and_whole_numbers(scene, result, tmp_path):
     with pytest.raises(OutputError, match="not empty"):
         export.save_dicom(result, tmp_path / "full")
     slicer.util.updateVolumeFromArray(result, slicer.util.arrayFromVolume(result).astype(np.float32))
+    seal.seal(result)
     with pytest.raises(OutputError, match="whole numbers"):
         export.save_dicom(result, tmp_path / "out")
     slicer.util.updateVolumeFromArray(result, np.full((16, 20, 24), 70000, dtype=np.int32))
+    seal.seal(result)
     with pytest.raises(OutputError, match="16 bits"):
         export.save_dicom(result, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -99,6 +99,16 @@ def test_the_file_of_the_reference_is_no_other_person(fakes, work, gallery, scen
     assert findings.identification["attackers"]["forced"]["gallery"] == 9
 
 
+def test_the_files_of_the_compared_volumes_are_no_other_persons(work, gallery, scene, head, defaced):
+    """A probe would find itself, and the original would be second."""
+    put(gallery / "s1_T1w.nii.gz", 1)
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(gallery / "s1_T1w.nii.gz"))
+    defaced.SetAndObserveStorageNodeID(storage.GetID())
+    RiskFiles(Request(head, [defaced], gallery=gallery), work)
+    assert "s1_T1w" not in (work / "gallery.tsv").read_text()
+
+
 def test_a_person_of_the_gallery_may_have_the_name_of_the_reference(fakes, work, gallery, scene):
     head, again = node_of(scene, "s2", 1), node_of(scene, "Again", 1, scan=1)
     findings = run(Request(head, [again], gallery=gallery), work)

@@ -1,0 +1,126 @@
+"""Volumes and masks that are used again: no result loses its mask, its origin or its name for another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from RefaceLib.common.errors import InputError, OutputError
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
+from helpers.reface import hospital  # noqa: E402  (needs slicer)
+from helpers.reface.hospital import SHAPE  # noqa: E402
+from RefaceLib.window import export, results, shared, sharing  # noqa: E402
+from RefaceLib.window.job import OtherAnswer, RefaceAnswer  # noqa: E402
+from RefaceLib.window.sharing import Ways  # noqa: E402
+
+
+@pytest.fixture
+def scene():
+    return slicer.vtkMRMLScene()
+
+
+@pytest.fixture
+def doe(scene, tmp_path, monkeypatch):
+    """A scan out of the DICOM database."""
+    folder = tmp_path / "in" / "doe"
+    node = hospital.scan(scene, "T1w", folder, 0)
+    hospital.admit(scene, node)
+    monkeypatch.setattr(slicer, "dicomDatabase", hospital.database(folder), raising=False)
+    return node
+
+
+@pytest.fixture
+def roe(scene):
+    node = hospital.scan(scene, "T1w of another", seed=1)
+    hospital.admit(scene, node, name="LI^NA", number="12-34-56")
+    return node
+
+
+def answer(node, *others):
+    """Of a run whose mask is another than that of `hospital.refaced`."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:, :3] = True
+    stored = slicer.util.arrayFromVolume(node).transpose(2, 1, 0).copy()
+    applied = tuple(
+        OtherAnswer(slicer.util.arrayFromVolume(each).transpose(2, 1, 0), hospital.APPLIED) for each in others
+    )
+    return RefaceAnswer(stored, mask, applied, hospital.REPORT)
+
+
+def test_a_chosen_mask_that_another_result_refers_to_is_not_replaced(scene, doe, roe):
+    chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    first = hospital.refaced(doe, mask=chosen)
+    before = shared.face_mask(first.volume)
+    second = results.show_answer(results.RefaceNodes(roe, (), None, chosen), answer(roe))
+    assert first.mask is chosen and second.mask is not chosen
+    assert np.array_equal(shared.face_mask(first.volume), before)
+
+
+def test_results_of_an_overwritten_result_keep_their_origin(doe, roe):
+    first = hospital.refaced(doe)
+    second = hospital.refaced(first.volume)
+    hospital.refaced(roe, output=first.volume)
+    assert export.original_of(second.volume) is doe and export.original_of(first.volume) is roe
+
+
+def test_no_result_is_written_over_what_it_was_made_from(doe):
+    first = hospital.refaced(doe)
+    second = hospital.refaced(first.volume)
+    with pytest.raises(OutputError, match="made from the output volume"):
+        results.check_nodes(results.RefaceNodes(second.volume, (), first.volume))
+
+
+def test_another_volume_that_was_cropped_during_the_run_fails_alone(doe, roe):
+    done = answer(doe, roe)
+    slicer.util.updateVolumeFromArray(roe, np.zeros((5, 5, 5), np.int16))
+    made = results.show_answer(results.RefaceNodes(doe, (roe,)), done)
+    assert made.others == [] and made.failed == [(roe, "'T1w of another' was changed during the run.")]
+
+
+def test_a_result_that_was_changed_is_not_written_as_dicom(doe, tmp_path):
+    """Its header would say that the face is gone."""
+    made = hospital.refaced(doe)
+    slicer.util.updateVolumeFromArray(made.volume, slicer.util.arrayFromVolume(doe))
+    with pytest.raises(InputError, match="was changed after Reface"):
+        export.save_dicom(made.volume, tmp_path / "series")
+    assert not (tmp_path / "series").exists()
+
+
+def test_two_results_of_one_series_are_not_shared_as_one_study(doe, tmp_path):
+    """Both would have the same UIDs."""
+    first = hospital.refaced(doe)
+    second = hospital.refaced(first.volume)
+    with pytest.raises(InputError, match="of one original"):
+        sharing.share([first.volume, second.volume], tmp_path / "out", "sub-01", Ways(files=False, dicom=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("label", ["12-34-56", "123456", "LiNa", "x-Li_Na"])
+def test_short_words_of_a_name_are_found_together(roe, label):
+    made = hospital.refaced(roe)
+    with pytest.raises(InputError, match="word of the patient"):
+        shared.check_label(label, [made.volume])
+    shared.check_label("sub-01", [made.volume])
+
+
+def test_a_label_is_checked_where_the_original_was_removed(scene, doe):
+    made = hospital.refaced(doe)
+    scene.RemoveNode(doe)
+    with pytest.raises(InputError, match="word of the patient"):
+        shared.check_label("JaneDoe_4711", [made.volume])
+
+
+def test_a_file_that_was_written_in_part_is_an_error(doe, tmp_path, monkeypatch):
+    """The writer of a full disk says that all went well."""
+    made = hospital.refaced(doe)
+
+    class Full(slicer.vtkMRMLVolumeArchetypeStorageNode):
+        def WriteData(self, _node):
+            (tmp_path / "a.nii.gz").write_bytes(b"")
+            return 1
+
+    monkeypatch.setattr(slicer, "vtkMRMLVolumeArchetypeStorageNode", Full)
+    with pytest.raises(OutputError, match="space on the disk"):
+        export.save_file(made.volume, tmp_path / "a.nii.gz")
