@@ -100,8 +100,11 @@ def places_in_words(assessment: Assessment) -> list[str]:
     if assessment.calibration is None or assessment.strangers is None or assessment.itself is None:
         return []
     different, same = assessment.calibration.different, assessment.calibration.same
+    less = 1.0 - assessment.strangers
+    if RECOGNISABLE_SHARE < assessment.strangers < NOT_RECOGNISABLE_SHARE:  # rounding crosses no threshold
+        less = min(max(less, 1.01 - NOT_RECOGNISABLE_SHARE), 0.99 - RECOGNISABLE_SHARE)
     return [
-        f"{_of_100(1.0 - assessment.strangers, different)} pairs of strangers are less alike.",
+        f"{_of_100(less, different)} pairs of strangers are less alike.",
         f"{_of_100(1.0 - assessment.itself, same)} pairs of scans of one head are more alike.",
     ]
 

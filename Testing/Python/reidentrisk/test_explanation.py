@@ -101,6 +101,12 @@ def test_percentiles_are_said_in_words(cosine, strangers, itself):
     assert places_in_words(assess(score, None)) == []
 
 
+@pytest.mark.parametrize(("share", "less"), [(0.0104, 98), (0.0096, 99), (0.0951, 91), (0.1049, 90)])
+def test_rounding_crosses_no_threshold_of_a_verdict(share, less):
+    assessment = dataclasses.replace(assess(explanation_score(0.3), CALIBRATIONS[ALIGNED]), strangers=share)
+    assert places_in_words(assessment)[0] == f"{less} of 100 pairs of strangers are less alike."
+
+
 def test_a_face_below_all_scans_of_one_head_is_below_nearly_all_of_them_however_few():
     """Of 46 pairs, one is 2 of 100."""
     few = stepwise_calibration(same=np.linspace(0.8, 0.99, 46))
