@@ -344,7 +344,7 @@ def test_no_verdict_of_before_stands_beside_a_run_that_failed(widget, app, scene
         "recognisable" not in html and "failed" in html and "'Nobody': No head was found" in html.replace("&#x27;", "'")
     )
     assert shown(scene) == [] and not widget.ui.layoutButton.enabled
-    selection = app.applicationLogic().GetSelectionNode()
+    selection = app.logic.GetSelectionNode()
     assert not selection.GetActiveTableID() and not selection.GetActivePlotChartID()
     widget._parameterNode.result = before  # it can be chosen again
     assert "recognisable" in widget.ui.summaryBrowser.html and len(shown(scene)) == 3
