@@ -170,6 +170,7 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
     mask = _show_mask(scene, nodes, volume, answer.mask)
     for node in (volume, mask):
         mrml.set_provenance(node, report)
+    seal.seal_mask(volume, answer.mask)
     volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
     volume.RemoveNodeReferenceIDs(FIRST_ROLE)  # where it was the result of another volume before
     others = [other for other in nodes.others if other is not nodes.input]

@@ -12,7 +12,7 @@ from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
-SEAL = "Reface.VoxelsSha256"
+SEAL, MASK_SEAL = "Reface.VoxelsSha256", "Reface.MaskSha256"
 
 
 def seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -28,6 +28,24 @@ def check_seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
             "with Save volume."
         )
         raise InputError(text.format(name=node.GetName()))
+
+
+def seal_mask(node: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray) -> None:
+    """Keep the hash of a result's mask, (I, J, K) bool on its grid, in the attributes of its volume."""
+    node.SetAttribute(MASK_SEAL, _mask_sha256(mask))
+
+
+def check_mask(node: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray) -> None:
+    """Raise InputError unless `mask`, (I, J, K) bool on the grid of the result, is the one with which it was sealed."""
+    if node.GetAttribute(MASK_SEAL) != _mask_sha256(mask):
+        text = _(
+            "The mask of '{name}' was changed or moved after Reface had made it: press Apply again, or remove the mask."
+        )
+        raise InputError(text.format(name=node.GetName()))
+
+
+def _mask_sha256(mask: np.ndarray) -> str:
+    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
 
 
 def _voxels_sha256(node: slicer.vtkMRMLScalarVolumeNode) -> str:

@@ -55,10 +55,13 @@ def shared_results(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], label: str) 
     for node, name in zip(nodes, names, strict=True):
         report = public_report(node)
         seal.check_seal(node)
+        mask = face_mask(node)
+        if mask is not None:
+            seal.check_mask(node, mask)
         first = node.GetNodeReference(results.FIRST_ROLE)
         if first in nodes and report.get("registered_mm") is not None:  # else it was defaced by itself
             report["mask_from"] = names[nodes.index(first)]
-        done.append(SharedResult(node, name, face_mask(node), report))
+        done.append(SharedResult(node, name, mask, report))
     return done
 
 

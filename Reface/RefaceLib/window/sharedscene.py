@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from RefaceLib.common.errors import OutputError
-from RefaceLib.window import export, hierarchy, masks, mrml, results
+from RefaceLib.window import export, hierarchy, masks, mrml, results, seal
 from RefaceLib.window.shared import SharedResult
 from RefaceLib.window.slicerui import translator
 
@@ -30,6 +30,7 @@ def write_scene(shared: Sequence[SharedResult], path: Path, label: str) -> None:
         tree.CreateItem(subject, copy)
         if one.mask is not None:
             mask = _add_mask(scene, one, copy, one.mask)
+            seal.seal_mask(copy, one.mask)
             copy.SetNodeReferenceID(results.MASK_ROLE, mask.GetID())
             tree.CreateItem(subject, mask)
     for node, copy in copies.items():

@@ -8,7 +8,7 @@ import pytest
 from RefaceLib.common.errors import InputError, OutputError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
-pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
+vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.reface import hospital  # noqa: E402  (needs slicer)
 from helpers.reface.hospital import SHAPE  # noqa: E402
 from RefaceLib.window import export, results, shared, sharing  # noqa: E402
@@ -77,6 +77,39 @@ def test_another_volume_that_was_cropped_during_the_run_fails_alone(doe, roe):
     slicer.util.updateVolumeFromArray(roe, np.zeros((5, 5, 5), np.int16))
     made = results.show_answer(results.RefaceNodes(doe, (roe,)), done)
     assert made.others == [] and made.failed == [(roe, "'T1w of another' was changed during the run.")]
+
+
+@pytest.mark.parametrize("moved", ["the chosen segmentation", "the result, hardened"])
+def test_a_mask_that_lies_elsewhere_is_not_shared(scene, doe, tmp_path, moved):
+    """A chosen segmentation may lie under another transform than the result."""
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(1, 3, 48.0)
+    transform.SetMatrixTransformToParent(matrix)
+    if moved == "the chosen segmentation":
+        chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+        everything = slicer.vtkOrientedImageData()
+        shared_grid(doe, everything)
+        chosen.AddSegmentFromBinaryLabelmapRepresentation(everything, "Tumour", (1, 0, 0))
+        chosen.SetAndObserveTransformNodeID(transform.GetID())
+        made = hospital.refaced(doe, mask=chosen)
+    else:
+        made = hospital.refaced(doe)
+        made.volume.SetAndObserveTransformNodeID(transform.GetID())
+        made.volume.HardenTransform()
+    with pytest.raises(InputError, match="mask of .* was changed or moved"):
+        sharing.share([made.volume], tmp_path / "out", "sub-01", Ways())
+    assert not (tmp_path / "out").exists()
+
+
+def shared_grid(node, image):
+    """Fill an image with ones on the grid of a volume."""
+    image.SetExtent(node.GetImageData().GetExtent())
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    image.GetPointData().GetScalars().Fill(1)
 
 
 def test_a_result_that_was_changed_is_not_written_as_dicom(doe, tmp_path):
