@@ -38,7 +38,7 @@ MOST_PROBES = 4  # a row each; more would be too small to read
 _ZONES = {NOT_RECOGNISABLE: "#a8d8a0", UNCERTAIN: "#f7d98b", RECOGNISABLE: "#f4a59a"}
 _WIDTH, _TOP, _ROW = 13.0, 1.5, 3.0  # inches
 _STEPS = {
-    ALIGNED: "Step 2: it knew where eyes, nose and mouth of the original are, and cut out that place, face or no face.",
+    ALIGNED: "Step 2: it knew where eyes, nose and mouth are, and cut out that place, face or no face.",
     DETECTED: "Step 2: it let a detector look for a face, and cut it out where one was found ({acquired} of {views}).",
 }
 
@@ -71,10 +71,11 @@ def explanation(path: str | Path, comparison: Comparison, titles: Sequence[str] 
 
 def _what_was_done(comparison: Comparison, results: Sequence[ProbeResult]) -> str:
     views = max((each.score.views for result in results for each in result.assessments.values()), default=1)
-    pictures = "a picture" if views == 1 else f"{views} pictures"
+    several = f"{views} pictures from the front and the sides, in several lights"
+    pictures = "a picture from the front" if views == 1 else several
     return (
-        f"What the attacker did: 1. It drew the skin of each scan, {pictures} from the front and the sides, in several "
-        "lights. 2. It cut out the faces.\n3. A face-recognition network made a row of numbers of each. 4. It compared "
+        f"What the attacker did: 1. It drew the skin of each scan, {pictures}. 2. It cut out the faces.\n"
+        "3. A face-recognition network made a row of numbers of each. 4. It compared "
         "the rows of two scans: the cosine is 1 for equal ones.\nA cosine means nothing by itself. So it is compared "
         "with that of strangers, and with that of one head that was scanned twice."
     )

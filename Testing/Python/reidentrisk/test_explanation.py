@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -99,6 +100,16 @@ def test_percentiles_are_said_in_words(cosine, strangers, itself):
         f"{itself} pairs of scans of one head are more alike.",
     ]
     assert places_in_words(assess(score, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("views", "said"), [(1, "a picture from the front. 2."), (5, "5 pictures from the front and the")]
+)
+def test_the_picture_tells_of_as_many_views_as_there_were(views, said):
+    """Frontal has neither sides nor several lights."""
+    assessment = assess(dataclasses.replace(explanation_score(0.3), views=views), CALIBRATIONS[ALIGNED])
+    result = types.SimpleNamespace(assessments={ALIGNED: assessment})
+    assert said in explanation._what_was_done(None, [result])
 
 
 @pytest.mark.parametrize(("share", "less"), [(0.0104, 98), (0.0096, 99), (0.0951, 91), (0.1049, 90)])
