@@ -32,6 +32,29 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         wait(POLL_MS / 1000)
 
 
+class ModuleWindow:
+    """The window of a module, looked up anew each time: a reload makes another one."""
+
+    module: str
+
+    @property
+    def widget(self):
+        return getattr(slicer.modules, f"{self.module}Widget")
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def parameters(self):
+        return self.widget._parameterNode
+
+
+def picture_in_red() -> str:
+    """The ID of what lies in the red slice view."""
+    return slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode().GetBackgroundVolumeID()
+
+
 def files_for(*paths: object) -> None:
     """The paths that the next file dialogs return, one each; those after them are cancelled."""
     from RefaceLib.window import slicerui

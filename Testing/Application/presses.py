@@ -28,20 +28,14 @@ from watching import Watch
 MAX_PRESSES = 7  # of a sequence
 
 
-class Presses:
+class Presses(driving.ModuleWindow):
     """What can be pressed; each method is one press."""
+
+    module = "Reface"
 
     def __init__(self, head: Path, out: Path, chance: random.Random):
         self._head, self._out, self._chance = head, out, chance
         self._saved: list[Path] = []
-
-    @property
-    def widget(self):
-        return slicer.modules.RefaceWidget
-
-    @property
-    def ui(self):
-        return self.widget.ui
 
     @property
     def running(self) -> bool:

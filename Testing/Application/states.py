@@ -27,7 +27,7 @@ class Tour:
         self.head, self.out, self.gallery = head, out, gallery
         self.watch = Watch(out / "temporary")
         self.failed = 0
-        self._only = only
+        self._only, self._met = only, set()
         self._count = 0
         self._lines: list[str] = []
         self._checks: list[tuple[bool, str]] = []
@@ -37,6 +37,7 @@ class Tour:
         self._count += 1
         if self._only and name not in self._only:
             return
+        self._met.add(name)
         self._checks, began = [], time.monotonic()
         try:
             bring_about()
@@ -68,6 +69,9 @@ class Tour:
 
     def finish(self) -> int:
         """The exit code: 0 where everything that was asserted holds."""
+        unknown = set(self._only) - self._met
+        self._lines += [f"\nThere is no state {name}." for name in sorted(unknown)]
+        self.failed += len(unknown) + (not self._met)
         self._lines.append(f"\n{self.failed} of the claims do not hold.")
         self._save()
         return 1 if self.failed else 0

@@ -22,23 +22,13 @@ def go(tour: Tour) -> None:
         tour.state("ReidentRisk", f"risk_{name}", getattr(part, name))
 
 
-class RiskTour:
+class RiskTour(driving.ModuleWindow):
     """The states; what is the result of one is the beginning of the next."""
+
+    module = "ReidentRisk"
 
     def __init__(self, tour: Tour):
         self.tour, self.check = tour, tour.check
-
-    @property
-    def widget(self):
-        return slicer.modules.ReidentRiskWidget
-
-    @property
-    def ui(self):
-        return self.widget.ui
-
-    @property
-    def parameters(self):
-        return self.widget._parameterNode
 
     @property
     def result(self):
@@ -146,8 +136,7 @@ class RiskTour:
         self.check("the picture is offered", self.ui.explainButton.enabled)
         self.ui.explainButton.click()
         driving.wait(1.0)
-        composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
-        self.check("it is shown", composite.GetBackgroundVolumeID() == self.result.explanation.GetID())
+        self.check("it is shown", driving.picture_in_red() == self.result.explanation.GetID())
 
     def second_result(self):
         self.ui.layoutButton.click()
@@ -231,8 +220,7 @@ class RiskTour:
         self.check("the exercise is offered", self.ui.guessButton.visible)
         self.ui.guessButton.click()
         driving.wait(1.0)
-        composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
-        self.check("its sheet is shown", composite.GetBackgroundVolumeID() == self.result.exercise.GetID())
+        self.check("its sheet is shown", driving.picture_in_red() == self.result.exercise.GetID())
 
     def guess_wrong(self):
         right = self.result.identification["guess_who"]["answer"]
