@@ -51,4 +51,6 @@ def cause(values: np.ndarray, affine: np.ndarray, air: Air) -> str | None:
 def _likeness_of_neighbours(values: np.ndarray) -> float:
     """The correlation of voxels with the next ones, along the axis on which it is largest."""
     lines = (np.moveaxis(values, axis, 0) for axis in range(3))
-    return max(float(np.corrcoef(line[:-1:2].ravel(), line[1::2].ravel())[0, 1]) for line in lines)
+    with np.errstate(invalid="ignore"):  # of voxels of one value, which are no noise
+        likeness = [np.corrcoef(line[:-1:2].ravel(), line[1::2].ravel())[0, 1] for line in lines]
+    return float(np.nan_to_num(likeness, nan=1.0).max())
