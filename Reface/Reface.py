@@ -11,7 +11,6 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -28,6 +27,7 @@ from RefaceLib.window import (
     results,
     sampledata,
     savepanel,
+    selftest,
     settings,
     slicerui,
 )
@@ -98,8 +98,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.person = None
         self.candidates = None
         self._updating = False
-        self._closed = False
-        self._settingsBefore = []  # those that were there before a scene was read
+        self.whenIdle = slicerui.WhenIdle()
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -110,11 +109,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = RefaceLogic()
         self.panel = slicerui.RunPanel(
-            self.ui.progressBar,
-            self.ui.statusLabel,
-            self.ui.cancelButton,
-            self.onRunning,
-            job.stage_title,
+            self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self.onRunning, job.stage_title
         )
         self.person = personpanel.PersonPanel(
             self.ui.personTable, self.ui.addVolumeSelector, self.ui.tickAllButton, self.panel
@@ -125,9 +120,13 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.compareButton, ui.compareSlider, ui.compareLabel, ui.maskCheckBox, ui.turntableButton
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.showSettings)
+        used = settings.Uses(RefaceParameterNode, nothing_chosen, lambda found: found.resultVolume is not None)
+        loaded = settings.LoadedSettings(
+            "Reface", self.ui.parameterNodeSelector, used, self.whenIdle, self.showSettings
+        )
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, loaded.startImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, loaded.endImport)
         # Before the selectors, which would go to another volume.
         self.addObserver(
             slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=10.0
@@ -140,13 +139,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.newFaceButton.connect("clicked()", self.onNewFaceButton)
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
         self.saving = savepanel.SavePanel(
-            self.ui.shareButton,
-            self.resourcePath("UI/SaveForSharing.ui"),
-            (self.ui.saveButton, self.ui.dicomButton, self.ui.reportButton),
-            self.ui.warningLabel,
-            lambda text: setattr(self.ui.statusLabel, "text", text),
-            self.resourcePath("requirements_Reface.txt"),
-        )
+            ui.shareButton, self.resourcePath("UI/SaveForSharing.ui"), (ui.saveButton, ui.dicomButton, ui.reportButton),
+            ui.warningLabel, ui.statusLabel.setText, self.resourcePath("requirements_Reface.txt"),
+        )  # fmt: skip
         if self.logic.judge is None:
             self.ui.candidatesSpinBox.enabled = False
             self.ui.candidatesSpinBox.toolTip = _("The module ReidentRisk, which compares faces, is not installed.")
@@ -154,9 +149,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The application is closing, or the module is being reloaded."""
-        self._closed = True
-        if self.panel is not None:
-            self.panel.stop()
+        self.whenIdle.close()
+        self.panel.stop()
         self.exit()
         self.removeObservers()
 
@@ -176,28 +170,10 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.person.forget()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, _caller=None, _event=None):
+    def showSettings(self, _caller=None, _event=None):
+        """The choices in the scene are others than before: it was closed, or one was read."""
         if self.parent.isEntered:
             self.initializeParameterNode()
-
-    def onSceneStartImport(self, _caller=None, _event=None):
-        self._settingsBefore = settings.settings_nodes(slicer.mrmlScene, "Reface")
-
-    def onSceneEndImport(self, _caller=None, _event=None):
-        self._onceIdle(self._showLoaded)  # only then the selectors know the nodes that were read
-
-    def _onceIdle(self, function):
-        """As slicerui.once_idle, unless the window is gone by then."""
-        slicerui.once_idle(lambda: None if self._closed else function())
-
-    def _showLoaded(self):
-        """Show the choices that were read in place of the empty ones that were there before."""
-        used = settings.Uses(RefaceParameterNode, nothing_chosen, lambda found: found.resultVolume is not None)
-        empty = settings.show_loaded(self.ui.parameterNodeSelector, "Reface", self._settingsBefore, used)
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-        for node in empty:
-            slicer.mrmlScene.RemoveNode(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):
@@ -212,7 +188,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodesChanged(self, scene, _event, node):
         if node.IsA("vtkMRMLScalarVolumeNode") and not scene.IsBatchProcessing():
             self._onParametersChanged()
-            self._onceIdle(self.person.refresh)  # its place in the subject hierarchy is known later
+            self.whenIdle(self.person.refresh)  # its place in the subject hierarchy is known later
 
     # ---- parameters ----
 
@@ -301,7 +277,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if lost and not slicerui.confirm(results.overwrite_question(parameters.outputVolume)):
                 return
             slicerui.ensure_dependencies("Reface", *files)
-            volumes = self.person.volumes
+            volumes, problems = results.usable(self.person.volumes)
             runner = self.logic.createRunner(
                 parameters.inputVolume,
                 parameters.outputVolume,
@@ -319,7 +295,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 onFailed=lambda sentence: self._onFailed(volumes[0], sentence),
             )
             self.panel.run(runner, volumes)
-            self.person.started(volumes)
+            self.person.started(self.person.volumes)
+            for other, sentence in problems.items():  # each fails alone
+                self.person.failed(other, sentence)
 
     def _onProgress(self, volume, fraction, stage):
         self.panel.show(fraction, stage)
@@ -338,10 +316,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.statusLabel.text = " ".join(filter(None, told))
 
     def _onFailed(self, volume, sentence):
-        if sentence:
-            self.person.failed(volume, sentence)
         self.ui.statusLabel.text = sentence or _("The run was cancelled. Nothing was added to the scene.")
         if sentence:
+            self.person.failed(volume, sentence)
             slicerui.show_error(sentence)
 
     # ---- the result ----
@@ -380,23 +357,9 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         return RefaceParameterNode(super().getParameterNode())
 
     def createRunner(
-        self,
-        inputVolume,
-        outputVolume=None,
-        *,
-        mode="auto",
-        seed=0,
-        ears=True,
-        device="auto",
-        models="",
-        candidates=1,
-        otherVolumes=(),
-        maskSegmentation=None,
-        overwrite=False,
-        onProgress,
-        onDone,
-        onFailed,
-    ):
+        self, inputVolume, outputVolume=None, *, mode="auto", seed=0, ears=True, device="auto", models="",
+        candidates=1, otherVolumes=(), maskSegmentation=None, overwrite=False, onProgress, onDone, onFailed,
+    ):  # fmt: skip
         """A run that is not started yet: see RefaceLib.common.steps.StepRunner for start(), poll() and cancel().
 
         :param inputVolume: vtkMRMLScalarVolumeNode in a scene; never changed
@@ -451,60 +414,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         return shown[0]
 
 
-class RefaceTest(ScriptedLoadableModuleTest):
-    """Runs in the application (Reload and Test, or ctest): the sample head goes through the module.
+class RefaceTest(selftest.SelfTest):
+    """Runs in the application (Reload and Test, or ctest): the sample head goes through the module."""
 
-    The tests of the parts, and those with stand-ins, are in Testing/Python and need no application.
-    """
-
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
-    def test_sampleHead(self):
-        """Promises 1 and 2 on the arrays in the scene, and that the same seed gives the same face."""
-        import numpy as np
-
-        self.delayDisplay("Loading the sample head")
-        volume = sampledata.download()[0]
-        before = slicer.util.arrayFromVolume(volume).copy()
-        self.delayDisplay("A new face")
-        result = RefaceLogic().process(volume, seed=1)
-        after = slicer.util.arrayFromVolume(result.volume)
-        segmentId = mrml.mask_segment(result.mask)
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.mask, segmentId, volume) > 0
-        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(volume), before))
-        self.assertEqual(after.dtype, before.dtype)
-        self.assertTrue(np.array_equal(after[~mask], before[~mask]))
-        self.assertGreater(int((after != before).sum()), 10000)
-        self.assertEqual(result.report["voxels_changed_outside_mask"], 0)
-        self.assertEqual(result.report["brain_voxels_changed"], 0)
-
-        self.delayDisplay("The same seed, the same face")
-        again = RefaceLogic().process(volume, seed=1)
-        self.assertTrue(np.array_equal(slicer.util.arrayFromVolume(again.volume), after))
-
-    def test_newFaceDoesNotKnowTheOldOne(self):
-        """Promise 3, on the sample head: with a mask that is given, noise in place of the face changes no bit."""
-        import dataclasses
-        from unittest import mock
-
-        import numpy as np
-
-        from RefaceLib import pipeline
-
-        self.delayDisplay("A head, and the same head with noise in place of the face")
-        head = mrml.volume_from_node(sampledata.download()[0])
-        options = pipeline.RefaceOptions(seed=1)
-        expected = pipeline.reface_volume(head, options)
-        noise = head.stored.copy(order="K")  # in another order of memory, sums round otherwise
-        noise[expected.mask] = np.random.default_rng(5).permutation(noise[expected.mask])
-        parse, parses = pipeline.parse_head, []
-
-        def parseOnceOfTheOriginal(values, *rest):
-            parses.append(values)  # the first is for the mask, and that is given
-            return parse(head.values() if len(parses) == 1 else values, *rest)
-
-        with mock.patch.object(pipeline, "parse_head", parseOnceOfTheOriginal):
-            result = pipeline.reface_volume(dataclasses.replace(head, stored=noise), options)
-        self.assertTrue(np.array_equal(result.mask, expected.mask))
-        self.assertTrue(np.array_equal(result.stored, expected.stored))
+    logic = RefaceLogic

@@ -84,9 +84,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._updating = False
         self._failure = ""  # why the last run has no result
-        self._closed = False
-        self._settingsBefore = []  # the sets of choices before a scene is read
-        self._compared = []  # the volumes of the run under way
+        self.whenIdle = slicerui.WhenIdle()
 
     # ---- beginning and end ----
 
@@ -109,9 +107,13 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _connect(self):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.showSettings)
+        used = settings.Uses(ReidentRiskParameterNode, nothing_chosen, lambda found: found.result is not None)
+        loaded = settings.LoadedSettings(
+            "ReidentRisk", self.ui.parameterNodeSelector, used, self.whenIdle, self.showSettings
+        )
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, loaded.startImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, loaded.endImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         ui = self.ui
         ui.parameterNodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onParameterNodeSelected)
@@ -122,7 +124,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The application or the module is being closed."""
-        self._closed = True
+        self.whenIdle.close()
         self.panel.stop()
         self.setParameterNode(None)
         self.removeObservers()
@@ -136,33 +138,17 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.statusLabel.setText("")
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller=None, event=None):
+    def showSettings(self, caller=None, event=None):
+        """The choices in the scene are others than before: it was closed, or one was read."""
         if self.parent.isEntered:
             self.initializeParameterNode()
-
-    def onSceneStartImport(self, caller=None, event=None):
-        self._settingsBefore = settings.settings_nodes(slicer.mrmlScene, "ReidentRisk")
-
-    def onSceneEndImport(self, caller=None, event=None):
-        slicerui.once_idle(self._showLoaded)  # only then the selectors know the nodes that were read
-
-    def _showLoaded(self):
-        """Show the choices that were read in place of the empty ones that were there before."""
-        if self._closed:  # by now
-            return
-        used = settings.Uses(ReidentRiskParameterNode, nothing_chosen, lambda found: found.result is not None)
-        empty = settings.show_loaded(self.ui.parameterNodeSelector, "ReidentRisk", self._settingsBefore, used)
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-        for node in empty:
-            slicer.mrmlScene.RemoveNode(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):
         """No other volume takes the place of the original by itself, and a run on a volume that goes ends."""
         if self._parameterNode is not None and node is self._parameterNode.reference:
             self._parameterNode.reference = None
-        if self.panel.running and node in self._compared:
+        if self.panel.turn(node) == 0:
             self.panel.stop()
             text = _("'{name}' was removed, so the run was stopped. Nothing was added to the scene.")
             self.ui.statusLabel.setText(text.format(name=node.GetName()))
@@ -277,8 +263,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             onDone=lambda findings: self._onDone(request, findings, parameterNode, replaced, started),
             onFailed=lambda sentence: self._onFailed(sentence, parameterNode),
         )
-        self._compared = list(request.nodes)
-        self.panel.run(runner)
+        self.panel.run(runner, request.nodes)
 
     def _onRunning(self, _running):
         self._checkCanRun()

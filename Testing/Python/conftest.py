@@ -20,6 +20,7 @@ from helpers.checkout import REPOSITORY
 if TYPE_CHECKING:
     from RefaceLib.face.shapemodel import Atlas, ShapeModel
     from RefaceLib.face.weights import Models
+    from RefaceLib.head.headparser import HeadParse
     from RefaceLib.training.boxes import Box
 
 SHARED = Path(os.environ.get("REFACE_SHARED", REPOSITORY.parent / "shared"))
@@ -41,6 +42,7 @@ import RefaceLib  # noqa: E402
 from helpers.phantom import make_phantom  # noqa: E402  (needs RefaceLib on the path)
 from helpers.realhead import averaged  # noqa: E402
 from RefaceLib.face.weights import load_models  # noqa: E402
+from RefaceLib.head.pose import parse_head  # noqa: E402
 from RefaceLib.pipeline import RefaceOptions, RefaceResult, reface_volume  # noqa: E402
 from RefaceLib.volume.io import Volume, read_volume  # noqa: E402
 
@@ -135,6 +137,12 @@ def small_head(demo_volume: Volume) -> Volume:
     volume = averaged(demo_volume, (2, 2, 2))
     volume.stored.setflags(write=False)
     return volume
+
+
+@pytest.fixture(scope="session")
+def parsed(small_head: Volume, models: Models) -> HeadParse:
+    """The parse of the small head: the slow part, always the same."""
+    return parse_head(small_head.values(), small_head.affine, models.localizer, models.parser, models.device)
 
 
 @pytest.fixture(scope="session")

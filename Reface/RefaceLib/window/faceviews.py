@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import slicer
-import vtk
 
 from RefaceLib.common.errors import HeadNotFoundError
-from RefaceLib.window import masks
+from RefaceLib.window import cameras, masks
 from RefaceLib.window.faces import WHICH, face_model, hide_faces
 
 LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView  # two 3D views above three slice views
@@ -69,17 +67,10 @@ def look_at_face(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> 
     target, forward, up, height = portrait_framing(vertices(model.GetPolyData())[0])
     reach = 0.5 * _MARGIN * height
     # The parent transform may have turned the head: the camera goes with it.
-    target, before_it, above_it = _in_the_world(model, target, target + forward, target + up)
-    forward, up = (way / np.linalg.norm(way) for way in (before_it - target, above_it - target))
+    forward, up = cameras.directions(model, target, forward, up)
+    (target,) = cameras.in_the_world(model, target)
     for camera in _cameras(scene):
-        was_modifying = camera.StartModify()
-        camera.SetFocalPoint(*target)
-        camera.SetPosition(*(target + CAMERA_DISTANCE * forward))
-        camera.SetViewUp(*up)
-        camera.SetViewAngle(2.0 * float(np.degrees(np.arctan(reach / CAMERA_DISTANCE))))
-        camera.SetParallelScale(reach)
-        camera.EndModify(was_modifying)
-        camera.ResetClippingRange()
+        cameras.stand_in_front(camera, target, forward, up, reach, distance=CAMERA_DISTANCE)
 
 
 def centre_slices(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> None:
@@ -88,7 +79,7 @@ def centre_slices(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) ->
     from RefaceLib.skin.surface import vertices
 
     target, forward, _up, _height = portrait_framing(vertices(model.GetPolyData())[0])
-    (place,) = _in_the_world(model, target + _INTO_THE_FACE * forward)
+    (place,) = cameras.in_the_world(model, target + _INTO_THE_FACE * forward)
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *place)
 
 
@@ -110,11 +101,3 @@ def _cameras(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLCameraNode]:
         camera = scene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
         if camera.GetLayoutName() in VIEW_NAMES:
             yield camera
-
-
-def _in_the_world(model: slicer.vtkMRMLModelNode, *points: np.ndarray) -> list[np.ndarray]:
-    """Points, (3,) RAS mm of a model, where its parent transform has moved them."""
-    to_world = vtk.vtkGeneralTransform()
-    if model.GetParentTransformNode() is not None:
-        model.GetParentTransformNode().GetTransformToWorld(to_world)
-    return [np.array(to_world.TransformPoint(point)) for point in points]

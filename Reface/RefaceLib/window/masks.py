@@ -20,34 +20,23 @@ MASK_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mas
 def mask_to_fill(
     scene: slicer.vtkMRMLScene,
     source_node: slicer.vtkMRMLScalarVolumeNode,
-    output_node: slicer.vtkMRMLScalarVolumeNode | None,
     mask: np.ndarray,
+    chosen: slicer.vtkMRMLSegmentationNode | None = None,
 ) -> slicer.vtkMRMLSegmentationNode | None:
     """The segmentation for `mask`, (I, J, K) bool on the source's grid, by the rule above; None: make a new one.
 
-    `output_node` is the volume that the run overwrites: what it refers to may be filled anew.
+    One that the user has `chosen` comes first, but by the same rule.
     """
     geometry = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     of_source = [node for node in _masks(scene) if node.GetNodeReference(geometry) is source_node]
+
+    def free(node: slicer.vtkMRMLSegmentationNode) -> bool:
+        return not any(_results_of(scene, node))
+
+    if chosen is not None and (free(chosen) or mrml.holds_mask(chosen, source_node, mask)):
+        return chosen
     same = (node for node in of_source if mrml.holds_mask(node, source_node, mask))
-    free = (node for node in of_source if all(result is output_node for result in _results_of(scene, node)))
-    return next(same, None) or next(free, None)
-
-
-def may_be_filled(
-    scene: slicer.vtkMRMLScene,
-    chosen: slicer.vtkMRMLSegmentationNode,
-    source_node: slicer.vtkMRMLScalarVolumeNode,
-    output_node: slicer.vtkMRMLScalarVolumeNode | None,
-    mask: np.ndarray,
-) -> bool:
-    """Whether the segment Face of a segmentation that was chosen may be replaced by `mask`, (I, J, K) bool.
-
-    Another result than `output_node`, which the run overwrites, may refer to what it holds.
-    """
-    if mrml.mask_segment(chosen) and mrml.holds_mask(chosen, source_node, mask):
-        return True
-    return all(result is output_node for result in _results_of(scene, chosen))
+    return next(same, None) or next(filter(free, of_source), None)
 
 
 def show_outline(node: slicer.vtkMRMLSegmentationNode) -> None:

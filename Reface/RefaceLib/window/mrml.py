@@ -202,11 +202,7 @@ def add_mask_segmentation(
         node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(source_node)
     elif node.GetParentTransformNode() is not source_node.GetParentTransformNode():
-        between = vtk.vtkGeneralTransform()
-        slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-            source_node.GetParentTransformNode(), node.GetParentTransformNode(), between
-        )
-        slicer.vtkOrientedImageDataResample.TransformOrientedImage(labelmap, between)
+        _move(labelmap, source_node, node)
     segment = node.AddSegmentFromBinaryLabelmapRepresentation(labelmap, SEGMENT_NAME, SEGMENT_COLOR, former)
     node.GetSegmentation().GetSegment(segment).SetTag(SEGMENT_TAG, "mask")
     return node
@@ -222,18 +218,40 @@ def holds_mask(
     node: slicer.vtkMRMLSegmentationNode, source_node: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray
 ) -> bool:
     """Whether the mask in a segmentation, as it is now, is `mask`, (I, J, K) bool on the source's grid."""
+    have = mask_on(node, source_node, in_the_world=True)
+    return have is not None and np.array_equal(have, mask)
+
+
+def mask_on(
+    node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode, *, in_the_world: bool
+) -> np.ndarray | None:
+    """The mask in a segmentation on the grid of a volume, (I, J, K) bool; None where there is none.
+
+    Their places are compared in the world, where parent transforms have moved them, or without these.
+    """
     segment = mask_segment(node)
-    if not segment or node.GetParentTransformNode() is not source_node.GetParentTransformNode():
-        return False
     have, grid, found = (slicer.vtkOrientedImageData() for _ in range(3))
-    if not node.GetBinaryLabelmapRepresentation(segment, have):
-        return False
-    grid.SetExtent(source_node.GetImageData().GetExtent())
+    if not segment or not node.GetBinaryLabelmapRepresentation(segment, have):
+        return None
+    if in_the_world and node.GetParentTransformNode() is not volume_node.GetParentTransformNode():
+        _move(have, node, volume_node)
+    grid.SetExtent(volume_node.GetImageData().GetExtent())
     ijk_to_ras = vtk.vtkMatrix4x4()
-    source_node.GetIJKToRASMatrix(ijk_to_ras)
+    volume_node.GetIJKToRASMatrix(ijk_to_ras)
     grid.SetImageToWorldMatrix(ijk_to_ras)
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    return resample(have, grid, found) and np.array_equal(_voxels(found) > 0, mask)
+    return _voxels(found) > 0 if resample(have, grid, found) else None
+
+
+def _move(
+    image: vtk.vtkImageData, start: slicer.vtkMRMLTransformableNode, end: slicer.vtkMRMLTransformableNode
+) -> None:
+    """Bring an oriented image from the local coordinates of one node into those of another."""
+    between = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        start.GetParentTransformNode(), end.GetParentTransformNode(), between
+    )
+    slicer.vtkOrientedImageDataResample.TransformOrientedImage(image, between)
 
 
 def is_like(node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray) -> bool:

@@ -22,7 +22,7 @@ _ = translator(__name__)
 
 _CONTRASTS = (  # the first that fits; names of series are as various as scanners and sites
     ("FLAIR", r"flair|dark.?fluid"),
-    ("SWI", r"swi|swan|t2.?(\*|star)|gre.?t2|venobold"),
+    ("SWI", r"swi|swan|t2.?(\*|starw?)|gre.?t2|venobold"),
     ("DWI", r"dwi|dti|diff|adc|trace|ep2d"),
     ("ASL", r"asl|pcasl|perf"),
     ("BOLD", r"bold|fmri|rest"),
@@ -30,7 +30,7 @@ _CONTRASTS = (  # the first that fits; names of series are as various as scanner
     ("PET", r"pet|fdg|suv"),
     ("CT", r"ct|ctac"),
     ("PD", r"pd|pdw|proton"),
-    ("T1w", r"t1\w*|mp2?rage|f?spgr|bravo|tfe|tfl|vibe|lava"),
+    ("T1w", r"t1\w*|unit1|mp2?rage|f?spgr|bravo|tfe|tfl|vibe|lava"),
     ("T2w", r"t2\w*|tse|fse|space|cube"),
 )
 _MODALITIES = {"CT": "CT", "PT": "PET"}

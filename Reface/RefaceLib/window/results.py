@@ -104,13 +104,24 @@ def _descends(node: slicer.vtkMRMLNode, origin: slicer.vtkMRMLNode) -> bool:
     return False
 
 
-def input_problem(node: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """Why a volume cannot be an input, in one sentence; empty where it can."""
+def input_problem(node: slicer.vtkMRMLScalarVolumeNode, beside: slicer.vtkMRMLScalarVolumeNode | None = None) -> str:
+    """Why a volume cannot be an input, or one `beside` it, in one sentence; empty where it can."""
     try:
         mrml.check_input(node)
+        if beside is not None:
+            _between(beside, node)
     except InputError as error:
         return str(error)
     return ""
+
+
+def usable(
+    volumes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+) -> tuple[list[slicer.vtkMRMLScalarVolumeNode], dict[slicer.vtkMRMLScalarVolumeNode, str]]:
+    """Of the volumes of a person, the input first: those that a run can use, and why not for each other one."""
+    first, *others = volumes
+    problems = {other: problem for other in others if (problem := input_problem(other, first))}
+    return [first, *(other for other in others if other not in problems)], problems
 
 
 def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
@@ -141,9 +152,14 @@ def overwrite_question(node: slicer.vtkMRMLScalarVolumeNode) -> str:
 
 def _beside(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     """The other volume with its affine in the local coordinates of the input, wherever transforms have put both."""
-    volume = mrml.volume_from_node(other_node)
+    volume, between = mrml.volume_from_node(other_node), _between(input_node, other_node)
+    return dataclasses.replace(volume, affine=between @ volume.affine)
+
+
+def _between(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """From the local coordinates of another volume to those of the input, (4, 4); InputError where none is linear."""
     if other_node.GetParentTransformNode() is input_node.GetParentTransformNode():
-        return volume
+        return np.eye(4)
     matrix = vtk.vtkMatrix4x4()
     linear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
         other_node.GetParentTransformNode(), input_node.GetParentTransformNode(), matrix
@@ -153,8 +169,7 @@ def _beside(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMR
             f"'{other_node.GetName()}' lies under a non-linear transform that '{input_node.GetName()}' does not: "
             "harden the transform first."
         )
-    between = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-    return dataclasses.replace(volume, affine=between @ volume.affine)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
@@ -172,7 +187,6 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         mrml.set_provenance(node, report)
     seal.seal_mask(volume, answer.mask)
     volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
-    volume.RemoveNodeReferenceIDs(FIRST_ROLE)  # where it was the result of another volume before
     others = [other for other in nodes.others if other is not nodes.input]
     added, failed = [], []
     for other, done in zip(others, answer.others, strict=True):
@@ -249,9 +263,7 @@ def _show_mask(
     """Into the segmentation that was chosen, or that `masks` has for it, or a new one."""
     chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
     name = _("{name} face mask").format(name=nodes.input.GetName())
-    if chosen is not None and not masks.may_be_filled(scene, chosen, nodes.input, nodes.output, mask):
-        chosen = None  # another result refers to what it holds
-    existing = chosen or masks.mask_to_fill(scene, nodes.input, nodes.output, mask)
+    existing = masks.mask_to_fill(scene, nodes.input, mask, chosen)
     segmentation = mrml.add_mask_segmentation(scene, nodes.input, mask, name, existing)
     masks.show_outline(segmentation)
     volume.SetNodeReferenceID(MASK_ROLE, segmentation.GetID())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import slicer
@@ -25,7 +26,7 @@ def check_seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     if node.GetAttribute(SEAL) != _voxels_sha256(node):
         text = _(
             "'{name}' was changed after Reface had made it, so it may show a real face: press Apply again, or save it "
-            "with Save volume."
+            "with Save only: Volume."
         )
         raise InputError(text.format(name=node.GetName()))
 
@@ -35,13 +36,15 @@ def seal_mask(node: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray) -> None:
     node.SetAttribute(MASK_SEAL, _mask_sha256(mask))
 
 
-def check_mask(node: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray) -> None:
-    """Raise InputError unless `mask`, (I, J, K) bool on the grid of the result, is the one with which it was sealed."""
-    if node.GetAttribute(MASK_SEAL) != _mask_sha256(mask):
-        text = _(
-            "The mask of '{name}' was changed or moved after Reface had made it: press Apply again, or remove the mask."
-        )
-        raise InputError(text.format(name=node.GetName()))
+def sealed_mask(node: slicer.vtkMRMLScalarVolumeNode, masks: Iterable[np.ndarray | None]) -> np.ndarray:
+    """That of the `masks`, (I, J, K) bool on the grid of the result, with which it was sealed; InputError for none."""
+    for mask in masks:
+        if mask is not None and node.GetAttribute(MASK_SEAL) == _mask_sha256(mask):
+            return mask
+    text = _(
+        "The mask of '{name}' was changed or moved after Reface had made it: press Apply again, or remove the mask."
+    )
+    raise InputError(text.format(name=node.GetName()))
 
 
 def _mask_sha256(mask: np.ndarray) -> str:

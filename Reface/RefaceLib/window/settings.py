@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import slicer
+
+from RefaceLib.window import slicerui
 
 
 def settings_nodes(scene: slicer.vtkMRMLScene, module: str) -> list[slicer.vtkMRMLScriptedModuleNode]:
@@ -25,20 +27,44 @@ class Uses:
     has_result: Callable[[Any], bool]
 
 
-def show_loaded(
-    selector: Any, module: str, before: Sequence[slicer.vtkMRMLScriptedModuleNode], uses: Uses
-) -> list[slicer.vtkMRMLScriptedModuleNode]:
-    """Choose in a qMRMLNodeComboBox what is to be shown after a scene was read; the nodes that are empty and can go.
+class LoadedSettings:
+    """Shows the choices of a scene that is read in place of the empty ones that were there before, which go.
 
-    `before` are those that were there before it. A loaded one, with a result if there is such a one, takes the place of
-    an empty one.
+    A loaded set with a result comes first. To be told of the beginning and the end of each import.
+
+    :param module: name of the module
+    :param selector: its qMRMLNodeComboBox of parameter nodes
+    :param changed: called when another set may have been chosen
     """
-    nodes = settings_nodes(slicer.mrmlScene, module)
-    loaded = [node for node in nodes if node not in before]
-    if not loaded:
-        return []
-    empty = [node for node in before if node in nodes and uses.nothing_chosen(uses.wrap(node))]
-    current = selector.currentNode()
-    if current is None or current not in nodes or current in empty or current in loaded:
-        selector.setCurrentNode(next((node for node in loaded if uses.has_result(uses.wrap(node))), loaded[0]))
-    return empty
+
+    def __init__(
+        self, module: str, selector: Any, uses: Uses, when_idle: slicerui.WhenIdle, changed: Callable[[], None]
+    ) -> None:
+        self._module, self._selector, self._uses = module, selector, uses
+        self._when_idle, self._changed = when_idle, changed
+        self._before: list[slicer.vtkMRMLScriptedModuleNode] = []
+
+    def startImport(self, _caller: Any = None, _event: Any = None) -> None:
+        self._before = settings_nodes(slicer.mrmlScene, self._module)
+
+    def endImport(self, _caller: Any = None, _event: Any = None) -> None:
+        self._when_idle(self._show)  # only then the selectors know the nodes that were read
+
+    def _show(self) -> None:
+        empty = self._choose()
+        self._changed()
+        for node in empty:
+            slicer.mrmlScene.RemoveNode(node)
+
+    def _choose(self) -> list[slicer.vtkMRMLScriptedModuleNode]:
+        """Choose what is to be shown; the nodes that are empty and can go."""
+        nodes, uses = settings_nodes(slicer.mrmlScene, self._module), self._uses
+        loaded = [node for node in nodes if node not in self._before]
+        if not loaded:
+            return []
+        empty = [node for node in self._before if node in nodes and uses.nothing_chosen(uses.wrap(node))]
+        current = self._selector.currentNode()
+        if current is None or current not in nodes or current in empty or current in loaded:
+            chosen = next((node for node in loaded if uses.has_result(uses.wrap(node))), loaded[0])
+            self._selector.setCurrentNode(chosen)
+        return empty

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
-from vtk.util.numpy_support import vtk_to_numpy
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.window import export, hierarchy, mrml, person, results, seal
@@ -55,13 +53,10 @@ def shared_results(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], label: str) 
     for node, name in zip(nodes, names, strict=True):
         report = public_report(node)
         seal.check_seal(node)
-        mask = face_mask(node)
-        if mask is not None:
-            seal.check_mask(node, mask)
         first = node.GetNodeReference(results.FIRST_ROLE)
         if first in nodes and report.get("registered_mm") is not None:  # else it was defaced by itself
             report["mask_from"] = names[nodes.index(first)]
-        done.append(SharedResult(node, name, mask, report))
+        done.append(SharedResult(node, name, face_mask(node), report))
     return done
 
 
@@ -99,23 +94,15 @@ def public_report(node: slicer.vtkMRMLNode) -> dict[str, Any]:
 
 
 def face_mask(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray | None:
-    """The segment of the face on the grid of a result, (I, J, K) bool; None where the result has no mask any more."""
+    """The mask of the face that a run made, on the grid of its result, (I, J, K) bool; None where it was removed.
+
+    Result and mask may have been moved together or one alone, by parent transforms. InputError for another mask.
+    """
     segmentation = node.GetNodeReference(results.MASK_ROLE)
-    segment = mrml.mask_segment(segmentation) if segmentation is not None else ""
-    if not segment:
+    if segmentation is None or not mrml.mask_segment(segmentation):
         return None
-    labelmap, grid, moved = (slicer.vtkOrientedImageData() for _image in range(3))
-    segmentation.GetBinaryLabelmapRepresentation(segment, labelmap)
-    grid.SetExtent(node.GetImageData().GetExtent())
-    grid.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    grid.SetImageToWorldMatrix(matrix)
-    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if not resample(labelmap, grid, moved, False):
-        return None
-    voxels = vtk_to_numpy(moved.GetPointData().GetScalars()).reshape(moved.GetDimensions(), order="F")
-    return np.ascontiguousarray(voxels != 0)
+    masks = (mrml.mask_on(segmentation, node, in_the_world=moved) for moved in (False, True))
+    return seal.sealed_mask(node, masks)
 
 
 def _contrast(node: slicer.vtkMRMLScalarVolumeNode) -> str:

@@ -207,6 +207,19 @@ def once_idle(function: Callable[[], None]) -> None:
     qt.QTimer.singleShot(0, function)
 
 
+class WhenIdle:
+    """As once_idle, until the window for which it is done has gone."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def __call__(self, function: Callable[[], None]) -> None:
+        once_idle(lambda: None if self._closed else function())
+
+    def close(self) -> None:
+        self._closed = True
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
     """A run under way, or one that waits; `volumes` are those that it works on, first what it cannot do without."""

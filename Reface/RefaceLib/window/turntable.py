@@ -27,12 +27,13 @@ def screen_capture() -> ModuleType | None:
     return ScreenCapture
 
 
-def film(screen_capture: ModuleType, views: Sequence[Any], folder: Path, frames: int = FRAMES) -> None:
+def film(screen_capture: ModuleType, views: Sequence[Any], folder: Path, frames: int | None = None) -> None:
     """Turn every 3D view of `views` (view nodes) once, and write the film, all side by side, into an empty folder.
 
     It is a video where Screen Capture finds ffmpeg, and else its frames, as PNG. The folder is filled as a whole or
     not at all. Raises OutputError with one sentence.
     """
+    frames = frames or FRAMES
     capture = screen_capture.ScreenCaptureLogic()
     with new_folder(folder, overwrite=False) as made:
         parts = [f"view{index}_%05d.png" for index in range(len(views))]

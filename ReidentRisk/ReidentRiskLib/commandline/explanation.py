@@ -24,7 +24,6 @@ from ReidentRiskLib.judge.verdict import (
     UNCERTAIN,
     Assessment,
     places_in_words,
-    strongest,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def explanation(path: str | Path, comparison: Comparison, titles: Sequence[str] 
     figure = canvas.figure_of(_WIDTH, height)
     front = frontal_view(comparison.views)
     figure.text(0.02, 1 - 0.35 / height, "How recognisable is the face?", fontsize=15, weight="bold", va="center")
-    _text(figure, 0.02, 1 - 0.6 / height, _what_was_done(comparison, results), 10)
+    _text(figure, 0.02, 1 - 0.6 / height, _what_was_done(results), 10)
     names = titles or [result.face.name for result in results]
     for row, (result, name) in enumerate(zip(results, names, strict=False)):
         bottom = (0.3 + _ROW * (len(results) - 1 - row)) / height
@@ -69,7 +68,7 @@ def explanation(path: str | Path, comparison: Comparison, titles: Sequence[str] 
     canvas.save(figure, path)
 
 
-def _what_was_done(comparison: Comparison, results: Sequence[ProbeResult]) -> str:
+def _what_was_done(results: Sequence[ProbeResult]) -> str:
     views = max((each.score.views for result in results for each in result.assessments.values()), default=1)
     several = f"{views} pictures from the front and the sides, in several lights"
     pictures = "a picture from the front" if views == 1 else several
@@ -93,7 +92,9 @@ def _draw_row(
         _picture(figure, place, face.embedding.pictures, front, title)
     for part, face in enumerate(faces):
         place = (0.325, bottom + (0.48 - 0.36 * part) * height, 0.09, 0.34 * height)
-        _picture(figure, place, face.embedding.crops, front, "what the network saw" if part == 0 else "")
+        # The crops that are kept are those by the points: the detector's are others.
+        title = "what the network saw" if attacker == ALIGNED else "the place of the face"
+        _picture(figure, place, face.embedding.crops, front, title if part == 0 else "")
     axes = figure.add_axes((0.45, bottom + 0.2 * height, 0.24, 0.62 * height))
     _draw_places(axes, comparison.calibrations.get(attacker), found.score.mean_embedding)
     words = [f"{result.verdict}".upper(), *_words(attacker, found)]
@@ -102,8 +103,7 @@ def _draw_row(
 
 
 def _strongest(result: ProbeResult) -> tuple[str, Assessment]:
-    verdict = strongest(each.verdict for each in result.assessments.values())
-    return next((name, each) for name, each in result.assessments.items() if each.verdict == verdict)
+    return next((name, each) for name, each in result.assessments.items() if each.verdict == result.verdict)
 
 
 def _words(attacker: str, found: Assessment) -> list[str]:

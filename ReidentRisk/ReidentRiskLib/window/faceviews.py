@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 
 from RefaceLib.window import faces
+from RefaceLib.window.cameras import directions, stand_in_front
 from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.results import RiskResultNodes
 
@@ -145,11 +146,13 @@ def look_at_faces(result: RiskResultNodes, probe: int, cameras: Sequence[slicer.
     other = _eyes_and_mouth(result, probe)
     moved = np.zeros(3) if other is None else other.mean(axis=0) - reference.mean(axis=0)
     together = bool(np.linalg.norm(moved) < _APART)
-    height = _SEEN * float(np.linalg.norm(reference[0] - reference[1]))
+    reach = _SEEN / 2 * float(np.linalg.norm(reference[0] - reference[1]))
+    distance = reach / math.tan(math.radians(_VIEW_ANGLE / 2))
+    forward, up = directions(result.landmarks[0], np.zeros(3), np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
     middle = reference.mean(axis=0)
     for camera, shift in zip(cameras, (np.zeros(3), np.zeros(3) if together else moved), strict=True):
         if camera is not None:
-            _stand_in_front(camera, middle + shift, height)
+            stand_in_front(camera, middle + shift, forward, up, reach, distance=distance)
     for tag in VIEWS:
         view = view_node(result.table.GetScene(), tag)
         if view is not None:
@@ -165,14 +168,3 @@ def _eyes_and_mouth(result: RiskResultNodes, index: int) -> np.ndarray | None:
     for number, point in enumerate(points):
         node.GetNthControlPointPositionWorld(number, point)
     return np.stack([points[:2].mean(axis=0), points[3:].mean(axis=0)])
-
-
-def _stand_in_front(camera: slicer.vtkMRMLCameraNode, middle: np.ndarray, height: float) -> None:
-    """Look from the front at a point, so that `height` mm about it are seen."""
-    camera.SetFocalPoint(*middle)
-    distance = height / 2 / math.tan(math.radians(_VIEW_ANGLE / 2))
-    camera.SetPosition(middle[0], middle[1] + distance, middle[2])
-    camera.SetViewUp(0.0, 0.0, 1.0)
-    camera.SetViewAngle(_VIEW_ANGLE)
-    camera.SetParallelScale(height / 2)
-    camera.ResetClippingRange()

@@ -133,3 +133,10 @@ def wait(widget: Any, seconds: float = 60.0) -> None:
         assert time.monotonic() < end
         widget.panel.poll()
         time.sleep(0.02)
+
+
+def held_back(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What the application is to do once it is idle; a test calls it."""
+    waiting: list[Callable[[], None]] = []
+    monkeypatch.setattr("RefaceLib.window.slicerui.once_idle", waiting.append)
+    return waiting

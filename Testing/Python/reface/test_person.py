@@ -89,6 +89,7 @@ def test_a_branch_holds_the_volume_of_its_item_and_those_below(scene, patient):
     [
         ("3: T1_MPRAGE_sag", "T1w"), ("sub-01_T2w", "T2w"), ("t2_flair_tra", "FLAIR"), ("t2*_gre", "SWI"),
         ("ep2d_diff_trace", "DWI"), ("Head CT", "CT"), ("t1_space", "T1w"), ("MPRAGE+Gd", "T1w"), ("Patient 7", ""),
+        ("sub-01_T2starw", "SWI"), ("sub-01_UNIT1", "T1w"),
         ("MRHead", ""), ("contrast", ""), ("protocol", ""), ("PD", "PD"),
     ],
 )  # fmt: skip
@@ -210,6 +211,23 @@ def test_a_mode_that_says_what_one_input_is_does_not_stay_for_another(widget, pa
     widget.onApplyButton()
     parameters.inputVolume = patient["Bert"]
     assert parameters.mode is then
+
+
+def test_a_ticked_volume_that_cannot_be_used_fails_alone(widget, patient, reface, monkeypatch, runs):
+    """One frame of a sequence among the ticks kept the whole person from being done."""
+    parameters = widget._parameterNode
+    parameters.inputVolume, parameters.otherVolumes = patient["T1"], [patient["T2"], patient["FLAIR"]]
+    patient["T2"].SetAndObserveImageData(None)
+    given = []
+    create = reface.RefaceLogic.createRunner
+    monkeypatch.setattr(
+        reface.RefaceLogic,
+        "createRunner",
+        lambda *volumes, **options: given.append(options["otherVolumes"]) or create(*volumes, **options),
+    )
+    widget.onApplyButton()
+    assert given == [[patient["FLAIR"]]] and len(runs) == 1
+    assert [row[3] for row in widget.ui.personTable.texts()][1] == "failed"
 
 
 def test_the_result_of_a_row_is_compared_and_saved(widget, scene, patient):

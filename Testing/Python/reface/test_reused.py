@@ -79,24 +79,40 @@ def test_another_volume_that_was_cropped_during_the_run_fails_alone(doe, roe):
     assert made.others == [] and made.failed == [(roe, "'T1w of another' was changed during the run.")]
 
 
-@pytest.mark.parametrize("moved", ["the chosen segmentation", "the result, hardened"])
-def test_a_mask_that_lies_elsewhere_is_not_shared(scene, doe, tmp_path, moved):
-    """A chosen segmentation may lie under another transform than the result."""
+@pytest.fixture
+def elsewhere(scene):
+    """A transform by 48 mm."""
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = vtk.vtkMatrix4x4()
     matrix.SetElement(1, 3, 48.0)
     transform.SetMatrixTransformToParent(matrix)
-    if moved == "the chosen segmentation":
-        chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
-        everything = slicer.vtkOrientedImageData()
-        shared_grid(doe, everything)
-        chosen.AddSegmentFromBinaryLabelmapRepresentation(everything, "Tumour", (1, 0, 0))
-        chosen.SetAndObserveTransformNodeID(transform.GetID())
-        made = hospital.refaced(doe, mask=chosen)
-    else:
-        made = hospital.refaced(doe)
-        made.volume.SetAndObserveTransformNodeID(transform.GetID())
-        made.volume.HardenTransform()
+    return transform.GetID()
+
+
+def test_a_mask_in_a_chosen_segmentation_under_another_transform_is_shared(scene, doe, elsewhere):
+    """It was written 48 mm beside the face."""
+    expected = shared.face_mask(hospital.refaced(doe).volume)
+    chosen = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    everything = slicer.vtkOrientedImageData()
+    shared_grid(doe, everything)
+    chosen.AddSegmentFromBinaryLabelmapRepresentation(everything, "Tumour", (1, 0, 0))
+    chosen.SetAndObserveTransformNodeID(elsewhere)
+    made = hospital.refaced(doe, mask=chosen)
+    assert made.mask is chosen and expected.any()
+    assert np.array_equal(shared.face_mask(made.volume), expected)
+
+
+def test_the_mask_of_a_result_that_was_moved_alone_is_shared(doe, elsewhere):
+    made = hospital.refaced(doe)
+    expected = shared.face_mask(made.volume)
+    made.volume.SetAndObserveTransformNodeID(elsewhere)
+    assert expected.any() and np.array_equal(shared.face_mask(made.volume), expected)
+
+
+def test_a_mask_that_lies_elsewhere_is_not_shared(doe, elsewhere, tmp_path):
+    made = hospital.refaced(doe)
+    made.volume.SetAndObserveTransformNodeID(elsewhere)
+    made.volume.HardenTransform()
     with pytest.raises(InputError, match="mask of .* was changed or moved"):
         sharing.share([made.volume], tmp_path / "out", "sub-01", Ways())
     assert not (tmp_path / "out").exists()

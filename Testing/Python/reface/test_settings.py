@@ -10,15 +10,13 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.reface.fixtures import *  # noqa: E402, F403
 from helpers.reface.fixtures import node_of, report_of  # noqa: E402
+from helpers.windows import held_back  # noqa: E402
 from RefaceLib.window import mrml, results  # noqa: E402
 
 
 @pytest.fixture(name="later", autouse=True)
 def later_fixture(reface, monkeypatch):
-    """What the application does once it is idle."""
-    waiting = []
-    monkeypatch.setattr(reface.slicerui, "once_idle", waiting.append)
-    return waiting
+    return held_back(monkeypatch)
 
 
 @pytest.fixture(name="saved")

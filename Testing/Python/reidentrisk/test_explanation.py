@@ -55,8 +55,9 @@ def test_it_shows_faces_and_says_what_the_attacker_did_and_where_the_face_lies(t
     explanation.explanation(tmp_path / "out.png", comparison(again, plain("Stranger", 90)))
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     said = texts(figure[0])
-    for words in ("What the attacker did", "the original", "Again", "Stranger", "RECOGNISABLE", "NOT RECOGNISABLE"):
+    for words in ("What the attacker did", "the original", "Again", "Stranger"):
         assert words in said
+    assert (said.count("RECOGNISABLE"), said.count("NOT RECOGNISABLE")) == (2, 1)
     assert (
         "Nearly all pairs of strangers are less alike." in said and "of 100 pairs of strangers are less alike." in said
     )
@@ -109,7 +110,7 @@ def test_the_picture_tells_of_as_many_views_as_there_were(views, said):
     """Frontal has neither sides nor several lights."""
     assessment = assess(dataclasses.replace(explanation_score(0.3), views=views), CALIBRATIONS[ALIGNED])
     result = types.SimpleNamespace(assessments={ALIGNED: assessment})
-    assert said in explanation._what_was_done(None, [result])
+    assert said in explanation._what_was_done([result])
 
 
 @pytest.mark.parametrize(("share", "less"), [(0.0104, 98), (0.0096, 99), (0.0951, 91), (0.1049, 90)])

@@ -8,16 +8,14 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 from helpers.reidentrisk.fixtures import *  # noqa: E402, F403
 from helpers.reidentrisk.fixtures import choose  # noqa: E402
 from helpers.reidentrisk.nodes import node_of, run  # noqa: E402
+from helpers.windows import held_back  # noqa: E402
 from ReidentRiskLib.window import results  # noqa: E402
 from ReidentRiskLib.window.job import Request  # noqa: E402
 
 
 @pytest.fixture(name="later", autouse=True)
 def later_fixture(module, monkeypatch):
-    """What the application does once it is idle."""
-    waiting = []
-    monkeypatch.setattr(module.slicerui, "once_idle", waiting.append)
-    return waiting
+    return held_back(monkeypatch)
 
 
 @pytest.fixture(name="saved")

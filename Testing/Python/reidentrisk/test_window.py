@@ -12,7 +12,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.fixtures import *  # noqa: E402, F403
 from helpers.reidentrisk.fixtures import choose  # noqa: E402
-from helpers.reidentrisk.nodes import moved, node_of, points_node  # noqa: E402
+from helpers.reidentrisk.nodes import moved, node_of, points_node, shown  # noqa: E402
 from helpers.windows import wait  # noqa: E402
 from RefaceLib.common.errors import RefaceError  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
@@ -232,94 +232,6 @@ def test_landmarks_are_only_used_when_they_are_asked_for(widget, app, scene, hea
     assert widget.results.result.report["reference"]["landmarks"] == "own"
 
 
-def two_results(widget, scene, head, defaced):
-    """The tables of two comparisons, of two originals; the second one is shown."""
-    other = node_of(scene, "Other", 2)
-    choose(widget, head, defaced)
-    widget.onRunButton()
-    wait(widget)
-    first = widget._parameterNode.result
-    choose(widget, other, head)
-    widget.onRunButton()
-    wait(widget)
-    return first, widget._parameterNode.result
-
-
-def shown(scene):
-    """The names of the faces and landmarks that are seen."""
-    every = [*slicer.util.getNodesByClass("vtkMRMLModelNode", scene)]
-    every += slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene)
-    return [node.GetName() for node in every if node.GetDisplayNode().GetVisibility()]
-
-
-def test_another_result_is_shown_in_words_faces_plot_table_and_landmarks(widget, app, scene, head, defaced):
-    first, second = two_results(widget, scene, head, defaced)
-    assert shown(scene) == ["Other face", "Head face_1", "Other landmarks"]
-    for table, names in ((first, ["Head face", "Head defaced face", "Head landmarks"]), (second, None)):
-        widget._parameterNode.result = table
-        result, selection = results.find_result(table), app.logic.GetSelectionNode()
-        assert names is None or shown(scene) == names
-        assert selection.GetActiveTableID() == table.GetID()
-        assert selection.GetActivePlotChartID() == result.charts[0].GetID()
-        assert widget._parameterNode.landmarks is result.landmarks[0]
-        assert widget.ui.faceSelector.items == result.names[1:]
-        assert f"Original: <b>{result.names[0]}</b>" in widget.ui.summaryBrowser.html
-        unlocked = [node for node in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene)]
-        assert [node for node in unlocked if not node.GetLocked()] == [result.landmarks[0]]
-
-
-def test_the_verdict_of_another_original_says_so(widget, app, scene, head, defaced):
-    choose(widget, head, defaced)
-    widget.onRunButton()
-    wait(widget)
-    assert "not those of this result" not in widget.ui.summaryBrowser.html
-    widget._parameterNode.reference = node_of(scene, "Other", 2)
-    assert "not those of this result" in widget.ui.summaryBrowser.html
-    assert "Original: <b>Head</b>" in widget.ui.summaryBrowser.html
-    widget._parameterNode.reference = head
-    assert "not those of this result" not in widget.ui.summaryBrowser.html
-
-
-def test_recompute_keeps_to_the_inputs_of_its_result_and_removes_no_other(widget, app, scene, head, defaced):
-    """It deleted the result that was shown, and compared what had been chosen since."""
-    first, second = two_results(widget, scene, head, defaced)
-    widget._parameterNode.result = first
-    points = widget._parameterNode.landmarks
-    points.SetNthControlPointPosition(0, 7.0, 8.0, 9.0)
-    assert widget._parameterNode.reference.GetName() == "Other" and widget.ui.recomputeButton.enabled
-    widget.onRecomputeButton()
-    widget._parameterNode.result = second  # while it runs
-    wait(widget)
-    assert app.shown == []
-    result = widget.results.result
-    assert not scene.IsNodePresent(first) and scene.IsNodePresent(second)
-    assert result.names == ["Head", "Head defaced"] and result.report["reference"]["landmarks"] == "given"
-    np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])[0], (7, 8, 9))
-    assert "not those of this result" in widget.ui.summaryBrowser.html
-
-
-def test_recompute_says_that_a_volume_of_its_result_is_gone(widget, app, scene, head, defaced):
-    choose(widget, head, defaced)
-    widget.onRunButton()
-    wait(widget)
-    scene.RemoveNode(defaced)
-    widget.onRecomputeButton()
-    (sentence,) = app.shown
-    assert "'Head defaced' was deleted after this comparison" in sentence and not widget.panel.running
-    assert scene.IsNodePresent(widget._parameterNode.result)
-
-
-def test_points_of_the_user_replace_no_result(widget, app, scene, head, defaced):
-    choose(widget, head, defaced)
-    widget.onRunButton()
-    wait(widget)
-    first = widget._parameterNode.result
-    widget._parameterNode.landmarks = points_node(scene, list(FIVE))
-    widget.onRecomputeButton()
-    wait(widget)
-    assert scene.IsNodePresent(first) and widget._parameterNode.result is not first
-
-
 def test_one_volume_without_a_head_does_not_stop_the_others(widget, app, scene, head, defaced):
     choose(widget, head, node_of(scene, "Nobody", 0), defaced)
     widget.onRunButton()
@@ -328,26 +240,6 @@ def test_one_volume_without_a_head_does_not_stop_the_others(widget, app, scene, 
     html = widget.ui.summaryBrowser.html
     assert "<b>Nobody</b>" in html and "No head was found" in html and "<b>Head defaced</b>" in html
     assert widget.ui.faceSelector.items == ["Nobody", "Head defaced"]
-
-
-def test_no_verdict_of_before_stands_beside_a_run_that_failed(widget, app, scene, head, defaced):
-    choose(widget, head, defaced)
-    widget.onRunButton()
-    wait(widget)
-    before = widget._parameterNode.result
-    choose(widget, head, node_of(scene, "Nobody", 0))
-    widget.onRunButton()
-    wait(widget)
-    assert len(app.shown) == 1
-    html = widget.ui.summaryBrowser.html
-    assert (
-        "recognisable" not in html and "failed" in html and "'Nobody': No head was found" in html.replace("&#x27;", "'")
-    )
-    assert shown(scene) == [] and not widget.ui.layoutButton.enabled
-    selection = app.logic.GetSelectionNode()
-    assert not selection.GetActiveTableID() and not selection.GetActivePlotChartID()
-    widget._parameterNode.result = before  # it can be chosen again
-    assert "recognisable" in widget.ui.summaryBrowser.html and len(shown(scene)) == 3
 
 
 def test_the_seconds_are_those_on_the_clock(module, widget, head, defaced, monkeypatch):

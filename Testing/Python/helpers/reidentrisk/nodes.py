@@ -50,3 +50,10 @@ def run(request: Request, folder: Path) -> Findings:
 
 def nodes(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLNode]:
     return (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))
+
+
+def shown(scene):
+    """The names of the faces and landmarks that are seen."""
+    every = [*slicer.util.getNodesByClass("vtkMRMLModelNode", scene)]
+    every += slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene)
+    return [node.GetName() for node in every if node.GetDisplayNode().GetVisibility()]
