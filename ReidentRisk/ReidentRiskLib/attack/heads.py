@@ -57,8 +57,8 @@ class HeadEmbedding:
 
     ``aligned`` (V, D) float32 are unit vectors of faces aligned by the points of the head. ``detected`` (V, D) are
     those of faces as the detector found them: NaN in the rows of views in which it found none, and in all rows when
-    there was no detector. ``pictures`` (V, S, S, 3) and ``crops`` (V, 112, 112, 3; aligned by the points) are uint8,
-    None when not asked for.
+    there was no detector. ``pictures`` (V, S, S, 3), ``crops`` (V, 112, 112, 3; aligned by the points) and
+    ``found`` (as crops, aligned by the detector; black where it found no face) are uint8, None when not asked for.
     """
 
     name: str
@@ -68,6 +68,7 @@ class HeadEmbedding:
     detected: np.ndarray
     pictures: np.ndarray | None = None
     crops: np.ndarray | None = None
+    found: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -150,16 +151,16 @@ def embed_head(
     ])  # fmt: skip
     watch.at(0.5, f"embedding {head.name}")
     aligned = embedder.embed(crops)
-    detected = np.full_like(aligned, np.nan)
+    detected, found = np.full_like(aligned, np.nan), np.zeros_like(crops)
     if detector is not None:
         watch.at(0.7, f"detecting faces of {head.name}")
-        found = detect(pictures, chosen, detector, known)
+        detections = detect(pictures, chosen, detector, known)
         watch.at(0.85, f"embedding {head.name}")
-        if seen := {i: face.points for i, face in enumerate(found) if face is not None}:
-            faces = [_face(pictures[i], points) for i, points in seen.items()]
-            detected[list(seen)] = embedder.embed(np.stack(faces))
+        if seen := {i: face.points for i, face in enumerate(detections) if face is not None}:
+            found[list(seen)] = [_face(pictures[i], points) for i, points in seen.items()]
+            detected[list(seen)] = embedder.embed(found[list(seen)])
     watch.at(1.0, f"embedded {head.name}")
-    kept = dict(pictures=pictures, crops=crops) if keep_pictures else {}
+    kept = dict(pictures=pictures, crops=crops, found=found) if keep_pictures else {}
     return HeadEmbedding(head.name, embedder.name, views, aligned, detected, **kept)
 
 

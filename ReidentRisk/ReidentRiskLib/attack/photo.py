@@ -80,6 +80,7 @@ def embed_photo(
         detected=embedding.copy(),
         pictures=shown if keep_pictures else None,
         crops=face if keep_pictures else None,
+        found=face if keep_pictures else None,
     )
 
 

@@ -14,7 +14,7 @@ import RefaceLib
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#3b6ea5", "#d1762b", "#8a8a8a"
+GREY = "#8a8a8a"
 # Fonts for the scripts that matplotlib's own lacks, where they are installed.
 _OTHER_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",

@@ -14,27 +14,24 @@ import numpy as np
 
 from ReidentRiskLib.attack.views import frontal_view
 from ReidentRiskLib.commandline import canvas
-from ReidentRiskLib.judge.scores import ALIGNED, DETECTED
+from ReidentRiskLib.judge.scores import ALIGNED, DETECTED, rows_of
 from ReidentRiskLib.judge.verdict import (
     NO_HEAD,
-    NOT_RECOGNISABLE,
-    NOT_RECOGNISABLE_SHARE,
-    RECOGNISABLE,
-    RECOGNISABLE_SHARE,
-    UNCERTAIN,
     Assessment,
     places_in_words,
+    zones,
 )
+from ReidentRiskLib.runs import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ReidentRiskLib.attack.heads import HeadEmbedding
     from ReidentRiskLib.judge.calibration import Calibration
     from ReidentRiskLib.runs.compare import Comparison, ProbeResult
 
 MOST_PROBES = 4  # a row each; more would be too small to read
-_ZONES = {NOT_RECOGNISABLE: "#a8d8a0", UNCERTAIN: "#f7d98b", RECOGNISABLE: "#f4a59a"}
 _WIDTH, _TOP, _ROW = 13.0, 1.5, 3.0  # inches
 _STEPS = {
     ALIGNED: "Step 2: it knew where eyes, nose and mouth are, and cut out that place, face or no face.",
@@ -90,16 +87,26 @@ def _draw_row(
     for column, (face, title) in enumerate(zip(faces, titles, strict=True)):
         place = (0.02 + 0.15 * column, bottom + 0.12 * height, 0.145, 0.72 * height)
         _picture(figure, place, face.embedding.pictures, front, title)
-    for part, face in enumerate(faces):
+    seen = _seen([face.embedding for face in faces], attacker, front)
+    for part, (crop, title) in enumerate(zip(seen, ("what the network saw", ""), strict=True)):
         place = (0.325, bottom + (0.48 - 0.36 * part) * height, 0.09, 0.34 * height)
-        # The crops that are kept are those by the points: the detector's are others.
-        title = "what the network saw" if attacker == ALIGNED else "the place of the face"
-        _picture(figure, place, face.embedding.crops, front, title if part == 0 else "")
+        _picture(figure, place, crop, 0, title)
     axes = figure.add_axes((0.45, bottom + 0.2 * height, 0.24, 0.62 * height))
     _draw_places(axes, comparison.calibrations.get(attacker), found.score.mean_embedding)
     words = [f"{result.verdict}".upper(), *_words(attacker, found)]
     lines = [line for sentence in words for line in textwrap.wrap(sentence, 46)]
     _text(figure, 0.71, bottom + 0.84 * height, "\n".join(lines), 9)
+
+
+def _seen(heads: Sequence[HeadEmbedding], attacker: str, front: int) -> list[np.ndarray | None]:
+    """The crops (1, 112, 112, 3) that the attacker compared, from the front, or else where both heads have one.
+
+    None for a head of which there are none.
+    """
+    every = [head.crops if attacker == ALIGNED else head.found for head in heads]
+    acquired = np.logical_and(*(np.isfinite(rows_of(head, attacker)).all(axis=1) for head in heads))
+    view = front if acquired[front % len(acquired)] or not acquired.any() else int(np.argmax(acquired))
+    return [None if crops is None else crops[[view if len(crops) > view else 0]] for crops in every]
 
 
 def _strongest(result: ProbeResult) -> tuple[str, Assessment]:
@@ -125,8 +132,8 @@ def _draw_places(axes: Axes, calibration: Calibration | None, cosine: float) -> 
         axes.text(0.5, 0.5, "not calibrated", ha="center", transform=axes.transAxes, color=canvas.GREY)
         return
     parts = (
-        ("pairs of strangers", calibration.different, canvas.BLUE),
-        ("scans of one head", calibration.same, canvas.ORANGE),
+        ("pairs of strangers", calibration.different, colours.STRANGERS),
+        ("scans of one head", calibration.same, colours.SAME_HEAD),
     )
     for label, part, colour in parts:
         edges, density = part.histogram()
@@ -134,10 +141,8 @@ def _draw_places(axes: Axes, calibration: Calibration | None, cosine: float) -> 
     if np.isfinite(cosine):
         axes.axvline(cosine, color="black", linewidth=2, label="this volume")
     low, high = axes.get_xlim()
-    shares = (NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE)
-    ends = [low, *(calibration.different.value_at_share(share) for share in shares), high]
-    for zone, (begin, end) in zip(_ZONES.items(), zip(ends, ends[1:], strict=False), strict=True):
-        axes.axvspan(begin, max(begin, end), ymax=0.08, color=zone[1], label=zone[0])
+    for verdict, (begin, end) in zones(calibration, low, high).items():
+        axes.axvspan(begin, end, ymax=0.08, color=colours.VERDICTS[verdict], label=verdict)
     axes.set_xlim(low, high)
     axes.legend(fontsize=6, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
 

@@ -16,7 +16,8 @@ from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.commandline import canvas
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import ATTACKER_NAMES
-from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE
+from ReidentRiskLib.judge.verdict import FEW, MANY, limits
+from ReidentRiskLib.runs import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ MOST_ROWS = 40  # of names
 FEW_LINES = 18  # of ranks, where there are too few for curves
 SHOWN_VIEWS = 5
 _PANEL = 1.9  # inches
-_LINES = ((canvas.BLUE, "-"), (canvas.ORANGE, "--"))  # of the attackers, whose curves may lie on each other
+_LINES = ((colours.STRANGERS, "-"), (colours.SAME_HEAD, "--"))  # of the attackers, whose curves may lie on each other
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ def _draw_histogram(axes: Axes, attacker: str, calibration: Calibration | None) 
         axes.set_xlim(-0.2, 1.0)
     else:
         for label, part, colour in (
-            (f"different heads ({calibration.different.n:,} pairs)", calibration.different, canvas.BLUE),
-            (f"the same head scanned again ({calibration.same.n:,} pairs)", calibration.same, canvas.ORANGE),
+            (f"different heads ({calibration.different.n:,} pairs)", calibration.different, colours.STRANGERS),
+            (f"the same head scanned again ({calibration.same.n:,} pairs)", calibration.same, colours.SAME_HEAD),
         ):
             edges, density = part.histogram()
             axes.stairs(density / density.max(), edges, fill=True, alpha=0.45, color=colour, label=label)
@@ -147,9 +148,9 @@ def _title(axes: Axes, title: str) -> None:
 def _draw_thresholds(axes: Axes, calibration: Calibration | None) -> None:
     if calibration is None:
         return
-    for share, style in ((RECOGNISABLE_SHARE, "-"), (NOT_RECOGNISABLE_SHARE, ":")):
-        label = f"1 of {round(1 / share)} pairs of strangers is to the right"
-        value = calibration.different.value_at_share(share)
+    up_to, since = limits(calibration)
+    for value, one_of, style in ((since, FEW, "-"), (up_to, MANY, ":")):
+        label = f"1 of {one_of} pairs of strangers is to the right"
         axes.axvline(value, color=canvas.GREY, linestyle=style, linewidth=1, label=label)
 
 
@@ -261,8 +262,8 @@ def pairs(path: str | Path, results: Mapping[str, Identification], network: str)
         every = every[np.isfinite(every)] if np.isfinite(every).any() else np.zeros(1)
         edges = np.linspace(every.min() - 0.01, every.max() + 0.01, 61)  # never of no width
         for label, scores, colour in (
-            ("others", result.nonmated, canvas.BLUE),
-            ("own subject", result.mated, canvas.ORANGE),
+            ("others", result.nonmated, colours.STRANGERS),
+            ("own subject", result.mated, colours.SAME_HEAD),
         ):
             scored = scores[np.isfinite(scores)]
             name = f"{label}: {scored.size:,} of {scores.size:,} pairs"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError
+from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.scores import check_comparable, number, rows_of, similarity_matrix
 from ReidentRiskLib.judge.statistics import (
     Rate,
@@ -41,14 +42,16 @@ FEWEST_SUBJECTS = (
 class Identification:
     """How well one attacker finds P probes in a gallery of N subjects.
 
-    ``probes`` are (subject, name of the head); ``scores`` (P, N) are NaN where no face was acquired; ``ranks`` (P,)
-    count from 1. ``cmc`` (N,) is the share of probes whose subject is among the first 1..N. ``roc`` is (false, true
-    accept rate), each (T,). ``mated`` (P,) and ``nonmated`` (P, N - 1) are the scores of the own subject and of others.
+    ``probes`` are (subject, name of the head), ``headless`` (P,) bool says in which no head was found; ``scores``
+    (P, N) are NaN where no face was acquired; ``ranks`` (P,) count from 1. ``cmc`` (N,) is the share of probes whose
+    subject is among the first 1..N. ``roc`` is (false, true accept rate), each (T,). ``mated`` (P,) and ``nonmated``
+    (P, N - 1) are the scores of the own subject and of others.
     """
 
     attacker: str
     subjects: tuple[str, ...]
     probes: tuple[tuple[str, str], ...]
+    headless: np.ndarray
     scores: np.ndarray
     mated: np.ndarray
     nonmated: np.ndarray
@@ -84,8 +87,8 @@ class Identification:
         return [
             f"{name}: rank {rank} of {count}"
             if np.isfinite(mated)
-            else f"{name}: no face found, so rank {rank} of {count}"
-            for (_, name), rank, mated in zip(self.probes, self.ranks, self.mated, strict=True)
+            else f"{name}: no {'head' if headless else 'face'} found, so rank {rank} of {count}"
+            for (_, name), rank, mated, headless in zip(self.probes, self.ranks, self.mated, self.headless, strict=True)
         ]
 
     def best(self, probe: int) -> str | None:
@@ -118,9 +121,10 @@ def identify(
     owner = np.array([subjects.index(head.name) for head in gallery])
     scores = np.stack([_best(every[:, owner == index]) for index in range(len(subjects))], axis=1)
     own = np.array([subjects.index(subject) for subject, _ in probes])
-    return _identification(
-        attacker, subjects, tuple((subject, head.name) for subject, head in probes), scores, own, seed
-    )
+    known_as = tuple((subject, head.name) for subject, head in probes)
+    # Any head has points to align by; only a photograph has none where it shows no face.
+    headless = np.array([head.views != PHOTO and not np.isfinite(head.aligned).any() for head in heads])
+    return _identification(attacker, subjects, known_as, headless, scores, own, seed)
 
 
 def _best(scores: np.ndarray) -> np.ndarray:
@@ -133,6 +137,7 @@ def _identification(
     attacker: str,
     subjects: tuple[str, ...],
     probes: tuple[tuple[str, str], ...],
+    headless: np.ndarray,
     scores: np.ndarray,
     own: np.ndarray,
     seed: int,
@@ -148,6 +153,7 @@ def _identification(
         attacker=attacker,
         subjects=subjects,
         probes=probes,
+        headless=headless,
         scores=scores,
         mated=mated,
         nonmated=nonmated,

@@ -7,7 +7,7 @@ calibration. The share of the pairs of strangers that score as high as this pair
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ RECOGNISABLE, UNCERTAIN, NOT_RECOGNISABLE, UNCALIBRATED = VERDICTS = (
 NO_HEAD = "no head"  # what stands in place of a verdict where there is nothing to judge
 RECOGNISABLE_SHARE = 0.01  # at most this share of strangers' pairs scores as high
 NOT_RECOGNISABLE_SHARE = 0.1  # at least this share does
+FEW, MANY = round(1 / RECOGNISABLE_SHARE), round(1 / NOT_RECOGNISABLE_SHARE)  # one of so many pairs
 THRESHOLDS = {
-    RECOGNISABLE: "at most 1 of 100 pairs of strangers is at least this similar",
-    UNCERTAIN: "fewer than 1 of 10, but more than 1 of 100 pairs of strangers are at least this similar",
-    NOT_RECOGNISABLE: "at least 1 of 10 pairs of strangers is at least this similar, or this attacker found no face",
+    RECOGNISABLE: f"at most 1 of {FEW} pairs of strangers is at least this similar",
+    UNCERTAIN: f"fewer than 1 of {MANY}, but more than 1 of {FEW} pairs of strangers are at least this similar",
+    NOT_RECOGNISABLE: f"at least 1 of {MANY} pairs of strangers is at least this similar, or no face was found",
     UNCALIBRATED: "there is no calibration for this model and view set",
 }
 
@@ -68,6 +69,30 @@ def assess(value: Score, calibration: Calibration | None) -> Assessment:
     return Assessment(value, calibration, strangers, itself, verdict, _sentence(value, calibration, strangers, verdict))
 
 
+def no_head(nothing: Assessment, cause: str) -> Assessment:
+    """An assessment of `nothing`, where no head was found: NO_HEAD in place of the verdict, and the cause."""
+    return replace(nothing, verdict=NO_HEAD, sentence=cause)
+
+
+def limits(calibration: Calibration) -> tuple[float, float]:
+    """The cosines up to which a face is NOT_RECOGNISABLE, and from which it is RECOGNISABLE."""
+    different = calibration.different
+    return different.value_at_share(NOT_RECOGNISABLE_SHARE), different.value_at_share(RECOGNISABLE_SHARE)
+
+
+def zones(calibration: Calibration, low: float, high: float) -> dict[str, tuple[float, float]]:
+    """The verdicts along all cosines from `low` to `high`, or farther: each with the cosines where it begins and ends.
+
+    They touch each other, and the lowest comes first.
+    """
+    up_to, since = limits(calibration)
+    return {
+        NOT_RECOGNISABLE: (min(low, up_to), up_to),
+        UNCERTAIN: (up_to, since),
+        RECOGNISABLE: (since, max(high, since)),
+    }
+
+
 def strongest(verdicts: Iterable[str]) -> str:
     """The verdict that counts when there are several attackers: that of the most successful one."""
     order = (RECOGNISABLE, UNCERTAIN, UNCALIBRATED, NOT_RECOGNISABLE, NO_HEAD)
@@ -88,7 +113,7 @@ def in_words(share: float, pairs: int) -> str:
         return f"{round(100 * share)} of 100 {many}"
     one_in = round(1.0 / share)
     if share > RECOGNISABLE_SHARE:
-        one_in = min(max(one_in, round(1 / NOT_RECOGNISABLE_SHARE) + 1), round(1 / RECOGNISABLE_SHARE) - 1)
+        one_in = min(max(one_in, MANY + 1), FEW - 1)
     return f"1 of {one_in:,} {one}"
 
 
@@ -149,13 +174,14 @@ def calibration_record(calibration: Calibration | None) -> dict[str, Any] | None
     """What a result says about the calibration it rests on: its origin, and the thresholds as cosines."""
     if calibration is None:
         return None
+    up_to, since = limits(calibration)
     return {
         "different_pairs": calibration.different.n,
         "different_pairs_without_a_face": calibration.different.failures,
         "different_mean": number(calibration.different.mean),
         "same_pairs": calibration.same.n,
         "same_mean": number(calibration.same.mean),
-        "recognisable_from": number(calibration.different.value_at_share(RECOGNISABLE_SHARE)),
-        "not_recognisable_up_to": number(calibration.different.value_at_share(NOT_RECOGNISABLE_SHARE)),
+        "recognisable_from": number(since),
+        "not_recognisable_up_to": number(up_to),
         **calibration.about,
     }

@@ -59,7 +59,13 @@ def with_views(head: HeadEmbedding, views: str) -> HeadEmbedding:
     names = [view.name for view in view_set(head.views)]
     index = [names.index(view.name) for view in view_set(views)]
     return replace(
-        head, views=views, aligned=head.aligned[index], detected=head.detected[index], pictures=None, crops=None
+        head,
+        views=views,
+        aligned=head.aligned[index],
+        detected=head.detected[index],
+        pictures=None,
+        crops=None,
+        found=None,
     )
 
 

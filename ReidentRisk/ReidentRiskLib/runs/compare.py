@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ from ReidentRiskLib.attack.views import PHOTO
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import score_of
 from ReidentRiskLib.judge.verdict import (
-    NO_HEAD,
     THRESHOLDS,
     Assessment,
     assess,
     assessment_record,
     calibration_record,
+    no_head,
     strongest,
 )
 from ReidentRiskLib.runs.faces import Face, Source, embed_source, missing_face, warnings_of
@@ -128,12 +128,9 @@ def _without_a_head(
     calibrations: Mapping[str, Calibration | None],
 ) -> ProbeResult:
     """A probe that cannot be judged: no score, and the cause in place of what a score means."""
-    face = missing_face(name, tools, views)
-    cause = error.removeprefix(f"{name}: ")
+    face = missing_face(name, tools, views, error.removeprefix(f"{name}: "))
     nothing = assess_all(reference.embedding, face.embedding, calibrations)
-    return ProbeResult(
-        face, {attacker: replace(each, verdict=NO_HEAD, sentence=cause) for attacker, each in nothing.items()}
-    )
+    return ProbeResult(face, {attacker: no_head(each, face.lost) for attacker, each in nothing.items()})
 
 
 def assess_all(

@@ -47,12 +47,16 @@ class LocatedHead:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A head or a photograph and its embedding; ``located`` is None for a photograph and where no head was found."""
+    """A head or a photograph and its embedding; ``located`` is None for a photograph and where no head was found.
+
+    ``lost`` says why no head was found.
+    """
 
     name: str
     embedding: HeadEmbedding
     located: LocatedHead | None = None
     notes: tuple[str, ...] = ()
+    lost: str = ""
 
     @property
     def landmarks(self) -> str:
@@ -149,12 +153,12 @@ def same_grid(grid: tuple[tuple[int, ...], np.ndarray], other: tuple[tuple[int, 
     return bool(np.linalg.norm(apart, axis=1).max() < SAME_PLACE)
 
 
-def missing_face(name: str, tools: Tools, views: str, *notes: str) -> Face:
-    """What stands for a volume in which no head was found, so that it stays in the denominator."""
+def missing_face(name: str, tools: Tools, views: str, cause: str, *notes: str) -> Face:
+    """What stands for a volume in which no head was found, so that it stays in the denominator; `cause` says why."""
     from ReidentRiskLib.attack.heads import HeadEmbedding
 
     rows = np.full((len(view_set(views)), tools.embedder.size), np.nan, np.float32)
-    return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, notes)
+    return Face(name, HeadEmbedding(name, tools.embedder.name, views, rows, rows.copy()), None, notes, cause)
 
 
 def warnings_of(

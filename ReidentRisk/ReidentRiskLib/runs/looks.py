@@ -180,7 +180,7 @@ class _Looker:
         try:
             face = embed_source("The head", volume, tools, views, original=original, parse=parse)
         except HeadNotFoundError:
-            face = missing_face("The head", tools, views, _LOST)
+            face = missing_face("The head", tools, views, _LOST, _LOST)
         self._save(key, face.embedding, tools)
         faces = int(np.isfinite(face.embedding.detected).all(axis=1).sum())
         return Look(key, self._evidence(volume, parse, faces), face.landmarks, notes=tuple(face.notes))

@@ -16,8 +16,16 @@ from ReidentRiskLib.attack.landmarks import FIVE
 from ReidentRiskLib.attack.views import PHOTO, frontal_view
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.identify import Identification, identification_record, identify
-from ReidentRiskLib.judge.scores import ATTACKERS, number, score_of
-from ReidentRiskLib.judge.verdict import THRESHOLDS, VERDICTS, assess, assessment_record, calibration_record
+from ReidentRiskLib.judge.scores import ALIGNED, ATTACKERS, number, score_of
+from ReidentRiskLib.judge.verdict import (
+    NO_HEAD,
+    THRESHOLDS,
+    VERDICTS,
+    assess,
+    assessment_record,
+    calibration_record,
+    no_head,
+)
 from ReidentRiskLib.runs.faces import embed_source, find_head, missing_face, warnings_of
 from ReidentRiskLib.runs.guesswho import FACES, Exercise, make_exercise
 from ReidentRiskLib.runs.pointlist import read_points
@@ -149,7 +157,7 @@ class _SourceEmbedder:
             return self._with_front_alone(entry, face)
         except HeadNotFoundError as error:
             note = f"{str(error).rstrip('.')}; it is counted as not identified."
-            return missing_face(name, self._tools, self._views, note)
+            return missing_face(name, self._tools, self._views, str(error).removeprefix(f"{name}: "), note)
 
     def _with_front_alone(self, entry: Entry, face: Face) -> Face:
         """Of many heads all pictures would fill the memory."""
@@ -157,7 +165,7 @@ class _SourceEmbedder:
         if pictures is None:
             return face
         self._fronts[entry.path] = pictures[frontal_view(self._views) if len(pictures) > 1 else 0]
-        return replace(face, embedding=replace(face.embedding, pictures=None, crops=None))
+        return replace(face, embedding=replace(face.embedding, pictures=None, crops=None, found=None))
 
     def exercise(self, gallery: Sequence[Entry], probes: Sequence[Entry], faces: Sequence[Face]) -> Exercise | None:
         """The first head of each subject that was drawn, and the probes."""
@@ -185,6 +193,8 @@ def _rows(
             score = max(scores, key=lambda each: np.nan_to_num(each.mean_embedding, nan=-2.0))
             photo = PHOTO in (face.embedding.views, *(head.views for head in own))
             assessment = assess(score, None if photo else calibrations[attacker])
+            if face.lost:
+                assessment = no_head(assessment, face.lost)
             best = result.best(index)
             row = {
                 "network": network,
@@ -211,7 +221,7 @@ def build_report(lookup: LookUp) -> dict[str, Any]:
             for verdict, name in zip(lookup.columns["verdict"], lookup.columns["attacker"], strict=True)
             if name == attacker
         ]
-        counts = {verdict: chosen.count(verdict) for verdict in VERDICTS if verdict in chosen}
+        counts = {verdict: chosen.count(verdict) for verdict in (*VERDICTS, NO_HEAD) if verdict in chosen}
         attackers[attacker] = {**identification_record(result), "verdicts": counts}
     first = next(iter(lookup.results.values()))
     return {
@@ -222,8 +232,14 @@ def build_report(lookup: LookUp) -> dict[str, Any]:
         "gallery": {"subjects": len(first.subjects), "heads": len(lookup.heads)},
         "probes": {"heads": len(first.probes)},
         "attackers": attackers,
-        **(
-            {"guess_who": {"probe": lookup.exercise.probe, "answer": lookup.exercise.answer}} if lookup.exercise else {}
-        ),
+        **({"guess_who": _asked(lookup, lookup.exercise)} if lookup.exercise else {}),
         "warnings": list(lookup.warnings),
     }
+
+
+def _asked(lookup: LookUp, exercise: Exercise) -> dict[str, Any]:
+    """Who is asked for, the number of the right face, and how the network did: the rank `of` so many persons."""
+    aligned = lookup.results[ALIGNED]
+    index = next(index for index, (_, name) in enumerate(aligned.probes) if name == exercise.probe)
+    rank = int(aligned.ranks[index])
+    return {"probe": exercise.probe, "answer": exercise.answer, "rank": rank, "of": len(aligned.subjects)}

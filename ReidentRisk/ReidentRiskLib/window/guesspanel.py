@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from RefaceLib.window.slicerui import translator
-from ReidentRiskLib.judge.scores import ALIGNED
 from ReidentRiskLib.runs.guesswho import FACES
 from ReidentRiskLib.window.results import RiskResultNodes
 
@@ -49,13 +48,10 @@ class GuessPanel:
 
 
 def answer(identification: dict[str, Any], guess: int) -> str:
-    """What is said to a guess: whether it is right, and how the network did, as identify.json tells it."""
+    """What is said to a guess: whether it is right, and how the network did (see `guess_who` in identify.json)."""
     asked = identification.get("guess_who")
     if not asked:
         return ""
     right = _("Yes, it is number {number}.") if guess == asked["answer"] else _("No, it is number {number}.")
-    ranks = identification["attackers"][ALIGNED]["ranks"] or ()
-    network = [line for line in ranks if line.startswith((f"'{asked['probe']}': ", f"{asked['probe']}: "))]
-    text = [right.format(number=asked["answer"])]
-    text += [_("What the network found, {line}.").format(line=line) for line in network[:1]]
-    return " ".join(text)
+    network = _("The network put the original at rank {rank} of {of} persons.")
+    return f"{right.format(number=asked['answer'])} {network.format(**asked)}"

@@ -21,14 +21,10 @@ import RefaceLib
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.calibration import Calibration
 from ReidentRiskLib.judge.scores import number
-from ReidentRiskLib.judge.verdict import (
-    NOT_RECOGNISABLE,
-    NOT_RECOGNISABLE_SHARE,
-    RECOGNISABLE,
-    RECOGNISABLE_SHARE,
-    UNCERTAIN,
-)
+from ReidentRiskLib.judge.verdict import zones
+from ReidentRiskLib.runs import colours
 from ReidentRiskLib.runs.pointlist import order_points
+from ReidentRiskLib.window import words
 
 _ = translator(__name__)
 
@@ -38,11 +34,9 @@ SKIN_COLOUR = (0.87, 0.72, 0.62)
 POINT_COLOUR = (0.23, 0.43, 0.65)
 _TEXT_SCALE = 2.0  # of the labels of landmarks, so that those of the mouth do not meet
 _OCCLUDED_OPACITY = 0.7  # of landmarks that the skin covers
-SERIES_COLOURS = ((0.23, 0.43, 0.65), (0.82, 0.46, 0.17))
 MARK_COLOURS = (  # of probes; none is like another, or like those of the distributions, for the colour-blind too
     (0.0, 0.62, 0.45), (0.8, 0.47, 0.65), (0.1, 0.1, 0.1), (0.34, 0.71, 0.91), (0.55, 0.1, 0.1), (0.45, 0.25, 0.6),
 )  # fmt: skip
-ZONE_COLOURS = {RECOGNISABLE: (0.86, 0.3, 0.25), UNCERTAIN: (0.95, 0.75, 0.2), NOT_RECOGNISABLE: (0.45, 0.72, 0.4)}
 _ZONE_HEIGHT = -0.05  # of the bar of verdicts, below both distributions
 _LEGEND_FONT = 11
 _LEGEND_LINE, _LEGEND = 0.074, 0.7  # height of a line of the legend, and of all at most, as shares of the chart
@@ -233,14 +227,14 @@ def add_histogram(
     for label, part, colour in zip(
         (_("different heads"), _("the same head")),
         (calibration.different, calibration.same),
-        SERIES_COLOURS,
+        (colours.STRANGERS, colours.SAME_HEAD),
         strict=True,
     ):
         edges, density = part.histogram()
         low, high = min(low, edges[0]), max(high, edges[-1])
         # Twice every edge: the line goes along the tops of the bars.
         outline = np.concatenate([[0.0], np.repeat(density / density.max(), 2), [0.0]])
-        lines.append(_Line(label, np.repeat(edges, 2), outline, colour))
+        lines.append(_Line(label, np.repeat(edges, 2), outline, colours.rgb(colour)))
     seen = [(label, value) for label, value in scores.items() if value is not None and number(value) is not None]
     for index, (label, value) in enumerate(seen):
         lines.append(_Line(label, np.full(2, value), np.array([0.0, 1.0]), *_mark(index)))
@@ -299,18 +293,10 @@ def _mark(index: int) -> tuple[tuple[float, float, float], int]:
 
 def _zones(calibration: Calibration, low: float, high: float) -> list[_Line]:
     """What the verdict is at each cosine, as a bar of three parts from `low` to `high`."""
-    different = calibration.different
-    ends = [different.value_at_share(share) for share in (NOT_RECOGNISABLE_SHARE, RECOGNISABLE_SHARE)]
-    titles = {
-        NOT_RECOGNISABLE: _("not recognisable"),
-        UNCERTAIN: _("uncertain"),
-        RECOGNISABLE: _("recognisable"),
-    }
-    edges = [min(low, ends[0]), *ends, max(high, ends[1])]
     height = np.full(2, _ZONE_HEIGHT)
     return [
-        _Line(title, np.array(edges[index : index + 2]), height, ZONE_COLOURS[verdict], width=10)
-        for index, (verdict, title) in enumerate(titles.items())
+        _Line(words.verdict(verdict), np.array(ends), height, colours.rgb(colours.VERDICTS[verdict]), width=10)
+        for verdict, ends in zones(calibration, low, high).items()
     ]
 
 

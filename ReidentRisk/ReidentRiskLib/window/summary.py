@@ -8,6 +8,7 @@ from typing import Any
 
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.verdict import NO_HEAD
+from ReidentRiskLib.runs import colours
 from ReidentRiskLib.runs.tools import network_name
 from ReidentRiskLib.window import words
 from ReidentRiskLib.window.parameters import Views
@@ -63,7 +64,7 @@ def _probe(probe: Mapping[str, Any]) -> str:
 
 
 def _badge(verdict: str) -> str:
-    colour = words.COLOURS[verdict]
+    colour = colours.VERDICTS[verdict]
     return (
         f'<span style="background-color:{colour}; color:black">&nbsp;{html.escape(words.verdict(verdict))}&nbsp;</span>'
     )

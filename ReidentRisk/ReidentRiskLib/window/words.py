@@ -1,20 +1,20 @@
-"""What the window calls attackers, views and verdicts, and the colours of verdicts."""
+"""What the window calls attackers and verdicts."""
 
 from __future__ import annotations
 
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.scores import ALIGNED, DETECTED
-from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE, RECOGNISABLE, UNCALIBRATED, UNCERTAIN
+from ReidentRiskLib.judge.verdict import (
+    FEW,
+    MANY,
+    NO_HEAD,
+    NOT_RECOGNISABLE,
+    RECOGNISABLE,
+    UNCALIBRATED,
+    UNCERTAIN,
+)
 
 _ = translator(__name__)
-
-COLOURS = {  # background of a verdict; all are light enough for black letters
-    RECOGNISABLE: "#f4a59a",
-    UNCERTAIN: "#f7d98b",
-    NOT_RECOGNISABLE: "#a8d8a0",
-    UNCALIBRATED: "#d5d5d5",
-    NO_HEAD: "#d5d5d5",
-}
 
 
 def attacker(name: str) -> str:
@@ -43,14 +43,15 @@ def verdict(name: str) -> str:
         UNCERTAIN: _("uncertain"),
         NOT_RECOGNISABLE: _("not recognisable"),
         UNCALIBRATED: _("no verdict"),
-        NO_HEAD: _("no verdict"),
+        NO_HEAD: _("no head"),
     }[name]
 
 
 def thresholds() -> dict[str, str]:
     """What the verdicts mean, each in a few words."""
-    return {
-        RECOGNISABLE: _("at most 1 of 100 pairs of strangers is at least this similar"),
-        UNCERTAIN: _("between 1 of 100 and 1 of 10"),
-        NOT_RECOGNISABLE: _("1 of 10 or more, or no face is found"),
+    texts = {
+        RECOGNISABLE: _("at most 1 of {few} pairs of strangers is at least this similar"),
+        UNCERTAIN: _("between 1 of {few} and 1 of {many}"),
+        NOT_RECOGNISABLE: _("1 of {many} or more, or no face is found"),
     }
+    return {verdict: text.format(few=FEW, many=MANY) for verdict, text in texts.items()}

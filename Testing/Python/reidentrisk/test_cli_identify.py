@@ -14,7 +14,7 @@ from helpers.reidentrisk.commands import IDENTIFIED, PROGRAM, VIEWS, put, report
 from RefaceLib.common.hashing import sha256_of
 from ReidentRiskLib.commandline import cli
 from ReidentRiskLib.judge.scores import ATTACKERS
-from ReidentRiskLib.judge.verdict import NOT_RECOGNISABLE, RECOGNISABLE
+from ReidentRiskLib.judge.verdict import NO_HEAD, RECOGNISABLE
 
 
 def test_probes_are_looked_up_in_a_gallery(reident_folder, capsys):
@@ -44,7 +44,10 @@ def test_heads_that_are_not_found_stay_in_the_denominator(reident_folder, capsys
     assert (detected["rank1"]["hits"], detected["rank1"]["of"], detected["failures_to_acquire"]) == (8, 10, 2)
     rows = {(row["subject"], row["attacker"]): row for row in table("out/identify.csv")}
     assert rows["s3", "forced"]["rank"] == rows["s4", "gated"]["rank"] == "10"
-    assert rows["s3", "forced"]["verdict"] == NOT_RECOGNISABLE and rows["s4", "forced"]["rank"] == "1"
+    # As `compare` says it: that nobody is recognised in a file without a head is no merit of a de-identification.
+    assert rows["s3", "forced"]["verdict"] == rows["s3", "gated"]["verdict"] == NO_HEAD
+    assert rows["s3", "forced"]["sentence"].startswith("No head was found") and rows["s4", "forced"]["rank"] == "1"
+    assert aligned["verdicts"][NO_HEAD] == detected["verdicts"][NO_HEAD] == 1
     said = capsys.readouterr().err
     assert "s3_T1w.nii.gz: No head was found" in said and "counted as not identified" in said
 

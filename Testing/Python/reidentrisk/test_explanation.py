@@ -33,7 +33,11 @@ def figure(monkeypatch):
 
 def plain(name, colour, **options):
     pictures = np.full((VIEWS, 20, 20, 3), colour, np.uint8)
-    return dataclasses.replace(head(name, views=VIEWS, **options), pictures=pictures, crops=pictures[:, :10, :10])
+    made, crops = head(name, views=VIEWS, **options), pictures[:, :10, :10]
+    seen = np.isfinite(made.detected).all(axis=1)[:, None, None, None]
+    return dataclasses.replace(
+        made, pictures=pictures, crops=crops, found=np.where(seen, crops + 1, 0).astype(np.uint8)
+    )
 
 
 def comparison(*probes, calibrations=CALIBRATIONS):
@@ -64,6 +68,20 @@ def test_it_shows_faces_and_says_what_the_attacker_did_and_where_the_face_lies(t
     assert "Step 2: it knew where eyes" in said and "fake (sha256" in said
     shown = [image.get_array().mean() for axes in figure[0].axes for image in axes.get_images()]
     assert shown.count(10.0) == 4 and shown.count(200.0) == 2 and shown.count(90.0) == 2
+
+
+def test_what_the_network_saw_is_what_the_stronger_attacker_cut_out(tmp_path, figure):
+    """The crops of the one that knows the place stood there for the other one as well."""
+    front = 22
+    made = comparison(plain("Probe", 90, missed=[front]))
+    first = made.results[0]
+    verdicts = {ALIGNED: "not recognisable", DETECTED: "uncertain"}
+    judged = {name: dataclasses.replace(each, verdict=verdicts[name]) for name, each in first.assessments.items()}
+    made = dataclasses.replace(made, results=(ProbeResult(first.face, judged),))
+    explanation.explanation(tmp_path / "out.png", made)
+    shown = [image.get_array().mean() for axes in figure[0].axes for image in axes.get_images()]
+    assert shown == [10.0, 90.0, 11.0, 91.0]  # not from the front, where the detector found no face
+    assert "what the network saw" in texts(figure[0])
 
 
 def test_a_volume_is_called_by_its_title(tmp_path, figure):

@@ -60,7 +60,7 @@ def test_the_command_line_writes_the_sheet_and_the_answer(reident_folder, monkey
     arguments = ["identify", "--gallery", "known", "--probes", "unknown", "--out", "out"]
     assert cli.main([*arguments, "--guess-who"]) == 0
     written = report("out/identify.json")
-    assert written["guess_who"] == {"probe": sheets[0].probe, "answer": sheets[0].answer}
+    assert written["guess_who"] == {"probe": sheets[0].probe, "answer": sheets[0].answer, "rank": 1, "of": 10}
     assert "identify_guess_who.png" in {entry["name"] for entry in written["files"]}
     assert sheets[0].asked.shape == (32, 32, 3) and len(sheets[0].faces) == FACES
 
@@ -78,8 +78,7 @@ def test_a_guess_is_answered():
     pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
     from ReidentRiskLib.window.guesspanel import answer
 
-    ranks = ["'Other': rank 1 of 9", "'Head defaced': rank 4 of 9"]
-    found = {"guess_who": {"probe": "Head defaced", "answer": 5}, "attackers": {"forced": {"ranks": ranks}}}
-    assert answer(found, 5) == "Yes, it is number 5. What the network found, 'Head defaced': rank 4 of 9."
+    found = {"guess_who": {"probe": "Head defaced", "answer": 5, "rank": 4, "of": 9}}
+    assert answer(found, 5) == "Yes, it is number 5. The network put the original at rank 4 of 9 persons."
     assert answer(found, 2).startswith("No, it is number 5.")
     assert answer({}, 2) == ""

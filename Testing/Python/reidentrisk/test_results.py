@@ -18,7 +18,8 @@ from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, run  # noqa:
 from helpers.reidentrisk.resultfixtures import *  # noqa: E402, F403
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE  # noqa: E402
-from ReidentRiskLib.window import faceviews, mrml, results, summary, words
+from ReidentRiskLib.runs import colours  # noqa: E402
+from ReidentRiskLib.window import faceviews, mrml, results, summary, words  # noqa: E402
 from ReidentRiskLib.window.job import Request  # noqa: E402
 from ReidentRiskLib.window.parameters import Views  # noqa: E402
 
@@ -203,7 +204,7 @@ def test_the_summary_says_the_verdict_in_words_and_colour(result):
     text = summary.summary(result)
     assert text.index("Defaced") < text.index("<b>B</b>")
     for probe in result.report["probes"]:
-        assert words.COLOURS[probe["verdict"]] in text
+        assert colours.VERDICTS[probe["verdict"]] in text
         assert probe["attackers"]["forced"]["sentence"] in text
     assert "no face was found in any of the 45 views" in text
 
@@ -239,7 +240,7 @@ def test_a_volume_without_a_head_is_marked_with_the_cause(scene, volumes, reiden
     assert [node is not None for node in result.landmarks] == [True, False, True]
     faceviews.show_pair(result, 1)
     faceviews.look_at_faces(result, 1, (None, None))
-    assert column(result.table, "verdict")[::2] == ["no verdict", "not recognisable"]
+    assert column(result.table, "verdict")[::2] == ["no head", "not recognisable"]
 
 
 def test_a_look_up_lists_ranks_and_counts_no_hits(result):
