@@ -127,6 +127,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.whenIdle.close()
         self.panel.stop()
         self.setParameterNode(None)
+        self.results.close()
         self.removeObservers()
 
     def enter(self):
@@ -278,13 +279,17 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             slicerui.show_error(sentence)
 
     def _onDone(self, request, findings, parameterNode, replaced, started):
-        with slicer.util.RenderBlocker():  # a view draws once in the end, not after each of 40 nodes
-            result = self.logic.show(request, findings, replaced)
-            self._failure = ""
-            parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
-            shown = self.results.result is not None and self.results.result.table is result.table
-            if shown and self.parent.isEntered:  # else another parameter node is shown, or another module
-                self.results.onLayoutButton()
+        """Show what was found, in pieces (see StepRunner): the window stood still for seconds."""
+        self.panel.show(1.0, "show")
+        yield
+        result = yield from self.logic.show(request, findings, replaced)
+        yield
+        ours = self._parameterNode is not None and self._parameterNode.parameterNode is parameterNode.parameterNode
+        if ours and self.parent.isEntered:  # else another parameter node is shown, or another module
+            self.results.setLayout()
+            yield
+        self._failure = ""
+        parameterNode.result, parameterNode.landmarks = result.table, result.landmarks[0]
         self.ui.statusLabel.setText(_("Done in {seconds:.0f} s.").format(seconds=time.monotonic() - started))
 
     # ---- results ----
@@ -351,16 +356,18 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
         )
 
     def show(self, request, findings, replaced=None):
-        """Add what a run has found to the scene: ReidentRiskLib.window.results.RiskResultNodes.
+        """Add what a run has found to the scene, in pieces; see ReidentRiskLib.window.results.add_result.
 
-        The result `replaced` goes first, so that the new one gets its names. RefaceError where volumes are gone.
+        The result `replaced` goes first, and the new one gets its number. RefaceError where volumes are gone.
         """
         nodes = request.nodes
         if any(node.GetScene() is None for node in nodes):
             raise RefaceError(_("A volume was deleted during the run, so that nothing is shown."))
         if replaced is not None and nodes[0].GetScene().IsNodePresent(replaced.table):
             results.remove_result(replaced.table)
-        return results.add_result(nodes[0].GetScene(), request, findings)
+            yield
+        number = replaced.number if replaced is not None else None
+        return (yield from results.add_result(nodes[0].GetScene(), request, findings, number))
 
     def compare(self, referenceVolume, probeVolumes, progress=None, cancelled=None, **options):
         """Compare the faces of volumes with that of a reference, and wait until it is done (for scripts).
@@ -372,10 +379,14 @@ class ReidentRiskLogic(ScriptedLoadableModuleLogic):
         :raises RefaceLib.common.errors.RefaceError: with one sentence for the user
         """
         request, shown = job.Request(referenceVolume, list(probeVolumes), **options), []
+
+        def show(findings):
+            shown.append((yield from self.show(request, findings)))
+
         runner = self.createRunner(
             request,
             onProgress=progress or no_progress,
-            onDone=lambda findings: shown.append(self.show(request, findings)),
+            onDone=show,
             onFailed=lambda _sentence: None,
         )
         runner.wait(cancelled)

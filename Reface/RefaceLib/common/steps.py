@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -49,6 +49,8 @@ class StepRunner(Generic[T]):
     `prepare` gets the temporary folder, writes what the steps read, and says what they are. `on_progress` takes a
     fraction 0..1 and the name of the stage. At the end either `on_done` gets the result, or `on_failed` one sentence,
     which is None after cancel(). The folder is gone before either is called, and poll() passes on what they raise.
+    Where `on_done` returns a generator, each poll() takes a piece of it: long work of a window, which lives in between.
+    It is closed where the run is cancelled or stopped.
     `python` is as of ChildProcess.
     """
 
@@ -66,11 +68,12 @@ class StepRunner(Generic[T]):
         self._workspace: Workspace | None = None
         self._child: ChildProcess | None = None
         self._error: RefaceError | None = None
+        self._pieces: Generator[object, None, object] | None = None
 
     @property
     def running(self) -> bool:
-        """True from start() until on_done or on_failed is called, or stop()."""
-        return self._workspace is not None
+        """True from start() until on_done has done its work, on_failed is called, or stop()."""
+        return self._workspace is not None or self._pieces is not None
 
     def start(self) -> None:
         """Write the files and start the first step; RefaceError, with nothing left behind, when that fails."""
@@ -87,17 +90,23 @@ class StepRunner(Generic[T]):
         """Deliver what has come since the last call; True while the run goes on."""
         if self._child is not None:
             self._child.poll()
+        elif self._pieces is not None:
+            self._take_a_piece(self._pieces)
         return self.running
 
     def cancel(self) -> None:
         """End the run within a second; poll() then calls `on_failed(None)`."""
         if self._child is not None:
             self._child.cancel()
+        elif self._pieces is not None:
+            self._drop_pieces()
+            self._on_failed(None)
 
     def stop(self) -> None:
         """End the run now, without any further callback (application exit, scene close)."""
         if self._child is not None:
             self._child.stop()
+        self._drop_pieces()
         self._clean()
 
     def wait(self, cancelled: Cancelled | None = None) -> None:
@@ -148,7 +157,22 @@ class StepRunner(Generic[T]):
             raise
         else:
             self._clean()
-            self._on_done(result)
+            pieces = self._on_done(result)
+            self._pieces = pieces if isinstance(pieces, Generator) else None
+
+    def _take_a_piece(self, pieces: Generator[object, None, object]) -> None:
+        try:
+            next(pieces)
+        except StopIteration:
+            self._pieces = None
+        except BaseException:
+            self._pieces = None
+            raise
+
+    def _drop_pieces(self) -> None:
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            pieces.close()
 
     def _fail(self, error: RefaceError, output: str) -> None:
         self._error = type(error)(with_names(str(error), self._files.names))

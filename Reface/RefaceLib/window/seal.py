@@ -18,12 +18,12 @@ SEAL, MASK_SEAL = "Reface.VoxelsSha256", "Reface.MaskSha256"
 
 def seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Keep the hash of a volume's voxels in its attributes, which a saved scene keeps as well."""
-    node.SetAttribute(SEAL, _voxels_sha256(node))
+    node.SetAttribute(SEAL, voxels_sha256(node))
 
 
 def check_seal(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Raise InputError unless the node holds the very voxels with which it was sealed."""
-    if node.GetAttribute(SEAL) != _voxels_sha256(node):
+    if node.GetAttribute(SEAL) != voxels_sha256(node):
         text = _(
             "'{name}' was changed after Reface had made it, so it may show a real face: press Apply again, or save it "
             "with Save only: Volume."
@@ -51,7 +51,7 @@ def _mask_sha256(mask: np.ndarray) -> str:
     return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
 
 
-def _voxels_sha256(node: slicer.vtkMRMLScalarVolumeNode) -> str:
+def voxels_sha256(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """Of the numbers, little endian, the first axis fastest; a file between makes no difference."""
     stored = slicer.util.arrayFromVolume(node)
     little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)

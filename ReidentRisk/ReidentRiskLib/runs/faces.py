@@ -15,6 +15,7 @@ from RefaceLib.volume.geometry import apply_affine
 from RefaceLib.volume.io import Volume, read_volume
 from ReidentRiskLib.attack.photo import is_photo
 from ReidentRiskLib.attack.views import PHOTO, view_set
+from ReidentRiskLib.runs.pointlist import GIVEN, NONE, ORIGINAL, OWN
 
 if TYPE_CHECKING:
     from RefaceLib.head.headparser import HeadParse
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 Source = Path | Volume  # a file of a volume or of a photograph, or a volume
 
 SAME_PLACE = 0.1  # mm; grids whose corners differ by less are the same
-
-# Where the landmarks of a head come from
-OWN, ORIGINAL, GIVEN, NONE = "own", "original", "given", "none"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,8 @@ import numpy as np
 
 from RefaceLib.common.errors import InputError
 
+OWN, ORIGINAL, GIVEN, NONE = "own", "original", "given", "none"  # where the points of a face come from
+
 
 def order_points(points: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str], what: str) -> np.ndarray:
     """The labelled `points` as (N, 3) in the order of `labels`; `what` names their origin in an error.

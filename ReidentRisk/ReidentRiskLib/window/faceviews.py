@@ -10,6 +10,7 @@ import slicer
 
 from RefaceLib.window import faces
 from RefaceLib.window.cameras import directions, stand_in_front
+from RefaceLib.window.nodes import nodes_of_class
 from ReidentRiskLib.window import mrml
 from ReidentRiskLib.window.results import RiskResultNodes
 
@@ -61,7 +62,6 @@ def show_pair(result: RiskResultNodes, probe: int) -> None:
     """
     scene, reference = result.table.GetScene(), result.landmarks[0]
     hide_faces(scene)
-    faces.hide_faces(scene)
     compared = result.surfaces[probe] if 0 < probe < len(result.surfaces) else None
     _show_in(scene, REFERENCE_VIEW, result.surfaces[0])
     _show_in(scene, REFERENCE_VIEW, reference)
@@ -76,13 +76,11 @@ def show_pair(result: RiskResultNodes, probe: int) -> None:
 
 
 def hide_faces(scene: slicer.vtkMRMLScene) -> None:
-    """Hide the faces and the landmarks of all results; hidden landmarks cannot be moved."""
-    for node in mrml.nodes_of_runs(scene):
-        if node.IsA("vtkMRMLMarkupsNode"):
+    """Hide the faces and landmarks of all results, and the faces of Reface; hidden landmarks cannot be moved."""
+    faces.hide_faces(scene)
+    for node in nodes_of_class(scene, "vtkMRMLMarkupsNode"):
+        if node.GetAttribute(mrml.RUN):
             node.SetLocked(True)
-        if node.IsA("vtkMRMLModelNode") or node.IsA("vtkMRMLMarkupsNode"):
-            for index in range(node.GetNumberOfDisplayNodes()):
-                node.GetNthDisplayNode(index).SetVisibility(False)
 
 
 def _show_in(scene: slicer.vtkMRMLScene, tag: str, node: slicer.vtkMRMLDisplayableNode | None) -> None:

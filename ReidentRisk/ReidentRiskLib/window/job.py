@@ -22,6 +22,7 @@ from RefaceLib.window.mrml import check_input, volume_from_node
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.runs.facefile import EXTENSION, FaceRecord, load_faces
 from ReidentRiskLib.runs.guesswho import FACES
+from ReidentRiskLib.window.fingerprints import fingerprint
 from ReidentRiskLib.window.pngfile import read_png
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Findings:
 
     With a gallery there are also the report of the identification and its table. Tables are columns by their titles.
     ``explanation`` and ``exercise`` (rows, columns, 3) uint8 are pictures for a class, their rows from the top.
+    ``fingerprints`` are those of the volumes when the run read them: the reference's, and one a probe.
     """
 
     report: dict[str, Any]
@@ -74,6 +76,7 @@ class Findings:
     ranks: dict[str, list[Any]] = field(default_factory=dict)
     explanation: np.ndarray | None = None
     exercise: np.ndarray | None = None
+    fingerprints: Sequence[Mapping[str, Any]] = ()
 
 
 def check(request: Request) -> None:
@@ -119,7 +122,8 @@ class RiskFiles:
         report["warnings"] = named  # as in those of the look-up, so that none is said twice
         scores = self._read_table(self._out(COMPARE) / "compare.csv")
         faces = [replace(face, name=name) for face, name in zip(load_faces(self._faces), self._node_names, strict=True)]
-        findings = Findings(report, faces, scores, explanation=read_png(self._out(COMPARE) / "compare_explanation.png"))
+        explanation = read_png(self._out(COMPARE) / "compare_explanation.png")
+        findings = Findings(report, faces, scores, explanation=explanation, fingerprints=self._fingerprints)
         if len(self.steps) == 1:
             return findings
         found = self._read_json(self._out(IDENTIFY) / "identify.json")
@@ -139,6 +143,7 @@ class RiskFiles:
     def _write_volumes(self) -> None:
         for node, path in zip(self._request.nodes, self._paths, strict=True):
             write_exchange(path, volume_from_node(node))
+        self._fingerprints = [fingerprint(node) for node in self._request.nodes]
 
     def _write_points(self) -> Path | None:
         """The user's points, where they are seen in the reference, as the child reads them."""
@@ -250,6 +255,7 @@ def stage_title(stage: str) -> str:
         "embedded": _("comparing faces"),
         "detecting": _("looking for faces"),
         "write": _("writing results"),
+        "show": _("showing the result"),
     }
     name, *counts = stage.split()
     title = titles.get(name, stage)

@@ -29,6 +29,7 @@ from ReidentRiskLib.window import words
 _ = translator(__name__)
 
 ATTRIBUTE_PREFIX = "ReidentRisk."
+REPORT = "ReidentRisk.Report"  # the attribute with the report of a result, as JSON
 RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
 SKIN_COLOUR = (0.87, 0.72, 0.62)
 POINT_COLOUR = (0.23, 0.43, 0.65)
@@ -175,6 +176,17 @@ def add_pictures(
     scene: slicer.vtkMRMLScene, folder: int, pictures: np.ndarray, name: str
 ) -> slicer.vtkMRMLVectorVolumeNode:
     """Add pictures, (V, rows, columns, 3) uint8 with rows from the top, as a colour volume of one slice a picture."""
+    node = _add(scene, folder, "vtkMRMLVectorVolumeNode", name)
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(PICTURE_TO_RAS.ravel())
+    node.SetIJKToRASMatrix(matrix)
+    set_pictures(node, pictures)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def set_pictures(node: slicer.vtkMRMLVectorVolumeNode, pictures: np.ndarray) -> None:
+    """Put other pictures, as those of add_pictures, into its volume."""
     pictures = np.ascontiguousarray(pictures, np.uint8)
     count, rows, columns = pictures.shape[:3]
     image = vtk.vtkImageData()
@@ -182,13 +194,7 @@ def add_pictures(
     scalars = numpy_to_vtk(pictures.reshape(-1, 3), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
-    node = _add(scene, folder, "vtkMRMLVectorVolumeNode", name)
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(PICTURE_TO_RAS.ravel())
-    node.SetIJKToRASMatrix(matrix)
     node.SetAndObserveImageData(image)
-    node.CreateDefaultDisplayNodes()
-    return node
 
 
 def add_table(
@@ -255,8 +261,13 @@ def add_histogram(
     return chart
 
 
+def note_on_chart(chart: slicer.vtkMRMLPlotChartNode, note: str) -> None:
+    """Put a note below the title of a chart of add_histogram, in place of the one that is there; empty: none."""
+    chart.SetTitle("\n".join([*chart.GetTitle().split("\n")[:2], *([note] if note else [])]))
+
+
 def set_provenance(node: slicer.vtkMRMLNode, report: Mapping[str, Any]) -> None:
-    """Write a result's report into attributes `ReidentRisk.*`, and its JSON in `ReidentRisk.Report`."""
+    """Write a result's report into attributes `ReidentRisk.*`, and its JSON in REPORT."""
     model = report.get("model", {})
     values = {
         "Version": RefaceLib.__version__,
@@ -268,7 +279,12 @@ def set_provenance(node: slicer.vtkMRMLNode, report: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if value is not None:
             node.SetAttribute(ATTRIBUTE_PREFIX + key, str(value))
-    node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
+    node.SetAttribute(REPORT, json.dumps(report))
+
+
+def report_of(node: slicer.vtkMRMLNode) -> Any:
+    """What set_provenance wrote. Raises ValueError where there is nothing, or no JSON."""
+    return json.loads(node.GetAttribute(REPORT) or "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,8 +328,7 @@ def _add(
     """A new node in the folder, with the parent transform of `source_node`; a `hidden` one is not in the data tree."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     node = getattr(slicer, class_name)()
-    # The scene counts names of nodes that are gone as well.
-    node.SetName(scene.GenerateUniqueName(name) if scene.GetFirstNodeByName(name) is not None else name)
+    node.SetName(name)
     node.SetHideFromEditors(hidden)
     node.SetAttribute(RUN, hierarchy.GetItemAttribute(folder, RUN))
     node = scene.AddNode(node)
@@ -334,7 +349,6 @@ def _add_series(scene: slicer.vtkMRMLScene, folder: int, chart: str, line: _Line
     cells = {"cosine": line.across.tolist(), "height": line.up.tolist()}
     table = add_table(scene, folder, f"{chart}: {line.label}", cells, hidden=True)
     series = _add(scene, folder, "vtkMRMLPlotSeriesNode", line.label, hidden=True)
-    series.SetName(line.label)  # what the legend shows, in several charts the same
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetXColumnName("cosine")
     series.SetYColumnName("height")

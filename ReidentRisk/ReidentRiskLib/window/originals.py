@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import slicer
 
 from RefaceLib.window.mrml import ATTRIBUTE_PREFIX
+from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.results import INPUT_ROLE
 
 _CHANGED = re.compile(r"[\s_-]*(?:de|re)[-_ ]?fac(?:ed|ing)\b|[\s_-]*with a face\b", re.IGNORECASE)
@@ -39,8 +40,7 @@ def _named_alike(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalar
 
 def _unchanged(volume: slicer.vtkMRMLScalarVolumeNode) -> Iterator[slicer.vtkMRMLScalarVolumeNode]:
     scene = volume.GetScene()
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+    for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode"):
         if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not is_changed(node):
             yield node
 

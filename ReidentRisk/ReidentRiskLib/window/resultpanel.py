@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from RefaceLib.window import slicerui
-from ReidentRiskLib.window import faceviews, mrml, summary
+from ReidentRiskLib.window import faceviews, mrml, outdated, summary
 from ReidentRiskLib.window.guesspanel import GuessPanel
 from ReidentRiskLib.window.results import RiskResultNodes
 
@@ -24,6 +24,8 @@ class ResultPanel:
         self._updating = False
         self.result: RiskResultNodes | None = None
         self._html: str | None = None
+        self._told: tuple[Sequence[str], str] = ((), "")
+        self._watch = outdated.ChangeWatch(lambda: self._tell())
         ui.faceSelector.connect("currentIndexChanged(int)", self._onFace)
         ui.chartSelector.connect("currentIndexChanged(int)", self._onChart)
         ui.layoutButton.connect("clicked(bool)", self.onLayoutButton)
@@ -32,10 +34,11 @@ class ResultPanel:
 
     def show(self, result: RiskResultNodes | None, notes: Sequence[str] = (), failure: str = "") -> None:
         """Show this result, with `notes` above its words, or none; then `failure` says why there is none."""
-        self._write(summary.summary(result, notes) if result else summary.failed(failure) if failure else "")
-        shown, self.result = self.result, result
+        shown, self.result, self._told = self.result, result, (notes, failure)
+        self._tell()
         if (shown and shown.table) is (result and result.table):
             return
+        self._watch.watch(result)
         self._updating = True
         try:
             self._fill(result)
@@ -48,6 +51,20 @@ class ResultPanel:
         if result is None and shown is not None:
             self._clearViews()
         self._replacePicture(shown, result)
+
+    def close(self) -> None:
+        """The window is being closed: nothing is watched any longer."""
+        self._watch.watch(None)
+
+    def _tell(self) -> None:
+        """Write the words of the result, and mark what is of former voxels."""
+        result, (notes, failure) = self.result, self._told
+        if result is None:
+            self._write(summary.failed(failure) if failure else "")
+            return
+        changes = outdated.changes(result)
+        outdated.mark(result, changes)
+        self._write(summary.summary(result, notes, changes))
 
     def _write(self, html: str) -> None:
         if html != self._html:  # else the text would jump back to its beginning
@@ -75,13 +92,17 @@ class ResultPanel:
 
     def onLayoutButton(self, _checked: bool = False) -> None:
         """Show the faces side by side, the plot and the table of the result."""
+        if self.result is not None:
+            self.setLayout()
+            self.showInViews()
+
+    def setLayout(self) -> None:
+        """Have two 3D views, a plot and a table on the screen."""
         import slicer
 
         manager = slicer.app.layoutManager()
-        if manager is None or self.result is None:  # without a main window
-            return
-        manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
-        self.showInViews()
+        if manager is not None:  # there is a main window
+            manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
 
     def onExplainButton(self, _checked: bool = False) -> None:
         if self.result is not None and self.result.explanation is not None:

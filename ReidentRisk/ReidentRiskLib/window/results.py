@@ -6,30 +6,37 @@ The table of scores is the handle of a result: it refers to all other nodes and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 
 from RefaceLib.common.errors import InputError
+from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.calibration import load_calibration
 from ReidentRiskLib.judge.scores import ATTACKERS
 from ReidentRiskLib.runs.facefile import FaceRecord
+from ReidentRiskLib.runs.pointlist import OWN
 from ReidentRiskLib.runs.tools import network_name
 from ReidentRiskLib.window import mrml, words
+from ReidentRiskLib.window.fingerprints import CHANGED, change
 from ReidentRiskLib.window.job import Findings, Request
 
 _ = translator(__name__)
 
-RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known
+RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is known: its number in the scene
 CHOICES = "ReidentRisk.Choices"  # the attribute with what was asked for beside the volumes, as JSON
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
+FINGERPRINTS = "ReidentRisk.Fingerprints"  # the attribute with what the volumes were, as JSON
 _ROLES = ("Volume", "Surface", "Landmarks", "Pictures", "Chart")
 _LESSONS = ("Explanation", "GuessWho")  # the roles of the pictures for a class
 _MOST_CHARTS = len(ATTACKERS)  # a histogram for each
+_NAMED = 3  # probes in the name of a result
+_NEAR = 0.05  # mm; a landmark that is as near to where it was found was not moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +44,8 @@ class RiskResultNodes:
     """The nodes of a result; lists but `charts` are of the reference and the probes, in this order (None: deleted).
 
     `volumes` are those that were compared, which are not part of the result; `choices` is what was asked for beside
-    them (see Request). What a volume without a head does not have is None as well.
+    them (see Request). What a volume without a head does not have is None as well. `number` is another one for each
+    result of a scene, and `fingerprints` are those of the volumes when they were compared.
     """
 
     table: slicer.vtkMRMLTableNode
@@ -51,6 +59,8 @@ class RiskResultNodes:
     report: dict[str, Any]
     identification: dict[str, Any] | None
     choices: dict[str, Any]
+    number: int
+    fingerprints: list[dict[str, Any]]
 
     @property
     def names(self) -> list[str]:
@@ -58,38 +68,66 @@ class RiskResultNodes:
         return [each["name"] for each in (self.report["reference"], *self.report["probes"])]
 
 
-def add_result(scene: slicer.vtkMRMLScene, request: Request, findings: Findings) -> RiskResultNodes:
+def add_result(
+    scene: slicer.vtkMRMLScene, request: Request, findings: Findings, number: int | None = None
+) -> Generator[None, None, RiskResultNodes]:
     """Add what was found about the volumes of a request to the scene: everything, or after an error nothing.
 
-    Faces and points share the parent transforms of their volumes.
+    It is done in pieces, between which the window lives; closed before its end, it leaves nothing either. `number` is
+    that of a result whose place this one takes. Faces and points share the parent transforms of their volumes.
     """
-    name = findings.report["reference"]["name"]
-    folder = mrml.add_folder(scene, _("Faces of {name}").format(name=name))
+    number = number or 1 + max((result.number for result in all_results(scene)), default=0)
+    title = _title(
+        number, [findings.report["reference"]["name"], *(each["name"] for each in findings.report["probes"])]
+    )
+    folder = mrml.add_folder(scene, _("Comparison {title}").format(title=title))
     try:
         labels = list(findings.report["reference"]["points"])
-        faces = [_add_face(scene, folder, *each, labels) for each in zip(request.nodes, findings.faces, strict=True)]
+        faces = []
+        for volume, face in zip(request.nodes, findings.faces, strict=True):
+            faces.append(_add_face(scene, folder, volume, face, labels))
+            yield
         charts = _add_histograms(scene, folder, findings.report)
-        table = mrml.add_table(scene, folder, _("Similarities to {name}").format(name=name), _score_columns(findings))
-        table.SetAttribute(RESULT, name)
-        table.SetAttribute(CHOICES, json.dumps(_choices(request)))
-        mrml.set_provenance(table, findings.report)
-        if findings.identification:
-            ranks = mrml.add_table(scene, folder, _("Ranks"), _rank_columns(findings))
-            mrml.set_provenance(ranks, findings.identification)
-            table.SetAttribute(IDENTIFICATION, json.dumps(findings.identification))
+        yield
+        table = mrml.add_table(scene, folder, title, _score_columns(findings))
+        _set_attributes(table, request, findings)
         for role, members in zip(_ROLES, (request.nodes, *zip(*faces, strict=True), charts), strict=True):
             for index, node in enumerate(members):
                 if node is not None:
                     table.SetNodeReferenceID(_role(role, index), node.GetID())
+        if findings.identification:
+            ranks = mrml.add_table(scene, folder, _("Ranks"), _rank_columns(findings))
+            mrml.set_provenance(ranks, findings.identification)
         lessons = ((findings.explanation, _("Explanation")), (findings.exercise, _("Guess who")))
-        for role, (picture, title) in zip(_LESSONS, lessons, strict=True):
+        for role, (picture, name) in zip(_LESSONS, lessons, strict=True):
             if picture is not None:
-                node = mrml.add_pictures(scene, folder, picture[None], title)
+                node = mrml.add_pictures(scene, folder, picture[None], name)
                 table.SetNodeReferenceID(_role(role, 0), node.GetID())
-    except Exception:
+        for node in mrml.nodes_in(scene, folder) if number > 1 else ():
+            if node is not table:  # else it would be called as a part of another result
+                node.SetName(f"{node.GetName()} ({number})")
+    except BaseException:
         mrml.remove_folder(scene, folder)
         raise
+    table.SetAttribute(RESULT, str(number))  # only now: until then it can be chosen nowhere
     return _result_of(table)
+
+
+def _title(number: int, names: Sequence[str]) -> str:
+    """Such as "2. Head - refaced, defaced": what is compared with the original, without what is in its name, too."""
+    original, *probes = names
+    short = [probe.removeprefix(original).strip(" _-") or probe for probe in probes]
+    more = [f"+{len(short) - _NAMED}"] if len(short) > _NAMED else []
+    return f"{number}. {original} - {', '.join([*short[:_NAMED], *more])}"
+
+
+def _set_attributes(table: slicer.vtkMRMLTableNode, request: Request, findings: Findings) -> None:
+    """What a saved scene keeps of a result beside the nodes."""
+    mrml.set_provenance(table, findings.report)
+    table.SetAttribute(CHOICES, json.dumps(_choices(request)))
+    table.SetAttribute(FINGERPRINTS, json.dumps(list(findings.fingerprints)))
+    if findings.identification:
+        table.SetAttribute(IDENTIFICATION, json.dumps(findings.identification))
 
 
 def _choices(request: Request) -> dict[str, Any]:
@@ -142,33 +180,50 @@ def find_result(table: slicer.vtkMRMLTableNode | None) -> RiskResultNodes | None
 
 def _result_of(table: slicer.vtkMRMLTableNode) -> RiskResultNodes:
     """See find_result; ValueError, KeyError or TypeError where the report of the table is not ours."""
-    report = json.loads(table.GetAttribute(mrml.ATTRIBUTE_PREFIX + "Report") or "")
+    report = mrml.report_of(table)
     faces = 1 + len(report["probes"])
     volumes, surfaces, landmarks, pictures = (_referred(table, role, faces) for role in _ROLES[:-1])
     found = json.loads(table.GetAttribute(IDENTIFICATION) or "null")
-    choices = json.loads(table.GetAttribute(CHOICES) or "{}")
+    choices, before = (json.loads(table.GetAttribute(name) or empty) for name, empty in _LATER.items())
+    number = int(table.GetAttribute(RESULT))
     charts = [chart for chart in _referred(table, _ROLES[-1], _MOST_CHARTS) if chart is not None]
     explanation, exercise = (_referred(table, role, 1)[0] for role in _LESSONS)
     return RiskResultNodes(
-        table, volumes, surfaces, landmarks, pictures, charts, explanation, exercise, report, found, choices
+        table,
+        volumes,
+        surfaces,
+        landmarks,
+        pictures,
+        charts,
+        explanation,
+        exercise,
+        report,
+        found,
+        choices,
+        number,
+        before,
     )
+
+
+def all_results(scene: slicer.vtkMRMLScene) -> list[RiskResultNodes]:
+    """The results of a scene, in the order of its nodes."""
+    found = (find_result(table) for table in nodes_of_class(scene, "vtkMRMLTableNode"))
+    return [result for result in found if result is not None]
 
 
 def result_of_landmarks(landmarks: slicer.vtkMRMLMarkupsNode | None) -> RiskResultNodes | None:
     """The result whose reference has these landmarks; None for a point list of the user's."""
-    if landmarks is None or landmarks.GetScene() is None or not landmarks.GetAttribute(mrml.RUN):
+    if landmarks is None or landmarks.GetScene() is None:
         return None
-    for node in mrml.nodes_of_runs(landmarks.GetScene(), landmarks.GetAttribute(mrml.RUN)):
-        result = find_result(node) if node.GetAttribute(RESULT) else None
-        if result is not None and result.landmarks[0] is landmarks:
-            return result
-    return None
+    every = all_results(landmarks.GetScene())
+    return next((result for result in every if result.landmarks[0] is landmarks), None)
 
 
 def request_again(result: RiskResultNodes, landmarks: slicer.vtkMRMLMarkupsNode, **options: Any) -> Request:
     """What was asked for when the result was made, with other landmarks; `options` are further fields of the Request.
 
-    Raises InputError where a volume has been deleted since.
+    Landmarks that were found in an original that has changed since, and that nobody has moved, are found anew. Raises
+    InputError where a volume has been deleted since.
     """
     gone = [name for name, volume in zip(result.names, result.volumes, strict=True) if volume is None]
     if gone:
@@ -178,9 +233,26 @@ def request_again(result: RiskResultNodes, landmarks: slicer.vtkMRMLMarkupsNode,
     choices = dict(result.choices)
     gallery = choices.pop("gallery", None)
     reference, *probes = result.volumes
+    former = landmarks is result.landmarks[0] and _as_found(result)
+    anew = former and change(reference, result.fingerprints[0]) == CHANGED
     return Request(
-        reference, probes, landmarks=landmarks, gallery=Path(gallery) if gallery else None, **choices, **options
+        reference,
+        probes,
+        landmarks=None if anew else landmarks,
+        gallery=Path(gallery) if gallery else None,
+        **choices,
+        **options,
     )
+
+
+def _as_found(result: RiskResultNodes) -> bool:
+    """Whether the landmarks of the original were found in it, and lie where they were found."""
+    original = result.report["reference"]
+    if not result.fingerprints or original["landmarks"] != OWN:
+        return False
+    now = slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])
+    found = np.array(list(original["points"].values()))
+    return now.shape == found.shape and bool(np.abs(now - found).max() < _NEAR)
 
 
 def asks_for_the_same(result: RiskResultNodes, request: Request) -> bool:
@@ -205,6 +277,9 @@ def remove_result(table: slicer.vtkMRMLTableNode) -> None:
     for folder in folders:
         if hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
             hierarchy.RemoveItem(folder)
+
+
+_LATER = {CHOICES: "{}", FINGERPRINTS: "[]"}  # attributes that the table of another version may lack
 
 
 def _referred(table: slicer.vtkMRMLTableNode, role: str, count: int) -> list[slicer.vtkMRMLNode | None]:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from RefaceLib.window.slicerui import translator
 from ReidentRiskLib.judge.verdict import NO_HEAD
 from ReidentRiskLib.runs import colours
 from ReidentRiskLib.runs.tools import network_name
-from ReidentRiskLib.window import words
+from ReidentRiskLib.window import outdated, words
 from ReidentRiskLib.window.parameters import Views
 from ReidentRiskLib.window.results import RiskResultNodes
 
 _ = translator(__name__)
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 
-def summary(result: RiskResultNodes, notes: Iterable[str] = ()) -> str:
+
+def summary(result: RiskResultNodes, notes: Iterable[str] = (), changes: Mapping[str, str] = _NONE) -> str:
     """What was found: by whom, the verdict of every probe on its colour, what each attacker sees, and warnings.
 
-    `notes` are further sentences, which come first.
+    `notes` are further sentences, which come first; `changes` are those of the volumes since (see outdated.changes).
     """
-    parts = [_paragraph(f"<b>{html.escape(note)}</b>") for note in notes]
+    parts = [_paragraph(f"<b>{html.escape(note)}</b>") for note in (*outdated.sentences(changes), *notes)]
     parts.append(_paragraph(_compared(result)))
-    parts += [_probe(probe) for probe in result.report["probes"]]
+    former = outdated.outdated(changes, result)
+    parts += [_probe(probe, probe["name"] in former) for probe in result.report["probes"]]
     if result.identification:
         parts.append(_paragraph(_look_up(result.identification)))
     parts.append(_paragraph(_thresholds()))
@@ -52,8 +56,9 @@ def _compared(result: RiskResultNodes) -> str:
     return "<br>".join(f"{title}: <b>{html.escape(text)}</b>" for title, text in lines.items())
 
 
-def _probe(probe: Mapping[str, Any]) -> str:
-    lines = [f"<b>{html.escape(probe['name'])}</b> {_badge(probe['verdict'])}"]
+def _probe(probe: Mapping[str, Any], former: bool) -> str:
+    mark = f" <b>{html.escape(outdated.mark_of_outdated())}</b>" if former else ""
+    lines = [f"<b>{html.escape(probe['name'])}</b> {_badge(probe['verdict'])}{mark}"]
     if probe["verdict"] == NO_HEAD:
         lines += {html.escape(found["sentence"]): None for found in probe["attackers"].values()}
     else:

@@ -9,7 +9,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=Im
 import slicer  # noqa: E402
 import vtk  # noqa: E402
 
-from helpers.reidentrisk.nodes import moved, points_node  # noqa: E402
+from helpers.reidentrisk.nodes import add_result, moved, points_node  # noqa: E402
 from helpers.reidentrisk.resultfixtures import *  # noqa: E402, F403
 from RefaceLib.window import faces  # noqa: E402
 from ReidentRiskLib.attack.landmarks import FIVE  # noqa: E402
@@ -41,7 +41,7 @@ def test_two_faces_are_seen_each_in_a_view_of_its_own(result, views):
 
 def test_faces_and_landmarks_of_other_results_are_hidden_first(scene, request_, findings, views):
     """After a second run the views showed two persons' faces fused, and two lists of landmarks that could be moved."""
-    first, second = (results.add_result(scene, request_, findings) for _ in range(2))
+    first, second = (add_result(scene, request_, findings) for _ in range(2))
     own = points_node(scene, list(FIVE))
     own.CreateDefaultDisplayNodes()
     for shown, other in ((first, second), (second, first), (first, second)):

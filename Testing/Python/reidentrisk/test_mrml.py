@@ -107,11 +107,6 @@ def test_a_folder_goes_with_all_that_is_in_it(scene, folder):
     mrml.remove_folder(scene, folder)  # a second time is no error
 
 
-def test_names_that_are_taken_are_told_apart(scene, folder):
-    names = {mrml.add_surface(scene, folder, sphere(), "Face").GetName() for _ in range(3)}
-    assert len(names) == 3
-
-
 # ---- surfaces and points ----
 
 

@@ -29,7 +29,7 @@ def two_results(widget, scene, head, defaced):
 
 def test_another_result_is_shown_in_words_faces_plot_table_and_landmarks(widget, app, scene, head, defaced):
     first, second = two_results(widget, scene, head, defaced)
-    of_second = ["Other face", "Head face_1", "Other landmarks"]
+    of_second = ["Other face (2)", "Head face (2)", "Other landmarks (2)"]
     assert shown(scene) == of_second
     for table, names in ((first, ["Head face", "Head defaced face", "Head landmarks"]), (second, of_second)):
         widget._parameterNode.result = table
@@ -42,6 +42,24 @@ def test_another_result_is_shown_in_words_faces_plot_table_and_landmarks(widget,
         assert f"Original: <b>{result.names[0]}</b>" in widget.ui.summaryBrowser.html
         unlocked = [node for node in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode", scene)]
         assert [node for node in unlocked if not node.GetLocked()] == [result.landmarks[0]]
+
+
+def test_a_volume_that_is_overwritten_while_its_verdict_is_shown_is_told(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert "Changed since" not in widget.ui.summaryBrowser.html
+    slicer.util.updateVolumeFromArray(defaced, slicer.util.arrayFromVolume(defaced) + 1)
+    widget.results._tell()  # as the timer does
+    assert "Changed since they were compared: &#x27;Head defaced&#x27;." in widget.ui.summaryBrowser.html
+    slicer.util.updateVolumeFromArray(defaced, slicer.util.arrayFromVolume(defaced) - 1)
+    widget.enter()
+    assert "Changed since" not in widget.ui.summaryBrowser.html
+    slicer.util.updateVolumeFromArray(defaced, slicer.util.arrayFromVolume(head))
+    widget.onRecomputeButton()
+    wait(widget)
+    assert app.shown == [] and "Changed since" not in widget.ui.summaryBrowser.html
+    assert widget.results.result.report["probes"][0]["verdict"] == "recognisable"  # it is the original's now
 
 
 def test_the_verdict_of_another_original_says_so(widget, app, scene, head, defaced):

@@ -14,7 +14,7 @@ import slicer  # noqa: E402
 
 from helpers.commandline import run_python  # noqa: E402
 from helpers.reidentrisk.child import SKIN, calibrate  # noqa: E402
-from helpers.reidentrisk.nodes import VIEWS, moved, node_of, nodes, run  # noqa: E402
+from helpers.reidentrisk.nodes import VIEWS, add_result, moved, node_of, nodes, run  # noqa: E402
 from helpers.reidentrisk.resultfixtures import *  # noqa: E402, F403
 from helpers.scenes import saved_and_read  # noqa: E402
 from ReidentRiskLib.judge.verdict import NO_HEAD, NOT_RECOGNISABLE  # noqa: E402
@@ -39,7 +39,7 @@ def column(node, title):
 
 
 def test_everything_is_in_one_folder(scene, result):
-    assert hierarchy(scene).GetItemName(folder_of(result)) == "Faces of Head"
+    assert hierarchy(scene).GetItemName(folder_of(result)) == "Comparison 1. Head - Defaced, B"
     inside = mrml.nodes_in(scene, folder_of(result))
     for node in (result.table, *result.surfaces, *result.landmarks, *result.pictures, *result.charts):
         assert node in inside
@@ -98,18 +98,57 @@ def test_what_a_chart_draws_is_not_in_the_data_tree(scene, result):
     """14 tables and series a run were beside what is of use."""
     hidden = [node for node in nodes(scene) if node.GetClassName() in ("vtkMRMLTableNode", "vtkMRMLPlotSeriesNode")]
     seen = [node for node in hidden if not node.GetHideFromEditors()]
-    assert [node.GetName() for node in seen] == ["Similarities to Head", "Ranks"] and len(hidden) > 20
+    assert [node.GetName() for node in seen] == ["1. Head - Defaced, B", "Ranks"] and len(hidden) > 20
     assert all(hierarchy(scene).GetItemByDataNode(node) == 0 for node in hidden if node not in seen)
 
 
-def test_folders_have_names_of_their_own(scene, request_, findings):
-    names = {hierarchy(scene).GetItemName(folder_of(results.add_result(scene, request_, findings))) for _ in range(3)}
-    assert names == {"Faces of Head", "Faces of Head (2)", "Faces of Head (3)"}
+def names_of(result):
+    """Of the folder, of the table, by which it is chosen, and of all else in it."""
+    table, *others = (
+        node.GetName()
+        for node in sorted(
+            mrml.nodes_in(result.table.GetScene(), folder_of(result)), key=lambda node: node is not result.table
+        )
+    )
+    return hierarchy(result.table.GetScene()).GetItemName(folder_of(result)), table, *others
+
+
+def test_names_tell_results_apart(scene, request_, findings):
+    """All results of an original were called alike, but for what the scene had put behind their names."""
+    first, second = (add_result(scene, request_, findings) for _ in range(2))
+    assert names_of(second)[:2] == ("Comparison 2. Head - Defaced, B", "2. Head - Defaced, B")
+    assert not set(names_of(first)) & set(names_of(second))
+    assert "Head landmarks" in names_of(first) and "Head landmarks (2)" in names_of(second)
+
+
+def test_a_result_in_the_place_of_another_one_gets_its_number(scene, request_, findings):
+    first, _second = (add_result(scene, request_, findings) for _ in range(2))
+    before, folder = names_of(first), folder_of(first)
+    results.remove_result(first.table)
+    hierarchy(scene).RemoveItem(folder, False, True)  # as the application does when its nodes have gone
+    assert names_of(add_result(scene, request_, findings, first.number)) == before
+    assert add_result(scene, request_, findings).number == 3
+
+
+def test_names_of_many_volumes_stay_short():
+    names = ["IXI012", "IXI012 refaced", "IXI012_defaced", "Other", "a", "b"]
+    assert results._title(4, names) == "4. IXI012 - refaced, defaced, Other, +2"
+
+
+def test_a_result_that_is_not_finished_leaves_nothing(scene, request_, findings):
+    before = {node.GetID() for node in nodes(scene)}
+    pieces = results.add_result(scene, request_, findings)
+    for _ in range(3):
+        next(pieces)
+        assert results.all_results(scene) == []
+    pieces.close()
+    hierarchy_alone = {node.GetClassName() for node in nodes(scene) if node.GetID() not in before}
+    assert hierarchy_alone <= {"vtkMRMLSubjectHierarchyNode"}
 
 
 def test_faces_move_with_their_volumes(scene, volumes, request_, findings):
     transform = moved(scene, volumes[1], by=5.0)
-    result = results.add_result(scene, request_, findings)
+    result = add_result(scene, request_, findings)
     assert result.surfaces[1].GetParentTransformNode() is transform
     assert result.landmarks[1].GetParentTransformNode() is transform
     assert result.surfaces[0].GetParentTransformNode() is None
@@ -117,13 +156,13 @@ def test_faces_move_with_their_volumes(scene, volumes, request_, findings):
 
 def test_without_a_calibration_there_is_no_histogram(scene, request_, findings, monkeypatch):
     monkeypatch.setattr(results, "load_calibration", lambda *arguments: None)
-    result = results.add_result(scene, request_, findings)
+    result = add_result(scene, request_, findings)
     assert result.charts == []
 
 
 def test_without_a_gallery_there_is_no_look_up(scene, request_, findings):
     findings = dataclasses.replace(findings, identification=None, ranks={})
-    result = results.add_result(scene, request_, findings)
+    result = add_result(scene, request_, findings)
     assert result.identification is None and len(result.charts) == 2
     assert "Looked up" not in summary.summary(result)
 
@@ -133,7 +172,7 @@ def test_a_failure_leaves_the_scene_as_it_was(scene, request_, findings, monkeyp
     before = {node.GetID() for node in nodes(scene)}
     monkeypatch.setattr(mrml, "add_histogram", mock.Mock(side_effect=ValueError("odd")))
     with pytest.raises(ValueError, match="odd"):
-        results.add_result(scene, request_, findings)
+        add_result(scene, request_, findings)
     assert {node.GetID() for node in nodes(scene)} == before
 
 
@@ -150,7 +189,7 @@ def test_a_saved_scene_brings_the_result_back(result, tmp_path):
     for node in (*result.surfaces, result.table):
         stored(node, tmp_path)
     again = saved_and_read(result.table.GetScene(), tmp_path)
-    found = results.find_result(again.GetFirstNodeByName("Similarities to Head"))
+    found = results.find_result(again.GetFirstNodeByName("1. Head - Defaced, B"))
     assert [node.GetName() for node in found.surfaces] == ["Head face", "Defaced face", "B face"]
     assert [node.GetName() for node in found.pictures] == [node.GetName() for node in result.pictures]
     assert found.surfaces[0].GetPolyData().GetNumberOfPoints() == len(SKIN[0])
@@ -232,7 +271,7 @@ def test_one_view_is_said_to_be_weak(result):
 def test_a_volume_without_a_head_is_marked_with_the_cause(scene, volumes, reident_fakes, monkeypatch, tmp_path):
     calibrate(monkeypatch)
     request = Request(volumes[0], [node_of(scene, "Nobody", 0), volumes[1]])
-    result = results.add_result(scene, request, run(request, tmp_path))
+    result = add_result(scene, request, run(request, tmp_path))
     assert [probe["verdict"] for probe in result.report["probes"]] == [NO_HEAD, NOT_RECOGNISABLE]
     text = summary.summary(result)
     assert "<b>Nobody</b> <span" in text and text.count("No head was found in the volume") == 1

@@ -7,9 +7,8 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 from helpers.reidentrisk.fixtures import *  # noqa: E402, F403
 from helpers.reidentrisk.fixtures import choose  # noqa: E402
-from helpers.reidentrisk.nodes import node_of, run  # noqa: E402
+from helpers.reidentrisk.nodes import add_result, node_of, run  # noqa: E402
 from helpers.windows import held_back  # noqa: E402
-from ReidentRiskLib.window import results  # noqa: E402
 from ReidentRiskLib.window.job import Request  # noqa: E402
 
 
@@ -22,7 +21,7 @@ def later_fixture(module, monkeypatch):
 def saved_fixture(module, app, scene, head, defaced, reident_fakes, tmp_path):
     """The file of a scene with choices and a result, and with an empty set of choices."""
     request = Request(head, [defaced])
-    result = results.add_result(scene, request, run(request, tmp_path))
+    result = add_result(scene, request, run(request, tmp_path))
     for name in ("Empty", "Full"):
         node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", name)
         node.SetAttribute("ModuleName", "ReidentRisk")

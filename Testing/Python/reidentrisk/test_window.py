@@ -218,7 +218,7 @@ def test_corrected_landmarks_replace_the_result(widget, app, scene, head, deface
     result = widget.results.result
     assert not scene.IsNodePresent(first) and result.table is widget._parameterNode.result
     names = [node.GetName() for node in (result.table, *result.surfaces, result.explanation)]
-    assert names == ["Similarities to Head", "Head face", "Head defaced face", "Explanation"]  # as before
+    assert names == ["1. Head - defaced", "Head face", "Head defaced face", "Explanation"]  # as before
     assert scene.GetNumberOfNodes() == count
     assert result.report["reference"]["landmarks"] == "given"
     np.testing.assert_allclose(slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])[0], (7, 8, 9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import slicer
 import vtk
@@ -11,6 +12,7 @@ import vtk
 from helpers.reidentrisk.faces import volume
 from helpers.scenes import volume_node
 from ReidentRiskLib.commandline import cli
+from ReidentRiskLib.window import results
 from ReidentRiskLib.window.job import Findings, Request, RiskFiles
 
 VIEWS = 45
@@ -46,6 +48,16 @@ def run(request: Request, folder: Path) -> Findings:
     for step in files.steps:
         assert cli.main(step.arguments) == 0
     return files.read()
+
+
+def add_result(*arguments: Any) -> results.RiskResultNodes:
+    """All pieces of results.add_result, one after the other."""
+    pieces = results.add_result(*arguments)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return end.value
 
 
 def nodes(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLNode]:

@@ -8,8 +8,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 from helpers.reidentrisk.child import calibrate  # noqa: E402
 from helpers.reidentrisk.commands import put  # noqa: E402
 from helpers.reidentrisk.faces import DEFACED  # noqa: E402
-from helpers.reidentrisk.nodes import VIEWS, node_of, run  # noqa: E402
-from ReidentRiskLib.window import results  # noqa: E402
+from helpers.reidentrisk.nodes import VIEWS, add_result, node_of, run  # noqa: E402
 from ReidentRiskLib.window.job import Request  # noqa: E402
 
 __all__ = [
@@ -49,4 +48,4 @@ def findings_fixture(request_, reident_fakes, monkeypatch, tmp_path):
 
 @pytest.fixture(name="result")
 def result_fixture(scene, request_, findings):
-    return results.add_result(scene, request_, findings)
+    return add_result(scene, request_, findings)
