@@ -100,7 +100,7 @@ class StepRunner(Generic[T]):
             self._child.cancel()
         elif self._pieces is not None:
             self._drop_pieces()
-            self._on_failed(None)
+            self._fail(CancelledError(STOPPED), "")
 
     def stop(self) -> None:
         """End the run now, without any further callback (application exit, scene close)."""

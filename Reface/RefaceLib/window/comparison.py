@@ -5,14 +5,16 @@ qt is imported inside functions, as in slicerui.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import slicer
 
-from RefaceLib.common.errors import InputError, RefaceError
+from RefaceLib.common.errors import CancelledError, InputError, RefaceError
 from RefaceLib.window import faces, faceviews, masks, skinlight, slicerui, turntable
 from RefaceLib.window.slicerui import translator
+from RefaceLib.window.waiting import WaitingDialog
 
 _ = translator(__name__)
 
@@ -116,11 +118,12 @@ class ComparePanel:
         folder = slicerui.ask_for_path(_("Choose an empty folder for the film"))
         if not folder:
             return
-        with slicer.util.tryWithErrorDisplay(_("The film was not made."), waitCursor=True):
+        with slicer.util.tryWithErrorDisplay(_("The film was not made.")), contextlib.suppress(CancelledError):
             self._show()
             names = faceviews.VIEW_NAMES if both else faceviews.VIEW_NAMES[1:]
             views = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLViewNode") for name in names]
-            turntable.film(self._capture, views, Path(folder))
+            with WaitingDialog(_("Filming the heads")) as dialog:
+                turntable.film(self._capture, views, Path(folder), progress=dialog.show, cancelled=dialog.cancelled)
 
     def dropRemoved(self, _scene: Any = None, _event: Any = None) -> None:
         """A node has left the scene: no head is shown or compared that is not there."""

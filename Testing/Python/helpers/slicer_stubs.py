@@ -103,6 +103,7 @@ def application_modules() -> dict[str, ModuleType]:
                 ItemIsUserCheckable=16,
                 ItemIsEnabled=32,
                 ToolButtonTextUnderIcon=3,
+                WindowModal=1,
             ),
             QTableWidgetItem=FakeItem,
             QToolButton=mock.MagicMock,

@@ -169,6 +169,55 @@ def test_stop_ends_the_run_at_once_without_a_word():
     assert (run.done, run.failed) == ([], [])
 
 
+def in_pieces(run, count=3):
+    """Let the run end in so many pieces of work; where they stand."""
+    log = []
+
+    def pieces(_result):
+        try:
+            for number in range(count):
+                log.append(number)
+                yield
+            log.append("done")
+        finally:
+            log.append("closed")
+
+    run.runner._on_done = pieces
+    run.runner.start()
+    run.until(lambda run: log)
+    return log
+
+
+def test_the_work_at_the_end_is_done_in_pieces_one_a_poll():
+    run = Run("one")
+    log = in_pieces(run)
+    assert log == [0] and run.runner.running and temporary_folders() == []
+    assert [run.runner.poll() for _ in range(3)] == [True, True, False]
+    assert log == [0, 1, 2, "done", "closed"]
+
+
+@pytest.mark.parametrize(("end", "failed"), [("cancel", [None]), ("stop", [])])
+def test_pieces_that_are_left_are_not_done_after_cancel_or_stop(end, failed):
+    run = Run("one")
+    log = in_pieces(run)
+    getattr(run.runner, end)()
+    assert log == [0, "closed"] and run.failed == failed
+    assert not run.runner.poll() and not run.runner.running
+
+
+def test_an_error_in_a_piece_ends_the_run():
+    run = Run("one")
+
+    def pieces(_result):
+        yield
+        raise ZeroDivisionError
+
+    run.runner._on_done = pieces
+    with pytest.raises(ZeroDivisionError):
+        run.runner.wait()
+    assert not run.runner.running
+
+
 def test_every_file_has_its_name():
     names = {Path("/tmp/a1.nrrd"): "'First'", Path("/tmp/a10.nrrd"): "'Tenth'"}
     assert with_names("/tmp/a10.nrrd and /tmp/a1.nrrd differ.", names) == "'Tenth' and 'First' differ."

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.imagefiles import assert_one_sentence
 from helpers.phantom import LANDMARKS, make_phantom
-from RefaceLib.common.errors import HeadNotFoundError, OutputError
+from RefaceLib.common.errors import CancelledError, HeadNotFoundError, OutputError
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
@@ -206,12 +206,19 @@ class Capture:
     def __init__(self, ffmpeg=False, error=None):
         self.ffmpeg, self.error, self.calls = ffmpeg, error, []
         self.ScreenCaptureLogic = lambda: self
+        self.stopped = False
+
+    def requestCancel(self):
+        self.stopped = True
 
     def capture3dViewRotation(self, view, start, end, count, axis, folder, pattern):
         if self.error:
             raise ValueError(self.error)
         self.calls.append((view, start, end, count, axis))
         for index in range(count):
+            if self.stopped:
+                raise ValueError("User requested cancel.")
+            self.logCallback(f"Write {pattern % index}")
             image = vtk.vtkImageData()
             image.SetDimensions(4, 6, 1)
             image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
@@ -264,6 +271,28 @@ def test_a_film_that_cannot_be_made_leaves_nothing(tmp_path):
         turntable.film(Capture(error="Selected 3D view is not visible."), ["left"], tmp_path / "film")
     assert_one_sentence(caught)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_film_tells_how_far_it_is(tmp_path):
+    told = []
+    turntable.film(Capture(True), ["left", "right"], tmp_path / "film", 4, lambda *each: told.append(each))
+    fractions = [fraction for fraction, _stage in told]
+    assert fractions == sorted(fractions) and fractions[0] == 0.0 and len(told) == 3 * 4 + 1
+    assert [*dict.fromkeys(stage for _fraction, stage in told)] == [
+        "Turning the heads", "Putting the pictures side by side", "Making a video",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", [1, 6, 10])
+def test_a_film_that_is_stopped_leaves_nothing(tmp_path, after):
+    """While the first view turns, the second one, and while pictures are put side by side."""
+    told = []
+    with pytest.raises(CancelledError, match="nothing was written"):
+        turntable.film(
+            Capture(True), ["left", "right"], tmp_path / "film", 4, lambda *each: told.append(each),
+            lambda: len(told) >= after,
+        )  # fmt: skip
+    assert len(told) == after and list(tmp_path.iterdir()) == []
 
 
 def test_without_screen_capture_there_is_no_turntable():

@@ -225,8 +225,11 @@ def test_keys_go_to_before_and_after_while_the_module_is_shown(widget, app, head
 def test_a_turntable_films_both_heads_or_the_result_alone(widget, app, scene, head, monkeypatch, tmp_path, both, views):
     add_views(scene)
     run(widget, head)
-    film = mock.Mock()
+    film = mock.Mock(side_effect=lambda *_arguments, progress, cancelled: progress(0.5, "turning") or cancelled())
     monkeypatch.setattr(comparison.turntable, "film", film)
+    dialog = mock.Mock(wasCanceled=False)
+    monkeypatch.setattr(slicer.util, "createProgressDialog", lambda **_options: dialog, raising=False)
+    monkeypatch.setattr(slicer.app, "processEvents", mock.Mock(), raising=False)
     monkeypatch.setattr(widget.comparison, "_capture", mock.sentinel.module)
     monkeypatch.setattr(comparison.slicerui, "confirm", lambda question: both)
     monkeypatch.setattr(comparison.slicerui, "ask_for_path", lambda title: str(tmp_path))
@@ -234,6 +237,7 @@ def test_a_turntable_films_both_heads_or_the_result_alone(widget, app, scene, he
     module, filmed, folder = film.call_args.args
     assert (module, folder) == (mock.sentinel.module, tmp_path)
     assert [view.GetLayoutName() for view in filmed] == ["1", "2"][-views:] and app.shown == []
+    assert (dialog.value, dialog.labelText) == (50, "turning") and dialog.close.called
 
 
 def test_without_screen_capture_the_turntable_says_why_not(widget, head):
