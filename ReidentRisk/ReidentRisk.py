@@ -17,7 +17,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from RefaceLib.common.errors import RefaceError
+from RefaceLib.common.errors import InputError, RefaceError
 from RefaceLib.common.progress import no_progress
 from RefaceLib.common.steps import StepRunner
 from RefaceLib.window import settings, slicerui
@@ -233,15 +233,21 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return slicerui.path_problem(node.gallery)
         if not self.licence.accepted:
             return _("Accept the licence of the model, or choose SFace, which is free.")
+        try:
+            job.check(self.logic.request(node))
+        except InputError as error:  # such as a volume without an image
+            return str(error)
         return _("A run is under way.") if self.panel.running else ""
 
     def onRunButton(self, _checked=False):
+        self.ui.statusLabel.setText("")  # what it says is of another run
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
             self._run(self.logic.request(self._parameterNode, acceptLicence=self.licence.accepted), None)
 
     def onRecomputeButton(self, _checked=False):
         """Compare again what the result compared whose landmarks are chosen, and put the new result in its place."""
         node, result = self._parameterNode, self._resultToRecompute()
+        self.ui.statusLabel.setText("")
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
             if result is None:
                 request = self.logic.request(node, node.landmarks, acceptLicence=self.licence.accepted)

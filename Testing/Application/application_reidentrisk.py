@@ -100,7 +100,12 @@ class ReidentRiskInTheApplicationTest(unittest.TestCase):
         scores = {key: [value] * 2 for key, value in row.items()} | {"attacker": ["forced", "gated"]}
         findings = Findings(report, faces, scores, explanation=np.full((300, 400, 3), 200, np.uint8))
         volumes = self.volumes()
-        return results.add_result(slicer.mrmlScene, Request(volumes[0], volumes[1:]), findings)
+        pieces = results.add_result(slicer.mrmlScene, Request(volumes[0], volumes[1:]), findings)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return end.value
 
     def test_one_result_is_seen_at_a_time_and_the_camera_is_one(self):
         from ReidentRiskLib.window import faceviews

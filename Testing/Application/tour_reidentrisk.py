@@ -13,7 +13,7 @@ def go(tour: Tour) -> None:
     """All states of the window of ReidentRisk, one after the other: each begins where the last one ended."""
     part = RiskTour(tour)
     names = ["empty", "inputs", "original_ticked", "running", "cancelled", "first", "other_face", "other_chart",
-             "explained", "second_result", "first_result_again", "recomputed"]  # fmt: skip
+             "explained", "overwritten", "put_back", "second_result", "first_result_again", "recomputed"]  # fmt: skip
     names += ["gallery_missing", "gallery_emptied", "licence_asked", "no_head"]
     if tour.gallery is not None:
         names += ["gallery", "guess_who", "guess_wrong", "guess_right"]
@@ -137,6 +137,27 @@ class RiskTour(driving.ModuleWindow):
         self.ui.explainButton.click()
         driving.wait(1.0)
         self.check("it is shown", driving.picture_in_red() == self.result.explanation.GetID())
+
+    def overwritten(self):
+        """Another module writes into a volume while its verdict is on the screen."""
+        self.former = slicer.util.arrayFromVolume(self.refaced).copy()
+        slicer.util.updateVolumeFromArray(self.refaced, slicer.util.arrayFromVolume(self.head))
+        driving.wait(1.0)
+        self.check("the panel says so", "Changed since they were compared: 'Head refaced'" in self.words())
+        self.check("one verdict is outdated", self.words().count("(outdated)") == 1)
+        titles = [chart.GetTitle() for chart in self.result.charts]
+        self.check(f"so do the plots: {titles}", all("outdated" in title for title in titles))
+        self.check("and the picture", self.result.explanation.GetAttribute("ReidentRisk.NoteRows"))
+        self.ui.layoutButton.click()
+        driving.wait(0.5)
+        self.tour.photograph("risk_overwritten_layout")
+        self.ui.explainButton.click()
+        driving.wait(1.0)
+
+    def put_back(self):
+        slicer.util.updateVolumeFromArray(self.refaced, self.former)
+        driving.wait(1.0)
+        self.check("nothing is outdated", "outdated" not in self.words() and "Changed" not in self.words())
 
     def second_result(self):
         self.ui.layoutButton.click()

@@ -33,6 +33,18 @@ def test_the_window_says_why_it_cannot_run(widget, scene, head, defaced):
     assert run.enabled and not widget.ui.recomputeButton.enabled
 
 
+def test_a_volume_without_an_image_is_named_before_the_run(widget, app, scene, head, defaced):
+    """The run was stopped for it, and the status line went on with the run before."""
+    choose(widget, head, defaced, scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty"))
+    assert not widget.ui.runButton.enabled and "'Empty' holds no image" in widget.ui.runButton.toolTip
+    choose(widget, head, defaced)
+    assert widget.ui.runButton.enabled
+    widget.ui.statusLabel.setText("Done in 21 s.")
+    defaced.SetAndObserveImageData(None)
+    widget.onRunButton()
+    assert len(app.shown) == 1 and "no image" in app.shown[0] and widget.ui.statusLabel.text == ""
+
+
 def test_ticks_and_folder_become_parameters(widget, head, defaced):
     widget.ui.probesSelector.nodes = {head: 0, defaced: 1}
     widget.ui.probesSelector.emit("checkedNodesChanged()")
