@@ -146,9 +146,9 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):
-        """No other volume takes the place of the original by itself, and a run on a volume that goes ends."""
-        if self._parameterNode is not None and node is self._parameterNode.reference:
-            self._parameterNode.reference = None
+        """No other node takes the place of one that was chosen, and a run on a volume that goes ends."""
+        if self._parameterNode is not None:
+            settings.let_go(self._parameterNode, node)
         if self.panel.turn(node) == 0:
             self.panel.stop()
             text = _("'{name}' was removed, so the run was stopped. Nothing was added to the scene.")
@@ -240,14 +240,12 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return _("A run is under way.") if self.panel.running else ""
 
     def onRunButton(self, _checked=False):
-        self.ui.statusLabel.setText("")  # what it says is of another run
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
             self._run(self.logic.request(self._parameterNode, acceptLicence=self.licence.accepted), None)
 
     def onRecomputeButton(self, _checked=False):
         """Compare again what the result compared whose landmarks are chosen, and put the new result in its place."""
         node, result = self._parameterNode, self._resultToRecompute()
-        self.ui.statusLabel.setText("")
         with slicer.util.tryWithErrorDisplay(_("The faces were not compared.")):
             if result is None:
                 request = self.logic.request(node, node.landmarks, acceptLicence=self.licence.accepted)
@@ -262,6 +260,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _run(self, request, replaced):
         """Start a run; its result takes the place of the result `replaced`."""
+        self.ui.statusLabel.setText("")  # what it says is of another run
         parameterNode, started = self._parameterNode, time.monotonic()
         slicerui.ensure_dependencies("ReidentRisk", self.resourcePath("requirements_ReidentRisk.txt"))
         runner = self.logic.createRunner(

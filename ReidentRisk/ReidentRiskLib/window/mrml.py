@@ -128,12 +128,14 @@ def add_points(
     labels: Sequence[str],
     name: str,
     source_node: slicer.vtkMRMLTransformableNode | None = None,
+    *,
+    hidden: bool = False,
 ) -> slicer.vtkMRMLMarkupsFiducialNode:
     """Add landmarks, (N, 3) RAS mm of the volume `source_node`, as point list that cannot be moved by accident.
 
-    Once it is unlocked, points that are moved stay on the surface that is seen.
+    Once it is unlocked, points that are moved stay on the surface that is seen. A `hidden` list can be chosen nowhere.
     """
-    node = _add(scene, folder, "vtkMRMLMarkupsFiducialNode", name, source_node)
+    node = _add(scene, folder, "vtkMRMLMarkupsFiducialNode", name, source_node, hidden=hidden)
     node.CreateDefaultDisplayNodes()
     for point, label in zip(np.asarray(points, float), labels, strict=True):
         node.AddControlPoint(vtk.vtkVector3d(*point), label.replace("_", " "))

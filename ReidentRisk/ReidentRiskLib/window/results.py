@@ -83,9 +83,9 @@ def add_result(
     folder = mrml.add_folder(scene, _("Comparison {title}").format(title=title))
     try:
         labels = list(findings.report["reference"]["points"])
-        faces = []
+        faces: list[tuple[slicer.vtkMRMLNode | None, ...]] = []
         for volume, face in zip(request.nodes, findings.faces, strict=True):
-            faces.append(_add_face(scene, folder, volume, face, labels))
+            faces.append(_add_face(scene, folder, volume, face, labels, original=not faces))
             yield
         charts = _add_histograms(scene, folder, findings.report)
         yield
@@ -297,17 +297,21 @@ def _add_face(
     volume: slicer.vtkMRMLScalarVolumeNode,
     face: FaceRecord,
     labels: Sequence[str],
+    *,
+    original: bool,
 ) -> tuple[slicer.vtkMRMLNode | None, ...]:
-    """Its surface, landmarks and pictures; None each where no head was found."""
+    """Its surface, landmarks and pictures; None each where no head was found.
+
+    The landmarks of the original alone are there for the user, who may correct them.
+    """
     if not len(face.points):
         return None, None, None
     from RefaceLib.skin.meshes import polydata
 
     skin = polydata(face.vertices, face.normals, face.triangles)
     surface = mrml.add_surface(scene, folder, skin, _("{name} face").format(name=face.name), volume)
-    landmarks = mrml.add_points(
-        scene, folder, face.points, labels, _("{name} landmarks").format(name=face.name), volume
-    )
+    name = _("{name} landmarks").format(name=face.name)
+    landmarks = mrml.add_points(scene, folder, face.points, labels, name, volume, hidden=not original)
     pictures = mrml.add_pictures(scene, folder, face.pictures, _("{name} renderings").format(name=face.name))
     return surface, landmarks, pictures
 

@@ -62,6 +62,16 @@ def test_a_volume_that_is_overwritten_while_its_verdict_is_shown_is_told(widget,
     assert widget.results.result.report["probes"][0]["verdict"] == "recognisable"  # it is the original's now
 
 
+def test_recompute_waits_where_the_landmarks_of_the_original_were_removed(widget, app, scene, head, defaced):
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert widget.ui.recomputeButton.enabled
+    scene.RemoveNode(widget._parameterNode.landmarks)
+    scene.RemoveNode(head)
+    assert widget._parameterNode.landmarks is None and not widget.ui.recomputeButton.enabled and app.shown == []
+
+
 def test_the_verdict_of_another_original_says_so(widget, app, scene, head, defaced):
     choose(widget, head, defaced)
     widget.onRunButton()

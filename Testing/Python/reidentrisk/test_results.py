@@ -41,7 +41,7 @@ def column(node, title):
 def test_everything_is_in_one_folder(scene, result):
     assert hierarchy(scene).GetItemName(folder_of(result)) == "Comparison 1. Head - Defaced, B"
     inside = mrml.nodes_in(scene, folder_of(result))
-    for node in (result.table, *result.surfaces, *result.landmarks, *result.pictures, *result.charts):
+    for node in (result.table, *result.surfaces, result.landmarks[0], *result.pictures, *result.charts):
         assert node in inside
     assert [node.GetName() for node in result.surfaces] == ["Head face", "Defaced face", "B face"]
 
@@ -58,6 +58,11 @@ def test_only_the_landmarks_of_the_reference_can_be_moved_and_only_where_they_ar
     assert [node.GetLocked() for node in result.landmarks] == [1, 1, 1]
     faceviews.show_pair(result, 1)
     assert [node.GetLocked() for node in result.landmarks] == [0, 1, 1]
+
+
+def test_only_the_landmarks_of_the_reference_can_be_chosen(result):
+    """Recompute cut the original's face out by the points of another head."""
+    assert [node.GetHideFromEditors() for node in result.landmarks] == [0, 1, 1]
 
 
 def test_landmarks_are_named_as_people_read_them_and_are_seen_through_the_skin(result):
