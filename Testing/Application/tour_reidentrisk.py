@@ -234,7 +234,11 @@ class RiskTour(driving.ModuleWindow):
         self.parameters.probes = [self.refaced, self.defaced]
         self.ui.galleryPathLineEdit.currentPath = str(self.tour.gallery)
         driving.wait(0.3)
+        self.ui.explainButton.click()
+        driving.wait(0.5)
         self.table = self.run()
+        self.check("the faces are in front, not the picture", slicer.app.layoutManager().threeDViewCount == 2)
+        self.check_faces("Head", "refaced")
         self.check(f"ranks are told: {self.words()[:900]}", "rank" in self.words())
 
     def guess_who(self):

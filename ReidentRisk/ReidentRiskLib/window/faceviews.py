@@ -123,11 +123,11 @@ def shown_picture(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLNode | None:
     return scene.GetNodeByID(layers.GetBackgroundVolumeID() or "") if layers is not None else None
 
 
-def hide_picture(scene: slicer.vtkMRMLScene) -> None:
-    """Take what show_picture has shown out of its view."""
+def hide_picture(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    """Take what show_picture has shown out of its view, and put a volume, or nothing, in its place."""
     layers = scene.GetSingletonNode(PICTURE_VIEW, "vtkMRMLSliceCompositeNode")
     if layers is not None:
-        layers.SetBackgroundVolumeID(None)
+        layers.SetBackgroundVolumeID(volume.GetID() if volume is not None else None)
 
 
 # ---- cameras ----

@@ -221,14 +221,14 @@ def add_histogram(
     scene: slicer.vtkMRMLScene,
     folder: int,
     name: str,
+    title: str,
     calibration: Calibration,
     scores: Mapping[str, float | None],
-    network: str,
 ) -> slicer.vtkMRMLPlotChartNode:
     """Add a chart of the calibration's two distributions, each 1 at its highest, with the `scores` marked in it.
 
-    `scores` are cosines by the name of the probe; NaN or None is left out. A bar below shows the verdicts. The title
-    names the `network`.
+    `scores` are cosines by the name of the probe; NaN or None is left out. A bar below shows the verdicts. The `title`
+    has two lines.
     """
     lines = []
     low, high = np.inf, 1.0
@@ -250,7 +250,7 @@ def add_histogram(
     lines += _zones(calibration, low, high)
     series = [_add_series(scene, folder, name, line) for line in lines]
     chart = _add(scene, folder, "vtkMRMLPlotChartNode", name)
-    chart.SetTitle(f"{name},\nnetwork {network}")  # one line would be cut at both ends
+    chart.SetTitle(title)
     chart.SetTitleFontSize(_LEGEND_FONT)
     chart.SetXAxisTitle(_("cosine of the mean embeddings"))
     chart.SetYAxisTitle(_("share of the highest"))

@@ -97,12 +97,16 @@ class ResultPanel:
             self.showInViews()
 
     def setLayout(self) -> None:
-        """Have two 3D views, a plot and a table on the screen."""
+        """Have two 3D views, a plot and a table on the screen, and no picture of a result in a view beside them."""
         import slicer
 
         manager = slicer.app.layoutManager()
-        if manager is not None:  # there is a main window
-            manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
+        if manager is None:  # without a main window
+            return
+        manager.setLayout(faceviews.add_layout(manager.layoutLogic().GetLayoutNode()))
+        if self._pictureIsOf(self.result):  # or it would come to the front with the next result
+            faceviews.hide_picture(slicer.mrmlScene, self.result.volumes[0] if self.result else None)
+            slicerui.once_idle(manager.resetSliceViews)
 
     def onExplainButton(self, _checked: bool = False) -> None:
         if self.result is not None and self.result.explanation is not None:
@@ -130,13 +134,18 @@ class ResultPanel:
         """No picture that explains the `former` result stays beside this one's words."""
         import slicer
 
-        picture = faceviews.shown_picture(slicer.mrmlScene)
-        if former is None or picture is None or picture not in (former.explanation, former.exercise):
+        if not self._pictureIsOf(former):
             return
         if result is not None and result.explanation is not None and self._isEntered():
             self.showPicture(result.explanation)
         else:
-            faceviews.hide_picture(slicer.mrmlScene)
+            faceviews.hide_picture(slicer.mrmlScene, None)
+
+    def _pictureIsOf(self, result: RiskResultNodes | None) -> bool:
+        import slicer
+
+        picture = faceviews.shown_picture(slicer.mrmlScene)
+        return result is not None and picture is not None and picture in (result.explanation, result.exercise)
 
     def _clearViews(self) -> None:
         """Nothing of a result stays in the views: no face, no plot, no table."""

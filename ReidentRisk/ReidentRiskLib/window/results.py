@@ -326,6 +326,11 @@ def _add_histograms(
         calibration = load_calibration(model["name"], report["views"], attacker, model["sha256"])
         if calibration is not None:
             scores = {probe["name"]: probe["attackers"][attacker]["mean_embedding"] for probe in report["probes"]}
-            name = _("Similarities among strangers ({attacker})").format(attacker=words.attacker(attacker))
-            charts.append(mrml.add_histogram(scene, folder, name, calibration, scores, network_name(model)))
+            told = words.attacker(attacker)
+            name = _("{attacker}, plot").format(
+                attacker=told.capitalize()
+            )  # its beginning is all that a selector shows
+            title = _("Similarities among strangers ({attacker})").format(attacker=told)
+            title += ",\n" + _("network {network}").format(network=network_name(model))  # one line would be cut
+            charts.append(mrml.add_histogram(scene, folder, name, title, calibration, scores))
     return charts

@@ -71,7 +71,7 @@ def test_everything_is_put_under_one_folder_of_the_scene(scene, folder, hierarch
     mrml.add_points(scene, folder, POINTS, LABELS, "Points")
     mrml.add_pictures(scene, folder, np.zeros((2, 4, 5, 3), np.uint8), "Pictures")
     mrml.add_table(scene, folder, "Scores", {"probe": ["a"]})
-    mrml.add_histogram(scene, folder, "Histogram", calibration(), {"probe": 0.5}, "fake")
+    mrml.add_histogram(scene, folder, "Histogram", "Title", calibration(), {"probe": 0.5})
     assert hierarchy.GetItemName(folder) == "Comparison"
     assert hierarchy.GetItemParent(folder) == hierarchy.GetSceneItemID()
     classes = [node.GetClassName() for node in mrml.nodes_in(scene, folder)]
@@ -97,7 +97,7 @@ def test_an_item_that_the_application_has_made_is_moved_into_the_folder(scene, f
 
 def test_a_folder_goes_with_all_that_is_in_it(scene, folder):
     others = scene.GetNumberOfNodes()
-    mrml.add_histogram(scene, folder, "Histogram", calibration(), {"probe": 0.5}, "fake")
+    mrml.add_histogram(scene, folder, "Histogram", "Title", calibration(), {"probe": 0.5})
     mrml.add_surface(scene, folder, sphere(), "Face")
     mrml.remove_folder(scene, folder)
     assert scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 0
@@ -246,9 +246,9 @@ def plotted(series):
 
 
 def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder):
-    chart = mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.42, "blind": float("nan")}, "fake")
+    chart = mrml.add_histogram(scene, folder, "H", "Title", calibration(), {"p": 0.42, "blind": float("nan")})
     found, series = chart_of(scene, folder)
-    assert found is chart and chart.GetTitle() == "H,\nnetwork fake"
+    assert found is chart and chart.GetTitle() == "Title"
     assert [each.GetName() for each in series][:3] == ["different heads", "the same head", "p"]
     x, y = plotted(series[2])
     assert x == [0.42, 0.42] and y == [0, 1]
@@ -262,14 +262,14 @@ def test_a_histogram_shows_both_distributions_and_marks_the_scores(scene, folder
 
 def test_probes_are_told_apart_in_a_histogram(scene, folder):
     scores = {f"probe {index}": 0.3 + index / 100 for index in range(15)}
-    mrml.add_histogram(scene, folder, "H", calibration(), scores, "fake")
+    mrml.add_histogram(scene, folder, "H", "Title", calibration(), scores)
     series = chart_of(scene, folder)[1][:-3]
     looks = {(each.GetColor(), each.GetLineStyle()) for each in series}
     assert len(looks) == len(series) == 17
 
 
 def test_the_zones_of_the_verdicts_are_marked_where_verdicts_change(scene, folder):
-    mrml.add_histogram(scene, folder, "H", calibration(), {"p": 0.1}, "fake")
+    mrml.add_histogram(scene, folder, "H", "Title", calibration(), {"p": 0.1})
     zones = chart_of(scene, folder)[1][-3:]
     assert [zone.GetName() for zone in zones] == ["not recognisable", "uncertain", "recognisable"]
     (low, first), (_, second), (_, high) = (plotted(zone)[0] for zone in zones)
@@ -284,7 +284,7 @@ def test_the_zones_of_the_verdicts_are_marked_where_verdicts_change(scene, folde
 def test_the_legend_leaves_the_peaks_free(scene, folder, count):
     """It is at the top on the right, where the peak of the same head is."""
     scores = {f"probe {index}": 0.3 for index in range(count)}
-    chart = mrml.add_histogram(scene, folder, "H", calibration(), scores, "fake")
+    chart = mrml.add_histogram(scene, folder, "H", "Title", calibration(), scores)
     low, high = chart.GetYAxisRange()
     assert not chart.GetYAxisRangeAuto() and low < 0
     assert (high - 1.0) / high >= 0.06 * (count + 5)

@@ -91,7 +91,7 @@ NETWORK = "fake (sha256 abababababab)"
 
 def test_charts_mark_the_probes(result):
     names = [chart.GetName() for chart in result.charts]
-    assert len(names) == 2 and "knowing where" in names[0] and "looking for" in names[1]
+    assert names == ["Knowing where the face is, plot", "Looking for the face, plot"]
     aligned, detected = result.charts[:2]
     series = [aligned.GetNthPlotSeriesNode(index).GetName() for index in range(aligned.GetNumberOfPlotSeriesNodes())]
     zones = ["not recognisable", "uncertain", "recognisable"]

@@ -216,6 +216,30 @@ def test_a_gallery_is_looked_up(widget, app, head, defaced, tmp_path):
     assert not ui.guessButton.visible and ui.guessAnswerLabel.text == "" and not ui.explainButton.enabled
 
 
+def test_the_faces_come_back_after_the_picture_and_stay_with_the_next_result(widget, app, scene, head, defaced):
+    """The picture of one result lay in a hidden view, and that of the next one took the place of its faces."""
+    for kind in (slicer.vtkMRMLSliceNode, slicer.vtkMRMLSliceCompositeNode):
+        node = kind()
+        node.SetSingletonTag(faceviews.PICTURE_VIEW)
+        node.SetLayoutName(faceviews.PICTURE_VIEW)
+        scene.AddNode(node)
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    first = widget.results.result
+    widget.ui.explainButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.PICTURE_LAYOUT and faceviews.shown_picture(scene) is first.explanation
+    widget.ui.layoutButton.emit("clicked(bool)", False)
+    assert app.layouts.layout == faceviews.LAYOUT_ID and faceviews.shown_picture(scene) is head
+    for back in (False, True):
+        widget.ui.explainButton.emit("clicked(bool)", False)
+        widget.onRunButton()
+        wait(widget)
+        assert app.layouts.layout == faceviews.LAYOUT_ID and faceviews.shown_picture(scene) is head
+        widget._parameterNode.result = first.table if back else widget._parameterNode.result
+        assert app.layouts.layout == faceviews.LAYOUT_ID
+
+
 def test_corrected_landmarks_replace_the_result(widget, app, scene, head, defaced):
     choose(widget, head, defaced)
     widget.onRunButton()

@@ -24,6 +24,8 @@ class Layouts:
     def layoutLogic(self) -> Any:
         return types.SimpleNamespace(GetLayoutNode=lambda: self.node)
 
+    def resetSliceViews(self) -> None: ...
+
     def setLayout(self, number: int) -> None:
         self.layout = number
         for tag in ("1", "2"):
