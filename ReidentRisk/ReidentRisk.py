@@ -97,9 +97,8 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.resultSelector.addAttribute("vtkMRMLTableNode", results.RESULT)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = ReidentRiskLogic()
-        self.panel = slicerui.RunPanel(
-            self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton, self._onRunning, job.stage_title
-        )
+        bar, label, cancel = self.ui.progressBar, self.ui.statusLabel, self.ui.cancelButton
+        self.panel = slicerui.RunPanel(bar, label, cancel, lambda _running: self._checkCanRun(), job.stage_title)
         self.results = ResultPanel(self.ui, lambda: self.parent.isEntered)
         self.licence = LicencePanel(self.ui, self._onParametersModified)
         self._connect()
@@ -141,6 +140,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showSettings(self, caller=None, event=None):
         """The choices in the scene are others than before: it was closed, or one was read."""
+        results.tell_apart(slicer.mrmlScene)
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -270,9 +270,6 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             onFailed=lambda sentence: self._onFailed(sentence, parameterNode),
         )
         self.panel.run(runner, request.nodes)
-
-    def _onRunning(self, _running):
-        self._checkCanRun()
 
     def _onFailed(self, sentence, parameterNode):
         self.ui.statusLabel.setText("" if sentence else _("Stopped. The scene is as it was."))

@@ -33,6 +33,8 @@ REPORT = "ReidentRisk.Report"  # the attribute with the report of a result, as J
 RUN = "ReidentRisk.Run"  # the attribute by which all nodes of a result are known, a random number
 SKIN_COLOUR = (0.87, 0.72, 0.62)
 POINT_COLOUR = (0.23, 0.43, 0.65)
+_PLACED = "ReidentRisk.Placed"  # the attribute of landmarks with the places where they were put, world, as JSON
+_NEAR = 0.05  # mm; files keep places less exactly
 _TEXT_SCALE = 2.0  # of the labels of landmarks, so that those of the mouth do not meet
 _OCCLUDED_OPACITY = 0.7  # of landmarks that the skin covers
 MARK_COLOURS = (  # of probes; none is like another, or like those of the distributions, for the colour-blind too
@@ -149,7 +151,24 @@ def add_points(
     display.SetOccludedVisibility(True)
     display.SetOccludedOpacity(_OCCLUDED_OPACITY)
     display.SetVisibility(False)
+    node.SetAttribute(_PLACED, json.dumps(_in_the_world(node)))
     return node
+
+
+def as_placed(node: slicer.vtkMRMLMarkupsNode) -> bool:
+    """Whether the points lie where add_points has put them: nobody has moved them, one by one or by a transform."""
+    placed = json.loads(node.GetAttribute(_PLACED) or "[]")
+    now = _in_the_world(node)
+    return len(now) == len(placed) and bool(np.allclose(now, placed, rtol=0, atol=_NEAR))
+
+
+def _in_the_world(node: slicer.vtkMRMLMarkupsNode) -> list[list[float]]:
+    places = []
+    for index in range(node.GetNumberOfControlPoints()):
+        place = [0.0, 0.0, 0.0]
+        node.GetNthControlPointPositionWorld(index, place)
+        places.append(place)
+    return places
 
 
 def points_from_node(

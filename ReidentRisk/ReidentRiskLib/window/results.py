@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import slicer
 
 from RefaceLib.common.errors import InputError
@@ -23,7 +22,6 @@ from ReidentRiskLib.runs.facefile import FaceRecord
 from ReidentRiskLib.runs.pointlist import OWN
 from ReidentRiskLib.runs.tools import network_name
 from ReidentRiskLib.window import mrml, words
-from ReidentRiskLib.window.fingerprints import CHANGED, change
 from ReidentRiskLib.window.job import Findings, Request
 
 _ = translator(__name__)
@@ -36,7 +34,6 @@ _ROLES = ("Volume", "Surface", "Landmarks", "Pictures", "Chart")
 _LESSONS = ("Explanation", "GuessWho")  # the roles of the pictures for a class
 _MOST_CHARTS = len(ATTACKERS)  # a histogram for each
 _NAMED = 3  # probes in the name of a result
-_NEAR = 0.05  # mm; a landmark that is as near to where it was found was not moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +208,28 @@ def all_results(scene: slicer.vtkMRMLScene) -> list[RiskResultNodes]:
     return [result for result in found if result is not None]
 
 
+def tell_apart(scene: slicer.vtkMRMLScene) -> None:
+    """Give every result a number of its own: one that was read into the scene may have that of another."""
+    taken: set[int] = set()
+    for result in all_results(scene):
+        if result.number in taken:
+            _number_anew(result, 1 + max(each.number for each in all_results(scene)))
+        taken.add(int(result.table.GetAttribute(RESULT)))
+
+
+def _number_anew(result: RiskResultNodes, number: int) -> None:
+    table, title = result.table, _title(number, result.names)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(table.GetScene())
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table))
+    if hierarchy.GetItemLevel(folder) == "Folder":
+        hierarchy.SetItemName(folder, hierarchy.GetItemName(folder).replace(_title(result.number, result.names), title))
+    for node in mrml.nodes_in(table.GetScene(), folder) if folder else ():
+        if node.GetAttribute(mrml.RUN) == table.GetAttribute(mrml.RUN):
+            node.SetName(f"{node.GetName().removesuffix(f' ({result.number})')} ({number})")
+    table.SetName(title)
+    table.SetAttribute(RESULT, str(number))
+
+
 def result_of_landmarks(landmarks: slicer.vtkMRMLMarkupsNode | None) -> RiskResultNodes | None:
     """The result whose reference has these landmarks; None for a point list of the user's."""
     if landmarks is None or landmarks.GetScene() is None:
@@ -222,8 +241,8 @@ def result_of_landmarks(landmarks: slicer.vtkMRMLMarkupsNode | None) -> RiskResu
 def request_again(result: RiskResultNodes, landmarks: slicer.vtkMRMLMarkupsNode, **options: Any) -> Request:
     """What was asked for when the result was made, with other landmarks; `options` are further fields of the Request.
 
-    Landmarks that were found in an original that has changed since, and that nobody has moved, are found anew. Raises
-    InputError where a volume has been deleted since.
+    Landmarks that were found in the original, and that nobody has moved, are found anew: its voxels may be others now.
+    Raises InputError where a volume has been deleted since.
     """
     gone = [name for name, volume in zip(result.names, result.volumes, strict=True) if volume is None]
     if gone:
@@ -233,26 +252,15 @@ def request_again(result: RiskResultNodes, landmarks: slicer.vtkMRMLMarkupsNode,
     choices = dict(result.choices)
     gallery = choices.pop("gallery", None)
     reference, *probes = result.volumes
-    former = landmarks is result.landmarks[0] and _as_found(result)
-    anew = former and change(reference, result.fingerprints[0]) == CHANGED
+    found = landmarks is result.landmarks[0] and result.report["reference"]["landmarks"] == OWN
     return Request(
         reference,
         probes,
-        landmarks=None if anew else landmarks,
+        landmarks=None if found and mrml.as_placed(landmarks) else landmarks,
         gallery=Path(gallery) if gallery else None,
         **choices,
         **options,
     )
-
-
-def _as_found(result: RiskResultNodes) -> bool:
-    """Whether the landmarks of the original were found in it, and lie where they were found."""
-    original = result.report["reference"]
-    if not result.fingerprints or original["landmarks"] != OWN:
-        return False
-    now = slicer.util.arrayFromMarkupsControlPoints(result.landmarks[0])
-    found = np.array(list(original["points"].values()))
-    return now.shape == found.shape and bool(np.abs(now - found).max() < _NEAR)
 
 
 def asks_for_the_same(result: RiskResultNodes, request: Request) -> bool:

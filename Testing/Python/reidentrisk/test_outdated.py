@@ -144,14 +144,24 @@ def test_a_saved_scene_still_tells(volumes, result, tmp_path):
 
 
 def test_landmarks_of_an_overwritten_original_are_found_anew(volumes, result):
+    """It may be another head now, or lie elsewhere."""
     landmarks = result.landmarks[0]
-    assert results.request_again(result, landmarks).landmarks is landmarks
-    overwrite(volumes[1])
-    assert results.request_again(result, landmarks).landmarks is landmarks
     overwrite(volumes[0])
     assert results.request_again(result, landmarks).landmarks is None
     landmarks.SetNthControlPointPosition(0, 1.0, 2.0, 3.0)  # by the user, who has looked at the new voxels
     assert results.request_again(result, landmarks).landmarks is landmarks
+
+
+def test_landmarks_that_a_transform_has_moved_are_the_users(scene, result):
+    landmarks = result.landmarks[0]
+    moved(scene, landmarks, by=3.0)
+    assert results.request_again(result, landmarks).landmarks is landmarks
+
+
+def test_landmarks_that_were_given_are_kept(result):
+    report = {**result.report, "reference": {**result.report["reference"], "landmarks": "given"}}
+    given = dataclasses.replace(result, report=report)
+    assert results.request_again(given, result.landmarks[0]).landmarks is result.landmarks[0]
 
 
 def test_the_watch_calls_back_for_its_volumes_and_no_others(volumes, result, monkeypatch):

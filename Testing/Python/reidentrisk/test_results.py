@@ -135,6 +135,19 @@ def test_a_result_in_the_place_of_another_one_gets_its_number(scene, request_, f
     assert add_result(scene, request_, findings).number == 3
 
 
+def test_results_that_are_read_into_a_scene_get_numbers_of_their_own(scene, request_, findings):
+    first, second = (add_result(scene, request_, findings) for _ in range(2))
+    expected = names_of(second)
+    before = names_of(first)
+    results.remove_result(first.table)
+    copy = add_result(scene, request_, findings, second.number)  # as the same result in another file
+    results.tell_apart(scene)
+    assert names_of(second) == expected and not set(names_of(copy)) & {*expected, *before}
+    assert [result.number for result in results.all_results(scene)] == [2, 3]
+    results.tell_apart(scene)
+    assert [result.number for result in results.all_results(scene)] == [2, 3]
+
+
 def test_names_of_many_volumes_stay_short():
     names = ["IXI012", "IXI012 refaced", "IXI012_defaced", "Other", "a", "b"]
     assert results._title(4, names) == "4. IXI012 - refaced, defaced, Other, +2"
