@@ -260,7 +260,9 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _run(self, request, replaced):
         """Start a run; its result takes the place of the result `replaced`."""
-        self.ui.statusLabel.setText("")  # what it says is of another run
+        self.ui.statusLabel.setText("")  # what it says is of another run, as is why that has failed
+        self._failure = ""
+        self._showResult()
         parameterNode, started = self._parameterNode, time.monotonic()
         slicerui.ensure_dependencies("ReidentRisk", self.resourcePath("requirements_ReidentRisk.txt"))
         runner = self.logic.createRunner(

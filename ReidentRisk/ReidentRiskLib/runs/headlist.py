@@ -49,7 +49,8 @@ def list_names(source: Path, pattern: str = "*") -> list[Entry]:
         return _read_tsv(source)
     entries = [Entry(_subject_of(path), path) for path in sorted(source.glob(pattern)) if _is_image(path)]
     if not entries:
-        raise InputError(f"{source} holds no volume whose name matches '{pattern}': check the folder and the pattern.")
+        which = "" if pattern == "*" else f" whose name matches '{pattern}'"
+        raise InputError(f"{source} holds no volume{which}: check the folder{' and the pattern' if which else ''}.")
     return entries
 
 

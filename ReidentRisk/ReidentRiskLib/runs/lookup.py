@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RefaceLib.common.errors import HeadNotFoundError
+from RefaceLib.common.errors import HeadNotFoundError, InputError
 from RefaceLib.common.imagenames import file_name, names_without_folders
 from RefaceLib.common.progress import Cancelled, Progress, no_progress, part
 from ReidentRiskLib.attack.landmarks import FIVE
@@ -70,17 +70,23 @@ def look_up(
 ) -> LookUp:
     """Look `probes` up in a `gallery`, or in `heads` that are embedded already.
 
-    A probe's landmarks are those of its original, where it is in the same grid and place: the one that is named, or
-    else the first head of its subject in the gallery; `own_landmarks` asks for its own. A volume in which no head is
-    found counts as not identified. `guess_who` asks for the exercise. Raises RefaceError with one sentence.
+    A file of the gallery that holds no head is left out, with a warning. A probe's landmarks are those of its original,
+    where it is in the same grid and place: the one that is named, or else the first head of its subject in the gallery;
+    `own_landmarks` asks for its own. A probe in which no head is found counts as not identified. `guess_who` asks for
+    the exercise. Raises RefaceError with one sentence.
     """
     progress = progress or no_progress
     share = len(gallery) / (len(gallery) + len(probes))
     embedder = _SourceEmbedder(tools, views, cancelled, keep_fronts=guess_who)
     enrolled = embedder.enrol(gallery, part(progress, 0.0, share))
+    asked = {entry.subject for entry in probes}  # who keep their places, with no score, where no head of theirs is left
     heads = (
         *heads,
-        *(replace(face.embedding, name=entry.subject) for entry, face in zip(gallery, enrolled, strict=True)),
+        *(
+            replace(face.embedding, name=entry.subject)
+            for entry, face in zip(gallery, enrolled, strict=True)
+            if not face.lost or entry.subject in asked
+        ),
     )
     faces = embedder.embed_probes(probes, gallery, own_landmarks, part(progress, share, 1.0))
     looked_up = [
@@ -119,9 +125,17 @@ class _SourceEmbedder:
         faces, names = [], names_without_folders([entry.path for entry in entries])
         for index, entry in enumerate(entries):
             progress(index / len(entries), f"gallery {index + 1} of {len(entries)}")
-            faces.append(self._embed(names[index], entry, None))
+            faces.append(self._enrol(names[index], entry))
             self._originals[entry.path] = faces[-1].located
         return faces
+
+    def _enrol(self, name: str, entry: Entry) -> Face:
+        """A head of the gallery; what is none, as a map of labels or a damaged file, does not end the work for all."""
+        try:
+            return self._embed(name, entry, None)
+        except InputError as error:
+            note = f"{name} is not in the gallery: {str(error).removeprefix(f'{name}: ')}"
+            return missing_face(name, self._tools, self._views, str(error), note)
 
     def embed_probes(
         self, probes: Sequence[Entry], gallery: Sequence[Entry], own_landmarks: bool, progress: Progress
@@ -131,8 +145,15 @@ class _SourceEmbedder:
         for index, entry in enumerate(probes):
             progress(index / len(probes), f"probe {index + 1} of {len(probes)}")
             original = entry.original or first.get(entry.subject)
-            faces.append(self._embed(names[index], entry, None if own_landmarks else self._original(original)))
+            faces.append(self._embed_probe(names[index], entry, None if own_landmarks else self._original(original)))
         return faces
+
+    def _embed_probe(self, name: str, entry: Entry, original: LocatedHead | None) -> Face:
+        try:
+            return self._embed(name, entry, original)
+        except HeadNotFoundError as error:
+            note = f"{str(error).rstrip('.')}; it is counted as not identified."
+            return missing_face(name, self._tools, self._views, str(error).removeprefix(f"{name}: "), note)
 
     def _original(self, path: Path | None) -> LocatedHead | None:
         if path is None:
@@ -143,21 +164,17 @@ class _SourceEmbedder:
 
     def _embed(self, name: str, entry: Entry, original: LocatedHead | None) -> Face:
         points = read_points(entry.landmarks, FIVE) if entry.landmarks else None
-        try:
-            face = embed_source(
-                name,
-                entry.path,
-                self._tools,
-                self._views,
-                original=original,
-                points=points,
-                keep_pictures=self._keep_fronts,
-                cancelled=self._cancelled,
-            )
-            return self._with_front_alone(entry, face)
-        except HeadNotFoundError as error:
-            note = f"{str(error).rstrip('.')}; it is counted as not identified."
-            return missing_face(name, self._tools, self._views, str(error).removeprefix(f"{name}: "), note)
+        face = embed_source(
+            name,
+            entry.path,
+            self._tools,
+            self._views,
+            original=original,
+            points=points,
+            keep_pictures=self._keep_fronts,
+            cancelled=self._cancelled,
+        )
+        return self._with_front_alone(entry, face)
 
     def _with_front_alone(self, entry: Entry, face: Face) -> Face:
         """Of many heads all pictures would fill the memory."""

@@ -52,6 +52,24 @@ def test_heads_that_are_not_found_stay_in_the_denominator(reident_folder, capsys
     assert "s3_T1w.nii.gz: No head was found" in said and "counted as not identified" in said
 
 
+def test_a_file_of_the_gallery_that_is_no_head_is_left_out_and_named(reident_folder, capsys):
+    """It ended the work for all others, at its very end."""
+    put(reident_folder / "known" / "s90_T1w.nii.gz", 0)  # no head at all
+    (reident_folder / "known" / "s91_T1w.nii.gz").write_bytes(b"damaged")
+    assert cli.main(["identify", "--gallery", "known", "--probes", "unknown", "--out", "out"]) == 0
+    written = report("out/identify.json")
+    assert written["gallery"] == {"subjects": 10, "heads": 10}
+    assert written["attackers"]["forced"]["rank1"]["hits"] == 10
+    said = capsys.readouterr().err
+    assert "s90_T1w.nii.gz is not in the gallery: No head was found" in said and "s91_T1w.nii.gz is not in" in said
+
+
+def test_an_empty_folder_is_named_without_a_pattern(reident_folder, capsys):
+    (reident_folder / "empty").mkdir()
+    assert cli.main(["identify", "--gallery", "empty", "--probes", "unknown", "--out", "out"]) == 2
+    assert "empty holds no volume: check the folder." in capsys.readouterr().err
+
+
 def test_lists_name_subjects_and_originals(reident_folder, reident_fakes):
     (reident_folder / "lists").mkdir()
     lines = ["path\tsubject"] + [f"../known/s{person}_T1w.nii.gz\tP {person}" for person in range(1, 11)]

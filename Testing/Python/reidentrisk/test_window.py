@@ -337,6 +337,20 @@ def test_a_crash_of_the_child_is_one_sentence_and_the_window_lives_on(widget, ap
     assert widget.results.result is not None
 
 
+def test_why_a_run_failed_is_not_told_after_the_next_one_that_cannot_begin(
+    widget, app, head, defaced, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("REIDENT_CHILD", "crash")
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    wait(widget)
+    assert "The last comparison failed" in widget.ui.summaryBrowser.html
+    widget._parameterNode.gallery = str(tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    widget.onRunButton()
+    assert "holds no volume" in app.shown[-1] and "failed" not in widget.ui.summaryBrowser.html
+
+
 def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monkeypatch, temporary):
     monkeypatch.setenv("REIDENT_CHILD", "slow")
     choose(widget, head, defaced)
