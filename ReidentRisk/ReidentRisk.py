@@ -285,6 +285,7 @@ class ReidentRiskWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onDone(self, request, findings, parameterNode, replaced, started):
         """Show what was found, in pieces (see StepRunner): the window stood still for seconds."""
         self.panel.show(1.0, "show")
+        self.ui.cancelButton.setEnabled(False)  # it is done in a second, and what it replaces is gone
         yield
         result = yield from self.logic.show(request, findings, replaced)
         yield

@@ -30,6 +30,7 @@ RESULT = "ReidentRisk.Result"  # the attribute by which the table of a result is
 CHOICES = "ReidentRisk.Choices"  # the attribute with what was asked for beside the volumes, as JSON
 IDENTIFICATION = "ReidentRisk.Identification"  # the attribute with the report of a look-up in a gallery
 FINGERPRINTS = "ReidentRisk.Fingerprints"  # the attribute with what the volumes were, as JSON
+_LATER = {CHOICES: "{}", FINGERPRINTS: "[]"}  # what stands for attributes that the table of another version lacks
 _ROLES = ("Volume", "Surface", "Landmarks", "Pictures", "Chart")
 _LESSONS = ("Explanation", "GuessWho")  # the roles of the pictures for a class
 _MOST_CHARTS = len(ATTACKERS)  # a histogram for each
@@ -285,9 +286,6 @@ def remove_result(table: slicer.vtkMRMLTableNode) -> None:
     for folder in folders:
         if hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
             hierarchy.RemoveItem(folder)
-
-
-_LATER = {CHOICES: "{}", FINGERPRINTS: "[]"}  # attributes that the table of another version may lack
 
 
 def _referred(table: slicer.vtkMRMLTableNode, role: str, count: int) -> list[slicer.vtkMRMLNode | None]:

@@ -351,6 +351,21 @@ def test_why_a_run_failed_is_not_told_after_the_next_one_that_cannot_begin(
     assert "holds no volume" in app.shown[-1] and "failed" not in widget.ui.summaryBrowser.html
 
 
+def test_the_window_lives_while_the_result_is_added_and_the_run_cannot_be_stopped_any_more(
+    widget, app, scene, head, defaced
+):
+    """It stood still until everything was there."""
+    choose(widget, head, defaced)
+    widget.onRunButton()
+    polls = set()
+    while widget.panel.running:
+        widget.panel.poll()
+        polls.add(scene.GetNumberOfNodesByClass("vtkMRMLModelNode") + scene.GetNumberOfNodesByClass("vtkMRMLTableNode"))
+        if scene.GetNumberOfNodesByClass("vtkMRMLModelNode"):
+            assert not widget.ui.cancelButton.enabled
+    assert len(polls) > 3 and widget.results.result is not None and app.shown == []
+
+
 def test_closing_the_scene_ends_the_run(widget, app, scene, head, defaced, monkeypatch, temporary):
     monkeypatch.setenv("REIDENT_CHILD", "slow")
     choose(widget, head, defaced)
