@@ -61,7 +61,6 @@ def window_application(
         "tryWithErrorDisplay": try_with_error_display,
         "errorDisplay": shown.append,
         "findChildren": lambda widget, className: [widget.inner] if className == widget.inner.kind else [],
-        "RenderBlocker": contextlib.nullcontext,
         **util,
     }
     with (

@@ -21,6 +21,7 @@ WORKING = {
     "VTKObservationMixin",
     "NodeModify",
     "arrayFromMarkupsControlPoints",
+    "arrayFromVTKMatrix",
 }
 
 
