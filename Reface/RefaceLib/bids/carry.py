@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
 import os
 import secrets
 import shutil
@@ -14,16 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from RefaceLib.bids.job import Job
-from RefaceLib.bids.record import FAILED, KEPT, Record, Row, write_record
-from RefaceLib.common.errors import InputError, OutputError
+from RefaceLib.bids.otherfiles import left_out
+from RefaceLib.bids.published import Content, NotPublishedError, published
+from RefaceLib.bids.record import FAILED, KEPT, LEFT_OUT, Record, Row, write_record
+from RefaceLib.common.errors import OutputError
 from RefaceLib.common.files import OutputSet, write_error
 from RefaceLib.common.hashing import sha256_of
-from RefaceLib.common.personal import without_personal
 
 _POINTERS = {b"/annex/objects/": "git-annex", b"version https://git-lfs": "git-lfs"}  # how such a file begins
 _LARGEST_POINTER = 32_768  # bytes; git-annex's own limit
-_SHIFTED = 1925  # BIDS: dates before this year are shifted, and tell nothing
-_LEFT_OUT = ("_photo",)  # suffixes of other files that show a face
 
 
 def pointer_sentence(path: Path) -> str:
@@ -61,9 +57,6 @@ def kept_error(foreign: Sequence[Path]) -> OutputError:
         return OutputError(f"{foreign[0]} exists and was not written by reface bids as it is, so it is kept: move it.")
     told = f"{', '.join(map(str, foreign[:-1]))} and {foreign[-1]}"
     return OutputError(f"{told} exist and were not written by reface bids as they are, so they are kept: move them.")
-
-
-Content = str | Path  # of a file that is put somewhere: its text, or the file that it is linked to or copied from
 
 
 @dataclass
@@ -153,79 +146,57 @@ class Carrier:
     record: Record
 
     def carry(self) -> Record:
-        """The record with the files that were taken over, and a row for each whose content is not here.
+        """The record with the files that were taken over, and a row for each that was not, or lost columns.
 
         It is on the disk as well, and was before the first of these files, so that a run that is killed knows them.
         """
-        volumes = tuple(row for row in self.record.rows if row.suffix)
-        gone = {_stem(row.file) for row in volumes if not row.written and row.status != KEPT}
-        files = [row.file for row in volumes if row.status == KEPT]
-        files += [path for path in self.job.person.files if _stem(path) not in gone]
-        files = [path for path in files if path not in self.record.outputs and not _stem(path).endswith(_LEFT_OUT)]
-        absent = {path: said for path in files if (said := pointer_sentence(self.job.source / path))}
-        missing = [
-            Row(f"sub-{self.job.person.label}", "", path, "", FAILED, self.job.unnamed(said, path))
-            for path, said in absent.items()
-        ]
-        contents = {path: self._content(path, gone) for path in files if path not in absent}
+        volumes = self.record.rows[: len(self.job.person.scans)]
+        contents, others = self._chosen(volumes)
         taken = Taken(self.job.out, frozenset(self.record.carried))
         taken.claim(contents)
         record = self._keep(replace(self.record, carried=tuple(sorted(taken.former))))
         for path, content in contents.items():
             taken.put(content, path)
         taken.remove_others()
-        return self._keep(replace(record, rows=(*volumes, *missing), carried=tuple(sorted(taken.paths))))
+        return self._keep(replace(record, rows=(*volumes, *others), carried=tuple(sorted(taken.paths))))
+
+    def _chosen(self, volumes: Sequence[Row]) -> tuple[dict[str, Content], list[Row]]:
+        """The contents of the files that are taken over by their paths, and the rows on the others."""
+        unknown = {path: why for path in self.job.person.files if (why := left_out(path))}
+        rows = {name: self._row(name, LEFT_OUT, said) for name, said in unknown.values()}
+        gone = {row.file for row in volumes if not row.written and row.status != KEPT}
+        stems = {_stem(path) for path in gone}
+        files = [row.file for row in volumes if row.status == KEPT]
+        files += [path for path in self.job.person.files if path not in unknown and _stem(path) not in stems]
+        contents = {}
+        for path in files:
+            source = self.job.source / path
+            if sentence := pointer_sentence(source):
+                if path not in self.record.outputs:
+                    rows[path] = self._row(path, FAILED, self.job.unnamed(sentence, path))
+                continue
+            try:
+                content, said = published(source, path, {*gone, *unknown, *rows})
+            except NotPublishedError as error:  # of a volume's own sidecar, which was written anew, it says so as well
+                rows[path] = self._row(path, LEFT_OUT, str(error))
+                continue
+            if said:
+                rows[path] = self._row(path, LEFT_OUT, said)
+            if path not in self.record.outputs:
+                contents[path] = content
+        return contents, list(rows.values())
+
+    def _row(self, path: str, status: str, sentence: str) -> Row:
+        """The row on a file that is no volume."""
+        parts = PurePosixPath(path).parts
+        session = parts[1] if len(parts) > 2 and parts[1].startswith("ses-") else ""
+        return Row(f"sub-{self.job.person.label}", session, path, "", status, sentence)
 
     def _keep(self, record: Record) -> Record:
         if record != self.record:
             write_record(self.job.record, record)
             self.record = record
         return record
-
-    def _content(self, path: str, gone: set[str]) -> Content:
-        source = self.job.source / path
-        if path.endswith("_scans.tsv"):
-            folder = Path(path).parent
-            absent = [stem for stem in gone if Path(stem).is_relative_to(folder)]
-            names = {Path(stem).relative_to(folder).as_posix() for stem in absent}
-            return scans_table(read_text(source), names)
-        return published_json(source) if path.endswith(".json") else source
-
-
-def published_json(source: Path) -> Content:
-    """A JSON file without the fields that name a person or an examination; as it is where it has none."""
-    try:
-        content = json.loads(read_text(source))
-    except ValueError:
-        return source
-    kept = without_personal(content)
-    return source if kept == content else json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
-
-
-def scans_table(text: str, gone: Iterable[str]) -> str:
-    """A scans.tsv without the rows of files whose stems (relative to it) are ``gone``, and without true dates."""
-    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
-    dropped = set(gone)
-    if not rows or "filename" not in rows[0]:
-        return text
-    kept = [row for row in rows if _stem(row["filename"] or "") not in dropped]
-    for row in kept:
-        year = (row.get("acq_time") or "")[:4]
-        if year.isdigit() and int(year) >= _SHIFTED:
-            row["acq_time"] = "n/a"
-    return tsv(list(rows[0]), ([row[name] or "n/a" for name in rows[0]] for row in kept))
-
-
-def tsv(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Names and rows as tab-separated text."""
-    return "".join("\t".join(cells) + "\n" for cells in [names, *rows])
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: check its permissions.") from error
 
 
 def _stem(path: str) -> str:

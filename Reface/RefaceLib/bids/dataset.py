@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from RefaceLib import __version__
-from RefaceLib.bids.carry import Content, Taken, check_no_links, pointer_sentence, published_json, read_text, tsv
+from RefaceLib.bids.carry import Taken, check_no_links, pointer_sentence
 from RefaceLib.bids.index import Person
 from RefaceLib.bids.job import MASKS, PERSONS, STAGING, STATE, Options
 from RefaceLib.bids.marks import MARKS, read_marks
+from RefaceLib.bids.otherfiles import CARRIED, left_out_of_top
+from RefaceLib.bids.published import Content, NotPublishedError, published, read_text, tsv
 from RefaceLib.bids.quality import INDEX, Report, page_of
-from RefaceLib.bids.record import TABLE, Record, read_records, table
+from RefaceLib.bids.record import LEFT_OUT, TABLE, Record, Row, read_records, table
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.common.files import OutputSet, check_exists, write_error, write_json
 from RefaceLib.common.options import MAX_SEED
+from RefaceLib.common.personal import without_personal
 
 _BIDS = "1.10.0"  # of data sets that are made here
-_CARRIED_FOLDERS = ("phenotype", "stimuli", "code")
 _RUN = "run.json"  # in STATE: what all runs into OUT have in common
 _TOP = "top.json"  # in STATE: the files of the top that were written
 _NAME = "volumes with faces replaced or removed"
@@ -98,7 +100,7 @@ def title_of(description: dict[str, Any]) -> str:
 
 def check_top(source: Path, output: str) -> None:
     """Raise InputError where the content of a file that goes with the data set is not here."""
-    for path in _top_files(source) if output == "dataset" else ():
+    for path in _carried(source) if output == "dataset" else ():
         if sentence := pointer_sentence(source / path):
             raise InputError(sentence)
 
@@ -123,7 +125,8 @@ def write_top(source: Path, out: Path, options: Options) -> list[Record]:
     """
     check_top(source, options.output)
     records = read_records(out)
-    report = Report(title_of(check_description(source)), records, read_marks(out))
+    top_rows = rows_of_top(source, options.output)
+    report = Report(title_of(check_description(source)), records, read_marks(out), top=top_rows)
     contents = _contents(source, options, records)
     top = Taken(out, _former(out))
     top.claim({**_blank_pages(records), **contents})
@@ -146,7 +149,8 @@ def _former(out: Path) -> frozenset[str]:
 def _contents(source: Path, options: Options, records: Sequence[Record]) -> dict[str, Content]:
     """All files of the top but the pages."""
     description = check_description(source)
-    contents: dict[str, Content] = {TABLE: table([row for record in records for row in record.rows])}
+    rows = [row for record in records for row in record.rows]
+    contents: dict[str, Content] = {TABLE: table([*rows, *rows_of_top(source, options.output)])}
     if options.output == "dataset":
         contents |= _published(source, description, records)
         return contents | _derived(description, f"{MASKS}/", "Face masks", _README_MASKS)
@@ -187,28 +191,52 @@ def _derived(description: dict[str, Any], folder: str, name: str, readme: str) -
 def _published(source: Path, description: dict[str, Any], records: Sequence[Record]) -> dict[str, Content]:
     """The top of a copy of the data set: its own, but for what names persons who are not in it."""
     made = description.get("GeneratedBy")
-    found = {key: value for key, value in description.items() if key != "DatasetDOI"}  # of another data set
+    found = {key: value for key, value in without_personal(description).items() if key != "DatasetDOI"}  # of another
     found.setdefault("DatasetType", "raw")  # or validators take what was generated for derivatives
     found["GeneratedBy"] = [*(made if isinstance(made, list) else []), _GENERATED_BY]
     if description.get("DatasetDOI"):
         found["SourceDatasets"] = [*description.get("SourceDatasets", []), {"DOI": description["DatasetDOI"]}]
     contents: dict[str, Content] = {"dataset_description.json": _json(found)}
     there = {f"sub-{record.label}" for record in records if record.carried or any(row.written for row in record.rows)}
-    for path in _top_files(source):
-        if path == "participants.tsv":
-            contents[path] = participants_table(read_text(source / path), there)
-        else:
-            contents[path] = published_json(source / path) if path.endswith(".json") else source / path
+    for path in _carried(source):
+        try:
+            contents[path], _ = published(source / path, path)
+        except NotPublishedError:  # of which rows_of_top tells
+            continue
+    people = contents.get("participants.tsv")
+    if people is not None:
+        text = read_text(people) if isinstance(people, Path) else people
+        contents["participants.tsv"] = participants_table(text, there)
     ignored = source / ".bidsignore"
     lines = read_text(ignored).splitlines() if ignored.is_file() else []
     contents[".bidsignore"] = "\n".join([*lines, *(line for line in _IGNORED if line not in lines)]) + "\n"
     return contents
 
 
+def rows_of_top(source: Path, output: str) -> list[Row]:
+    """A row for each file beside the persons' folders that does not go with the data set, or lost columns."""
+    rows = []
+    for path in _top_files(source) if output == "dataset" else ():
+        said = left_out_of_top(path)
+        if not said:
+            try:
+                _, said = published(source / path, path)
+            except NotPublishedError as error:
+                said = str(error)
+        if said:
+            rows.append(Row("", "", path, "", LEFT_OUT, said))
+    return rows
+
+
+def _carried(source: Path) -> list[str]:
+    """Those files of the top that go with a data set, if they can be read as what they are."""
+    return [path for path in _top_files(source) if not left_out_of_top(path)]
+
+
 def _top_files(source: Path) -> list[str]:
-    """The files beside the persons' folders that go with a data set, but its description; no hidden ones."""
+    """The files beside the persons' folders, but those in others that are never taken over; no hidden ones."""
     found = [path.name for path in source.iterdir() if not path.name.startswith(".") and not path.is_dir()]
-    for folder in _CARRIED_FOLDERS:
+    for folder in CARRIED:
         for parent, folders, names in os.walk(source / folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside = Path(parent).relative_to(source)

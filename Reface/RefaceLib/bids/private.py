@@ -19,6 +19,7 @@ from RefaceLib.common.files import OutputSet, write_error
 from RefaceLib.common.progress import Progress
 
 _OURS = ".reface-private"  # marks a folder that may be written to again
+_FOLDER, _FILE = 0o700, 0o600  # for nobody else; files keep it when they are moved
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def write_private(
     """
     check_private(folder, source, out)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / _OURS).touch()
+        folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+        folder.chmod(_FOLDER)  # it may have been there, for all to read
+        (folder / _OURS).touch(mode=_FILE)
         shutil.rmtree(folder / PERSONS, ignore_errors=True)
     except OSError as error:
         raise write_error(folder / _OURS, error) from error
@@ -78,17 +80,20 @@ def write_private(
         target = folder / path
         target.parent.mkdir(exist_ok=True)
         with OutputSet(overwrite=True) as staged:
-            staged.stage(target).write_text(text, encoding="utf-8", errors="surrogateescape")
+            waiting = staged.stage(target)
+            waiting.touch(mode=_FILE)
+            waiting.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def draw_originals(job: Originals) -> Mapping[str, str]:
     """Draw every original of the person that can be read, and copy the picture of its result; paths by the volume."""
     drawn = {}
     for row in job.record.rows:
-        if not row.suffix:
-            continue  # no volume
+        if not row.is_volume:
+            continue
         if row.picture:
             (job.folder / row.picture).parent.mkdir(parents=True, exist_ok=True)
+            (job.folder / row.picture).touch(mode=_FILE)
             shutil.copyfile(job.out / row.picture, job.folder / row.picture)
         path = f"{PERSONS}/{row.file.removesuffix('.gz').removesuffix('.nii')}_original.jpg"
         if _draw(job, row, job.folder / path):
@@ -112,5 +117,6 @@ def _draw(job: Originals, row: Row, target: Path) -> bool:
     except RefaceError:  # whose cause the row tells
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.touch(mode=_FILE)
     write_thumbnail(target, volume, mask)
     return True

@@ -62,12 +62,14 @@ class Report:
     """The pages on these ``records``; ``name`` is that of the data set, ``marks`` those that were given before.
 
     ``originals`` are paths of the originals' pictures, by the path of the volume: pages that have them are private.
+    ``top`` are rows on files that belong to no person.
     """
 
     name: str
     records: Sequence[Record]
     marks: Mapping[str, Mark]
     originals: Mapping[str, str] | None = None
+    top: Sequence[Row] = ()
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Path and text of every page: that of all volumes, then those of persons."""
@@ -77,11 +79,22 @@ class Report:
             yield page_of(record), self._person(record, *beside)
 
     def _index(self) -> str:
-        rows = [self._row(record, row, "") for record in self.records for row in record.rows]
-        told = [row for record in self.records for row in record.rows]
+        told = [(record, row) for record in self.records for row in record.rows]
+        told += [(Record(""), row) for row in self.top]
+        rows = [self._row(record, row, "") for record, row in told]
         head = "".join(_head(title, by) for title, by in _INDEX_COLUMNS)
         keys = "<span><kbd>o</kbd> open the person's page</span>"
-        return self._page("all", self.name, told, rows, head=head, tools=_TOOLS, keys=keys, root="./", navigation="")
+        return self._page(
+            "all",
+            self.name,
+            [row for _, row in told],
+            rows,
+            head=head,
+            tools=_TOOLS,
+            keys=keys,
+            root="./",
+            navigation="",
+        )
 
     def _person(self, record: Record, before: Record | None, after: Record | None) -> str:
         rows = [self._row(record, row, "../") for row in record.rows]
@@ -127,7 +140,8 @@ class Report:
             "of": mark.sha256,
         }
         attributes = "".join(f' data-{name}="{_text(value)}"' for name, value in data.items() if value or name == "sha")
-        person = "" if up else f'<td><a href="{_url(page_of(record))}">{_text(row.participant_id)}</a></td>'
+        link = f'<a href="{_url(page_of(record))}">{_text(row.participant_id)}</a>' if row.participant_id else ""
+        person = "" if up else f"<td>{link}</td>"
         cells = (
             person,
             f"<td>{_text(row.session_id)}</td>",
@@ -182,10 +196,13 @@ def _head(title: str, by: str) -> str:
 
 
 def _summary(rows: Sequence[Row]) -> str:
+    others = sum(not row.is_volume for row in rows)
+    rows = [row for row in rows if row.is_volume]
     counts = Counter(verdict(row) for row in rows)
     words = {LOOK: "to look at"}
     told = ", ".join(f"{counts[name]} {words.get(name, name)}" for name in _WORST_FIRST if counts[name])
-    return f"{len(rows)} volume{'' if len(rows) == 1 else 's'}: {told or 'none'}. Reface {__version__}."
+    beside = f" Of other files {others} left out, wholly or in part." if others else ""
+    return f"{len(rows)} volume{'' if len(rows) == 1 else 's'}: {told or 'none'}.{beside} Reface {__version__}."
 
 
 def _verdict(row: Row) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from RefaceLib.bids.index import IMAGES
 from RefaceLib.bids.job import STATE, Job
 from RefaceLib.bids.suffixes import AS_MAGNITUDE, ASKED, DEFACE, FACE
 from RefaceLib.common.files import OutputSet, write_json
@@ -24,10 +25,10 @@ TABLE = "reface.tsv"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: what became of one volume. Paths are posix; ``file`` is in the data set, others in OUT.
+    """One row of the table: what became of one volume, or of a file that was left out.
 
-    ``sentence`` is the error, or why the volume was kept or left out; ``warnings`` are sentences. ``face_removed`` are
-    the shares by part of the face.
+    Paths are posix; ``file`` is in the data set, others in OUT. ``sentence`` is the error, or why the volume was kept
+    or left out; ``warnings`` are sentences. ``face_removed`` are the shares by part of the face.
     """
 
     participant_id: str
@@ -54,6 +55,10 @@ class Row:
     def written(self) -> bool:
         """Whether the volume is among the outputs, without its face."""
         return self.status in (REFACED, RECOVERED, DEFACED)
+
+    @property
+    def is_volume(self) -> bool:
+        return self.file.endswith(IMAGES)
 
 
 @dataclass(frozen=True)

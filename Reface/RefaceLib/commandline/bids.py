@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,7 @@ class BidsCommand:
     stopped = "stopped; the persons who are done stay, and the same command goes on with the others"
 
     def run(self) -> int:
+        from RefaceLib.bids import dataset
         from RefaceLib.bids.engine import check_packages
 
         check_packages("ancpbids", "distributed")
@@ -119,10 +121,10 @@ class BidsCommand:
 
             check_private(self.private_report.absolute(), source, out)
         records = self._records(source, out)
+        top = dataset.rows_of_top(source, dataset.settled_output(out))
         if self.private_report:
             self._show_originals(source, out, self.private_report.absolute(), records)
-        rows = [row for record in records for row in record.rows]
-        return self._tell(rows)
+        return self._tell([*(row for record in records for row in record.rows), *top])
 
     def _records(self, source: Path, out: Path) -> list[Record]:
         from RefaceLib.bids import dataset, run
@@ -175,14 +177,13 @@ class BidsCommand:
     def _tell(self, rows: list[Row]) -> int:
         """Failures on stderr, a line on stdout; the exit code."""
         from RefaceLib.bids.quality import INDEX
-        from RefaceLib.bids.record import TABLE, failed
+        from RefaceLib.bids.record import LEFT_OUT, TABLE, failed
 
         lost = failed(rows)
         for row in lost:
             print(f"{PROGRAM}: {row.file}: {row.sentence}", file=sys.stderr)
-        counts: dict[str, int] = {}
-        for row in rows:
-            counts[row.status] = counts.get(row.status, 0) + 1
+        counts = Counter(row.status for row in rows if row.is_volume)
+        others = sum(row.status == LEFT_OUT for row in rows if not row.is_volume)
         if self.progress == "json":
             write_json_line(
                 sys.stdout,
@@ -191,11 +192,13 @@ class BidsCommand:
                     "table": str(self.out_dir / TABLE),
                     "page": str(self.out_dir / INDEX),
                     "volumes": counts,
+                    "others_left_out": others,
                 },
             )
         else:
             told = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
-            print(f"Wrote {self.out_dir / TABLE}. Volumes: {told}. To judge them, open {self.out_dir / INDEX}.")
+            beside = f" Other files: {others} left out, wholly or in part." if others else ""
+            print(f"Wrote {self.out_dir / TABLE}. Volumes: {told}.{beside} To judge them, open {self.out_dir / INDEX}.")
         if lost:
             raise InputError(f"{len(lost)} of {len(rows)} volumes were not done, as is told above and in {TABLE}.")
         return 0

@@ -15,6 +15,7 @@ import numpy as np
 
 import RefaceLib
 from RefaceLib.common.files import plain
+from RefaceLib.common.steps import with_names
 
 if TYPE_CHECKING:
     from RefaceLib.companion import CompanionResult
@@ -119,13 +120,8 @@ def _beginning(output: str, output_sha256: str | None) -> dict[str, Any]:
 
 def unnamed(sentences: Iterable[str], inputs: Iterable[Path]) -> list[str]:
     """The sentences without the paths and names of the inputs, which may tell who was scanned."""
-    names = sorted({text for path in inputs for text in (str(path), path.name) if text}, key=len, reverse=True)
-    found = []
-    for sentence in sentences:
-        for name in names:
-            sentence = sentence.replace(name, "the input")
-        found.append(sentence)
-    return found
+    names = {text: "the input" for path in inputs for text in (str(path), path.name) if text}
+    return [with_names(sentence, names) for sentence in sentences]
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
     """The fields of a sidecar; None where there is no file, or it holds no JSON object or a report of ours."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and "reface_version" not in content else None
 

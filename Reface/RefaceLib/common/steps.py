@@ -189,10 +189,11 @@ class StepRunner(Generic[T]):
         self._workspace = self._child = None
 
 
-def with_names(text: str, names: Mapping[Path, str]) -> str:
+def with_names(text: str, names: Mapping[Path, str] | Mapping[str, str]) -> str:
     """The text with the names that a user or a reader is to see in place of the paths, wherever these stand alone."""
     if not names:
         return text
     known = {str(path): name for path, name in names.items()}
     found = "|".join(re.escape(path) for path in sorted(known, key=len, reverse=True))
-    return re.sub(rf"(?<![\w.-])(?:{found})(?!\w)", lambda match: known[match[0]], text)
+    # No script but Latin has spaces between all words, so letters of others are no part of a name.
+    return re.sub(rf"(?<![\w.-])(?:{found})(?!\w)", lambda match: known[match[0]], text, flags=re.ASCII)

@@ -17,6 +17,7 @@ import slicer
 
 from RefaceLib.common.errors import InputError
 from RefaceLib.common.spelling import Spellings
+from RefaceLib.common.steps import with_names
 from RefaceLib.window import export, hierarchy, mrml, person, results, seal
 from RefaceLib.window.slicerui import translator
 
@@ -88,8 +89,8 @@ def public_report(node: slicer.vtkMRMLNode) -> dict[str, Any]:
     report: Mapping[str, Any] = export.result_report(node)
     public = {key: report[key] for key in _REPORT if key in report}
     related = (node, node.GetNodeReference(results.INPUT_ROLE), export.original_of(node))
-    names = sorted({each.GetName() for each in related if each is not None and each.GetName()}, key=len, reverse=True)
-    public["warnings"] = [_unnamed(str(warning), names) for warning in public.get("warnings", ())]
+    names = {each.GetName(): _("the volume") for each in related if each is not None and each.GetName()}
+    public["warnings"] = [with_names(str(warning), names) for warning in public.get("warnings", ())]
     return public
 
 
@@ -109,12 +110,6 @@ def _contrast(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """The contrast of the original, else of the result; it is one of a fixed list, or "scan" where none is known."""
     known = (person.contrast(each) for each in (export.original_of(node), node) if each is not None)
     return next(filter(None, known), "scan")
-
-
-def _unnamed(sentence: str, names: Sequence[str]) -> str:
-    for name in names:
-        sentence = sentence.replace(name, _("the volume"))
-    return sentence
 
 
 def _texts_of_patients(nodes: Sequence[slicer.vtkMRMLNode]) -> set[str]:

@@ -21,7 +21,9 @@ NEEDED = {
     StudyDescription SeriesDescription ProcedureStepDescription ImageComments PatientComments OperatorsName
     ReferringPhysicianName ReferringPhysiciansName RequestingPhysician StudyID AccessionNumber StudyInstanceUID
     SOPInstanceUIDs seriesinstanceuid FrameOfReferenceUID StationName DeviceSerialNumber InstitutionName
-    InstitutionAddress InstitutionalDepartmentName ScanDate 00100010 global.const.PatientName""".split(),
+    InstitutionAddress InstitutionalDepartmentName ScanDate 00100010 global.const.PatientName 0x00100010 x00100010
+    (0010,0010) 0010|0010 0x0010,0x0010 x0008103e PatientName_0 PatientName[0] dicom:PatientName DICOM_PatientName
+    PatientName.Alphabetic tPatientName flUsedPatientWeight acq_time StudyInstanceUID_0 Operator""".split(),
 )
 def test_a_personal_field_is_left_out_at_any_depth(key):
     found = {**NEEDED, key: "x", "global": {"const": {key: "x", "FlipAngle": 9}}, "list": [[{key: ["x"]}, 3]]}
@@ -40,5 +42,14 @@ def test_the_blocks_of_dcmstack_stay_without_dates_and_names():
 
 def test_what_describes_a_column_of_a_table_stays():
     columns = {"occupation": {"Description": "by ISCO-08"}, "patient_sex": {"Levels": {"F": "female"}}}
-    assert without_personal(columns) == columns
-    assert without_personal({"PatientName": {"Alphabetic": "Meier^Anna"}}) == {}
+    assert without_personal(columns, columns=True) == columns
+    assert without_personal(columns) == {}
+
+
+@pytest.mark.parametrize(
+    "value", [{"Alphabetic": "Meier^Anna"}, {"Description": "a name", "Value": "Meier^Anna"}, {}, "Meier^Anna"]
+)
+@pytest.mark.parametrize("columns", [False, True])
+def test_what_holds_a_value_describes_no_column(value, columns):
+    assert without_personal({"PatientName": value}, columns) == {}
+    assert without_personal({"x": {"PatientName": {"Description": "Meier^Anna"}}}, columns) == {"x": {}}

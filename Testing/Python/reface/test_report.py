@@ -88,6 +88,13 @@ def test_sentences_lose_the_names_of_inputs_and_keep_the_rest():
     assert unnamed(said, [Path("/scans/Anna/t1.nii")]) == ["the input is odd: the input.", said[1]]
 
 
+@pytest.mark.parametrize("name", ["MR", "e", "1", "T1"])
+def test_the_name_of_an_input_is_no_part_of_other_words(name):
+    said = f"Series 1 (MRI, 35 files) of {name} is a localizer of T1w: /scans/{name}/IM1 and /scans/{name}."
+    (found,) = unnamed([said], [Path("/scans") / name, Path("/scans") / name / "IM1"])
+    assert "(MRI, 35 files) of the input is a localizer of T1w: the input and the input." in found
+
+
 def test_the_report_is_json_with_plain_numbers(report, tmp_path):
     path = tmp_path / "report.json"
     write_json(path, report)
