@@ -53,7 +53,9 @@ class PrivateReport:
 
     def stage(self, out: files.OutputSet, head: dict[str, Any]) -> None:
         """Write the file with one head more, to appear with the other outputs of that head."""
-        files.write_json(out.stage(self.path, own=bool(self.heads)), build_private_report([*self.heads, head]))
+        waiting = out.stage(self.path, own=bool(self.heads))
+        waiting.touch(mode=0o600)  # for nobody else; the file keeps it when it gets its name
+        files.write_json(waiting, build_private_report([*self.heads, head]))
 
 
 def write_head(

@@ -266,17 +266,17 @@ def told_in(out: Path) -> dict[str, str]:
 LEFT_OUT = (
     "anat/orig.mgz", "anat/sub-01_ses-a_T1w_orig.nii.gz.bak", "anat/sub-01_ses-a_acq-x_T1w.NII.GZ", "anat/a_T1w.img",
     "anat/a_T1w.hdr", "anat/face.nrrd", "anat/IM0001", "anat/face.dcm", "anat/face.zip", "anat/a_eeg.edf",
-    "eeg/a_photo.jpg", "perf/sub-01_ses-a_asllabeling.jpg", "meg/a_meg.ds/x.mri", "meg/a_headshape.stl", "a.txt",
-    "anat/upper.JSON", "anat/lines.jsonl",
+    "eeg/a_photo.jpg", "perf/sub-01_ses-a_asllabeling.jpg", "meg/sub-01_ses-a_task-x_meg.ds/x.mri", "meg/a_headshape.stl",
+    "a.txt", "anat/upper.JSON", "anat/lines.jsonl",
 )  # fmt: skip
 
 
 def test_everything_else_is_left_out_and_told(root, tmp_path):
     folder = root / "sub-01/ses-a"
     for name in LEFT_OUT:
-        bidsset.write(folder / name, {"PatientName": "face"})
+        bidsset.write(folder / name, {"PatientName": "Muster"})
     for name in ("dicom/a/IM0001", "dicom/a/info.tsv", "sourcedata/x.json", "anat/old/x.json"):
-        bidsset.write(folder / name, {"PatientName": "face"})
+        bidsset.write(folder / name, {"PatientName": "Muster"})
     os.symlink(folder / "anat/sub-01_ses-a_T1w.nii.gz", folder / "anat/link.mgz")
     os.link(folder / "anat/sub-01_ses-a_T1w.nii.gz", folder / "anat/hard.mgz")
     os.symlink(folder / "anat/sub-01_ses-a_T1w.nii.gz", folder / "anat/sub-01_ses-a_link.tsv")
@@ -288,7 +288,7 @@ def test_everything_else_is_left_out_and_told(root, tmp_path):
     assert set(told_in(out)) == {f"sub-01/ses-a/{name}" for name in names}
     for name in names:
         assert not (out / "sub-01/ses-a" / name).exists()
-    assert not any(b"face" in path.read_bytes() for path in (out / "sub-01").rglob("*") if path.is_file())
+    assert not any(b"Muster" in path.read_bytes() for path in (out / "sub-01").rglob("*") if path.is_file())
     assert bidsset.validation_errors(out) == []
 
 

@@ -330,6 +330,20 @@ def test_originals_whose_content_is_not_here_are_left_out(root, tmp_path):
     assert T1W not in draw_originals(Originals(root, out, tmp_path / "private", record))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("there", [False, True])
+def test_private_pages_can_be_read_by_nobody_else(root, tmp_path, there):
+    """Also where the folder is there already, for all to read."""
+    folder = tmp_path / "private"
+    if there:
+        folder.mkdir(mode=0o755)
+    write_private(root, tmp_path / "out", folder, "Heads", done(root, tmp_path / "out"), Workers(1))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 6 and {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert not (tmp_path / "out/index.html").stat().st_mode & 0o044 == 0
+
+
 @pytest.mark.parametrize("place", ["out", "out/private", "in", "in/derivatives/private", ".", "full", "file"])
 def test_private_pages_are_kept_apart(tmp_path, place):
     for name in ("in", "out", "full"):
