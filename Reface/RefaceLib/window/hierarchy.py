@@ -108,18 +108,17 @@ def patient_tags_warning(node: slicer.vtkMRMLNode) -> str | None:
     return text.format(tags=", ".join(dict.fromkeys(tags)))
 
 
-def scrub_item(node: slicer.vtkMRMLNode) -> list[str]:
-    """Remove DICOM attributes and UIDs of the node's own item; the names of what was removed."""
+def strip_item(node: slicer.vtkMRMLNode) -> None:
+    """Take all attributes and UIDs from the node's own item, and what lies under it to the item above."""
     hierarchy, item = hierarchy_of(node.GetScene()), item_of(node)
     if not item:
-        return []
-    attributes = [name for name in hierarchy.GetItemAttributeNames(item) if is_dicom(name)]
-    for name in attributes:
+        return
+    for child in _below(hierarchy, item, deep=False):
+        hierarchy.SetItemParent(child, hierarchy.GetItemParent(item))
+    for name in hierarchy.GetItemAttributeNames(item):
         hierarchy.RemoveItemAttribute(item, name)
-    uids = [name for name in hierarchy.GetItemUIDNames(item) if is_dicom(name)]
-    for name in uids:
+    for name in hierarchy.GetItemUIDNames(item):
         hierarchy.RemoveItemUID(item, name)
-    return attributes + uids
 
 
 def is_dicom(name: str) -> bool:
@@ -169,9 +168,9 @@ def _above(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> Iterator
             yield item
 
 
-def _below(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[int]:
+def _below(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int, *, deep: bool = True) -> list[int]:
     ids = vtk.vtkIdList()
-    hierarchy.GetItemChildren(item, ids, True)
+    hierarchy.GetItemChildren(item, ids, deep)
     return [ids.GetId(index) for index in range(ids.GetNumberOfIds())]
 
 

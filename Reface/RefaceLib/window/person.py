@@ -15,6 +15,7 @@ import slicer
 import vtk
 
 from RefaceLib.window import mrml, results
+from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.parameters import Mode
 from RefaceLib.window.slicerui import translator
 
@@ -141,8 +142,7 @@ def result_of(volume: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLSc
     scene = volume.GetScene() if volume is not None else None
     if scene is None:
         return None
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    nodes = (scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in reversed(range(count)))
+    nodes = reversed(nodes_of_class(scene, "vtkMRMLScalarVolumeNode"))
     found = (node for node in nodes if node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"))
     return next((node for node in found if node.GetNodeReference(results.INPUT_ROLE) is volume), None)
 

@@ -18,6 +18,7 @@ from RefaceLib.volume.io import Volume
 from RefaceLib.window import faces, masks, mrml, seal, slicerui
 from RefaceLib.window.job import Candidate, OtherAnswer, RefaceAnswer, RefaceRequest
 from RefaceLib.window.masks import MASK_ROLE
+from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
@@ -250,9 +251,8 @@ def _show_volume(
 
 def _pass_on_input(output: slicer.vtkMRMLScalarVolumeNode) -> None:
     """The results of a volume that is overwritten become those of its own input."""
-    scene, former = output.GetScene(), output.GetNodeReference(INPUT_ROLE)
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+    former = output.GetNodeReference(INPUT_ROLE)
+    for node in nodes_of_class(output.GetScene(), "vtkMRMLScalarVolumeNode"):
         if node.GetNodeReference(INPUT_ROLE) is output:
             node.SetNodeReferenceID(INPUT_ROLE, former.GetID() if former is not None else None)
 

@@ -9,12 +9,12 @@ from typing import Any
 import slicer
 
 from RefaceLib.window import slicerui
+from RefaceLib.window.nodes import nodes_of_class
 
 
 def settings_nodes(scene: slicer.vtkMRMLScene, module: str) -> list[slicer.vtkMRMLScriptedModuleNode]:
     """The parameter nodes of a module, in the order of the scene."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")
-    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode") for index in range(count)]
+    nodes = nodes_of_class(scene, "vtkMRMLScriptedModuleNode")
     return [node for node in nodes if node.GetAttribute("ModuleName") == module]
 
 

@@ -8,7 +8,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", ex
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
 from helpers.reface import hospital  # noqa: E402  (needs slicer)
 from helpers.scenes import saved_and_read  # noqa: E402
-from RefaceLib.window import hierarchy, mrml  # noqa: E402
+from RefaceLib.window import hierarchy  # noqa: E402
 
 OTHER = {"name": "ROE^RICHARD", "number": "PID-0002"}
 
@@ -136,12 +136,3 @@ def test_a_mask_of_the_users_own_stays_where_it_is(scene):
     mask = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
     tree(scene).CreateItem(patient, mask)
     assert hospital.refaced(jane, mask=mask).mask is mask and parent(mask) == patient
-
-
-def test_scrubbing_takes_dicom_out_of_the_item_of_a_node_alone(scene):
-    jane = hospital.scan(scene, "T1")
-    hospital.admit(scene, jane)
-    tree(scene).SetItemAttribute(hierarchy.item_of(jane), "Other", "kept")
-    assert {"DICOM.SeriesModality", "DICOM"} <= set(mrml.scrub_dicom(jane))
-    assert "Other" in tree(scene).GetItemAttributeNames(hierarchy.item_of(jane))
-    assert hierarchy.personal_items(jane)
