@@ -273,7 +273,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             files = [self.resourcePath("requirements_Reface.txt")]
             if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
                 files.append(self.logic.judge.requirements)
-            lost = results.would_be_lost(parameters.outputVolume)
+            lost = results.would_be_lost(parameters.outputVolume, parameters.inputVolume)
             if lost and not slicerui.confirm(results.overwrite_question(parameters.outputVolume)):
                 return
             slicerui.ensure_dependencies("Reface", *files)
@@ -372,7 +372,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param candidates: number of faces to make; the one least like the original is kept
         :param otherVolumes: further volumes of the person, each defaced into a new volume, or left out with a reason
         :param maskSegmentation: segmentation node that gets the mask beside its other segments, or None: see masks
-        :param overwrite: whether an outputVolume that is no result of Reface may lose its image
+        :param overwrite: whether an outputVolume that is no result of the input may lose its image
         :param onProgress: called with a fraction 0..1 and the name of the stage
         :param onDone: called with a RefaceLib.window.results.RefaceResultNodes once everything is in the scene
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then

@@ -32,7 +32,7 @@ FIRST_ROLE = "Reface.First"  # from the result of another volume of the session 
 class RefaceNodes:
     """What a run takes from the scene and where it puts its result (None: into new nodes).
 
-    An `output` that is no result of Reface is only filled with `overwrite`.
+    An `output` that is no result of the input is only filled with `overwrite`.
     """
 
     input: slicer.vtkMRMLScalarVolumeNode
@@ -83,13 +83,13 @@ def check_nodes(nodes: RefaceNodes) -> None:
         mrml.check_input(other)
     if nodes.output is not None:
         mrml.check_output(nodes.input, nodes.output)
-        if would_be_lost(nodes.output) and not nodes.overwrite:
-            name = nodes.output.GetName()
-            raise OutputError(
-                f"The output volume '{name}' is no result of Reface, and its image would be lost: choose another."
-            )
         if _descends(nodes.input, nodes.output):
             raise OutputError("The input was made from the output volume, which would be lost: choose another output.")
+        if would_be_lost(nodes.output, nodes.input) and not nodes.overwrite:
+            name = nodes.output.GetName()
+            raise OutputError(
+                f"The output volume '{name}' is no result of this input, and its image would be lost: choose another."
+            )
     if any(other is nodes.output for other in nodes.others):
         raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
 
@@ -140,14 +140,18 @@ def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
     return request
 
 
-def would_be_lost(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
-    """Whether a volume holds an image that Reface has not made, and that an output in its place would overwrite."""
-    return node is not None and node.GetImageData() is not None and not node.GetAttribute(_REPORT)
+def would_be_lost(
+    node: slicer.vtkMRMLScalarVolumeNode | None, input_node: slicer.vtkMRMLScalarVolumeNode | None
+) -> bool:
+    """Whether a volume holds an image that is no earlier result of the input, whose new one would overwrite it."""
+    if node is None or node.GetImageData() is None:
+        return False
+    return not node.GetAttribute(_REPORT) or node.GetNodeReference(INPUT_ROLE) is not input_node
 
 
 def overwrite_question(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """What the user is asked before such a volume is overwritten."""
-    question = _("'{name}' is no result of Reface. Overwrite its image? It cannot be brought back.")
+    question = _("'{name}' is no result of this input. Overwrite its image? It cannot be brought back.")
     return question.format(name=node.GetName())
 
 
@@ -239,7 +243,8 @@ def _show_other(
 def _show_volume(
     scene: slicer.vtkMRMLScene, nodes: RefaceNodes, answer: RefaceAnswer, mode: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    if nodes.output is not None and nodes.output.GetScene() is scene:
+    taken = would_be_lost(nodes.output, nodes.input) and not nodes.overwrite  # by a run that ended meanwhile
+    if nodes.output is not None and nodes.output.GetScene() is scene and not taken:
         _pass_on_input(nodes.output)
         mrml.update_result_volume(scene, nodes.input, nodes.output, answer.stored)
         faces.remove_faces(scene, nodes.output)

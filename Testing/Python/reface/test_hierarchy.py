@@ -75,7 +75,7 @@ def test_the_result_of_a_result_lies_beside_it(scene):
 def test_an_output_that_is_chosen_is_taken_away_from_the_patient(scene):
     jane, mine = hospital.scan(scene, "T1"), hospital.scan(scene, "Mine")
     patient = hospital.admit(scene, jane, mine)
-    done = hospital.refaced(jane, output=mine)
+    done = hospital.refaced(jane, output=mine, overwrite=True)
     assert done.volume is mine and hierarchy.subject_of(mine) not in (0, patient)
     folder = tree(scene).CreateFolderItem(hierarchy.subject_of(mine), "Mine")
     tree(scene).SetItemParent(hierarchy.item_of(mine), folder)

@@ -213,6 +213,19 @@ def test_a_mode_that_says_what_one_input_is_does_not_stay_for_another(widget, pa
     assert parameters.mode is then
 
 
+def test_where_the_result_of_one_input_went_does_not_stay_for_another(widget, scene, patient, runs):
+    """The scan of another person replaced the result, and had its name."""
+    parameters = widget._parameterNode
+    parameters.inputVolume = patient["T1"]
+    parameters.outputVolume = mine = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    parameters.maskSegmentation = mask = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mask")
+    parameters.inputVolume = patient["T2"]
+    assert parameters.outputVolume is mine and parameters.maskSegmentation is mask  # the user is still choosing
+    widget.onApplyButton()
+    parameters.inputVolume = patient["Bert"]
+    assert parameters.outputVolume is None and parameters.maskSegmentation is None
+
+
 def test_a_ticked_volume_that_cannot_be_used_fails_alone(widget, patient, reface, monkeypatch, runs):
     """One frame of a sequence among the ticks kept the whole person from being done."""
     parameters = widget._parameterNode

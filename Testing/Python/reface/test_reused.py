@@ -61,7 +61,7 @@ def test_a_chosen_mask_that_another_result_refers_to_is_not_replaced(scene, doe,
 def test_results_of_an_overwritten_result_keep_their_origin(doe, roe):
     first = hospital.refaced(doe)
     second = hospital.refaced(first.volume)
-    hospital.refaced(roe, output=first.volume)
+    hospital.refaced(roe, output=first.volume, overwrite=True)
     assert export.original_of(second.volume) is doe and export.original_of(first.volume) is roe
 
 
@@ -70,6 +70,25 @@ def test_no_result_is_written_over_what_it_was_made_from(doe):
     second = hospital.refaced(first.volume)
     with pytest.raises(OutputError, match="made from the output volume"):
         results.check_nodes(results.RefaceNodes(second.volume, (), first.volume))
+
+
+def test_the_result_of_another_volume_is_only_written_over_where_that_was_agreed(doe, roe):
+    first = hospital.refaced(doe)
+    assert not results.would_be_lost(first.volume, doe)
+    with pytest.raises(OutputError, match="no result of this input"):
+        results.check_nodes(results.RefaceNodes(roe, (), first.volume))
+    assert hospital.refaced(roe, output=first.volume, overwrite=True).volume is first.volume
+
+
+def test_two_runs_into_one_output_make_two_results(scene, doe, roe):
+    """The second waited, while the output held nothing yet."""
+    output = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    first, second = (results.RefaceNodes(node, (), output) for node in (doe, roe))
+    for nodes in (first, second):
+        results.check_nodes(nodes)
+    assert results.show_answer(first, answer(doe)).volume is output
+    made = results.show_answer(second, answer(roe))
+    assert made.volume is not output and export.original_of(output) is doe and export.original_of(made.volume) is roe
 
 
 def test_another_volume_that_was_cropped_during_the_run_fails_alone(doe, roe):
