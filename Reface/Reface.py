@@ -177,9 +177,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):
-        """The input is about to go: no other volume takes its place by itself, and its run ends."""
-        if self._parameterNode is not None and node is self._parameterNode.inputVolume:
-            self._parameterNode.inputVolume = None
+        """What was chosen is about to go: no other node takes its place by itself, and the run of an input ends."""
+        if self._parameterNode is not None:
+            settings.let_go(self._parameterNode, node)
         if self.panel.remove(node):
             text = _("'{name}' was removed, so its run was stopped. Nothing was added to the scene.")
             self.ui.statusLabel.text = text.format(name=node.GetName())

@@ -20,8 +20,8 @@ def go(tour: Tour) -> None:
     for name in (
         "empty", "input", "running", "cancelled", "result", "slider_before", "slider_after", "mask_shown", "turntable",
         "deface_only", "recovered", "candidates", "other_candidate", "person_table", "person_done", "queue",
-        "input_removed", "tumour_kept", "output_asked", "models_missing", "models_emptied", "sequence_refused",
-        "no_head",
+        "input_removed", "chosen_removed", "tumour_kept", "output_asked", "models_missing", "models_emptied",
+        "sequence_refused", "no_head",
     ):  # fmt: skip
         tour.state("Reface", f"reface_{name}", getattr(part, name))
     saving = SavingTour(tour, part.first, part.shown)
@@ -189,6 +189,21 @@ class RefaceTour(RefaceWindow):
         driving.wait_until(lambda: not self.widget.panel.running, 5, "the end of the run of a removed input")
         self.check(f"told: {self.ui.statusLabel.text}", "removed" in self.ui.statusLabel.text)
         self.check("no other volume takes its place", self.parameters.inputVolume is None)
+
+    def chosen_removed(self):
+        """An output, a mask and a ticked volume that go leave their places empty."""
+        self.parameters.inputVolume = self.head
+        other, output = volume(self.tour.head, "Other"), volume(self.tour.head, "Output")
+        mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Chosen mask")
+        self.parameters.otherVolumes = [other]
+        self.parameters.outputVolume, self.parameters.maskSegmentation = output, mask
+        driving.wait(0.3)
+        for node in (other, output, mask):
+            slicer.mrmlScene.RemoveNode(node)
+        driving.wait(0.3)
+        self.check("no other output takes its place", self.parameters.outputVolume is None)
+        self.check("no other mask takes its place", self.parameters.maskSegmentation is None)
+        self.check("nothing is ticked", list(self.parameters.otherVolumes) == [])
 
     # ---- choices that need care ----
 

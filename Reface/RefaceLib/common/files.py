@@ -126,7 +126,7 @@ def check_new_folder(target: Path, overwrite: bool) -> None:
     if os.path.lexists(target) and not target.is_dir():
         raise OutputError(f"{target} is a file: give the name of a folder.")
     if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise OutputError(f"The folder {target} is not empty: choose another name or allow overwriting.")
+        raise OutputError(f"The folder {target} is not empty: choose an empty or a new one.")
     check_writable(_hidden_beside(target), extensions=None)
 
 
@@ -152,6 +152,8 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
             raise
     except OSError as error:
         raise write_error(target, error) from error
+    except OutputError as error:  # of a file in the hidden folder, which the user will not find
+        raise OutputError(str(error).replace(str(temporary), str(target))) from error
     finally:
         for folder in (temporary, backup):
             shutil.rmtree(folder, ignore_errors=True)

@@ -95,7 +95,9 @@ def volumes_under(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> l
 
 
 def is_original(node: slicer.vtkMRMLNode) -> bool:
-    """Whether a node is a scalar volume, and no result of Reface."""
+    """Whether a node is a scalar volume of a scene, and no result of Reface."""
+    if node.GetScene() is None:  # while it is being removed, its item is still there
+        return False
     return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report")
 
 

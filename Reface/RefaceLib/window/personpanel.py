@@ -78,8 +78,8 @@ class PersonPanel:
     @property
     def volumes(self) -> list[Any]:
         """The volumes of the next run: the input, and what is ticked; a volume that was removed is none of them."""
-        parameters = self._parameters
-        return [volume for volume in (parameters.inputVolume, *parameters.otherVolumes) if volume is not None]
+        volumes = (self._parameters.inputVolume, *self._parameters.otherVolumes)
+        return [volume for volume in volumes if volume is not None and volume.GetScene() is not None]
 
     def _rows(self) -> list[person.Row]:
         if self._input is None:

@@ -185,6 +185,8 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
     scene = nodes.input.GetScene()
     if scene is None:
         raise InputError("The input volume was removed during the run, so there is no place for the result.")
+    if not mrml.is_like(nodes.input, answer.stored):
+        raise InputError(_("'{name}' was changed during the run.").format(name=nodes.input.GetName()))
     report = dict(answer.report)
     volume = _show_volume(scene, nodes, answer, report["mode"])
     mask = _show_mask(scene, nodes, volume, answer.mask)

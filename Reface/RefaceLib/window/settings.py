@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,16 @@ def settings_nodes(scene: slicer.vtkMRMLScene, module: str) -> list[slicer.vtkMR
     """The parameter nodes of a module, in the order of the scene."""
     nodes = nodes_of_class(scene, "vtkMRMLScriptedModuleNode")
     return [node for node in nodes if node.GetAttribute("ModuleName") == module]
+
+
+def let_go(parameters: Any, node: slicer.vtkMRMLNode) -> None:
+    """No choice is a node that is about to leave the scene, and no other node takes its place by itself."""
+    for name in parameters.allParameters:
+        value = getattr(parameters, name)
+        if value is node:
+            setattr(parameters, name, None)
+        elif isinstance(value, MutableSequence) and node in value:
+            setattr(parameters, name, [each for each in value if each is not node])
 
 
 @dataclass(frozen=True)

@@ -299,9 +299,8 @@ class RunPanel:
         except Exception as error:  # of a callback: the run is over, and the user is told in one sentence
             run.runner.stop()
             running = False
-            self._label.setText("")
             self._end()
-            _report(error)
+            self._label.setText(_report(error))
         if not running and self._run is run:
             self._end()
 
@@ -356,11 +355,13 @@ class RunPanel:
         self._button.setEnabled(False)
 
 
-def _report(error: Exception) -> None:
+def _report(error: Exception) -> str:
+    """Show what went wrong, in one sentence, and return it."""
     import logging
 
-    if isinstance(error, RefaceError):
-        show_error(str(error))
-        return
-    logging.exception("Unexpected error after a run")
-    show_error(_("The result could not be shown ({error}).").format(error=f"{type(error).__name__}: {error}"))
+    sentence = str(error)
+    if not isinstance(error, RefaceError):
+        logging.exception("Unexpected error after a run")
+        sentence = _("The result could not be shown ({error}).").format(error=f"{type(error).__name__}: {error}")
+    show_error(sentence)
+    return sentence

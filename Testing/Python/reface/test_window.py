@@ -7,6 +7,7 @@ import re
 import time
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from helpers.checkout import REPOSITORY
@@ -333,6 +334,50 @@ def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_pl
     assert parameters.inputVolume is None and scene.GetNumberOfNodes() == count - 1
 
 
+def test_no_other_node_takes_the_place_of_one_that_is_removed(widget, app, scene, head):
+    """The selectors went on to the next volume, an original, and to the next segmentation."""
+    other, output = (node_of(scene, make_phantom(), name) for name in ("Other", "Mine"))
+    mask = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mask")
+    parameters, raised = widget._parameterNode, []
+    parameters.inputVolume, parameters.otherVolumes = head, [other]
+    parameters.outputVolume, parameters.maskSegmentation, parameters.resultVolume = output, mask, output
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def go_to_the_next(_scene, _event, removed):  # as a qMRMLNodeComboBox whose node is removed
+        if parameters.outputVolume is removed:
+            parameters.outputVolume = head
+
+    tag = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, go_to_the_next)
+    shown = widget.person.show
+    widget.person.show = lambda *given: _noting(raised, shown, *given)
+    for node in (other, output, mask):
+        scene.RemoveNode(node)
+    scene.RemoveObserver(tag)
+    assert parameters.outputVolume is parameters.maskSegmentation is parameters.resultVolume is None
+    assert parameters.otherVolumes == [] and raised == []
+
+
+def _noting(raised, function, *given):
+    """VTK prints what an observer raises, and goes on."""
+    try:
+        function(*given)
+    except Exception as error:
+        raised.append(error)
+
+
+def test_an_input_that_was_changed_during_its_run_is_told_of_by_its_cause(widget, app, scene, head, monkeypatch):
+    show = results.show_answer
+
+    def cropped(nodes, done):
+        slicer.util.updateVolumeFromArray(head, np.zeros((5, 5, 5), np.int16))
+        return show(nodes, done)
+
+    monkeypatch.setattr(results, "show_answer", cropped)
+    run(widget, head)
+    assert app.shown == ["'Head' was changed during the run."] == [widget.ui.statusLabel.text]
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
+
+
 def test_compare_needs_the_input_of_the_result(widget, app, scene, head):
     result = node_of(scene, make_phantom(), "Head refaced")
     mrml.set_provenance(result, report_of(result))
@@ -419,7 +464,9 @@ def test_no_error_that_reaches_the_window_speaks_of_options_of_the_command_line(
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Raise) and path.name != "shell.py"  # which reads the command line
         for text in ast.walk(node)
-        if isinstance(text, ast.Constant) and isinstance(text.value, str) and re.search(r"--\w", text.value)
+        if isinstance(text, ast.Constant)
+        and isinstance(text.value, str)
+        and re.search(r"--\w|\bmode \w+ or\b", text.value)
     ]
     assert raised == []
 
