@@ -32,6 +32,7 @@ class ComparePanel:
     def __init__(self, compareButton: Any, slider: Any, label: Any, maskCheckBox: Any, turntableButton: Any):
         self._button, self._slider, self._label = compareButton, slider, label
         self._mask, self._turntable = maskCheckBox, turntableButton
+        maskCheckBox.setChecked(False)
         self._pair: tuple[Any, Any] | None = None
         self._keys: list[Any] = []
         compareButton.connect("clicked()", self.onCompare)
@@ -49,7 +50,9 @@ class ComparePanel:
         With None, or a volume that has left the scene, there is nothing to compare.
         """
         there = all(volume is not None and volume.GetScene() is slicer.mrmlScene for volume in (before, after))
-        self._pair = (before, after) if there else None
+        former, self._pair = self._pair, (before, after) if there else None
+        if self._pair != former and self._mask.checked:
+            self.onMask(True)
         for widget in (self._button, self._slider, self._mask):
             widget.setEnabled(self._pair is not None)
         self._turntable.setEnabled(self._pair is not None and self._capture is not None)

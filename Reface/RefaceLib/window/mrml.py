@@ -202,7 +202,6 @@ def add_mask_segmentation(
     node = existing
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-        hierarchy.place_result(source_node, node)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     former = mask_segment(node)

@@ -15,7 +15,7 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faces, masks, mrml, seal, slicerui
+from RefaceLib.window import faces, hierarchy, masks, mrml, seal, slicerui
 from RefaceLib.window.job import Candidate, OtherAnswer, RefaceAnswer, RefaceRequest
 from RefaceLib.window.masks import MASK_ROLE
 from RefaceLib.window.nodes import nodes_of_class
@@ -189,11 +189,8 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
         raise InputError(_("'{name}' was changed during the run.").format(name=nodes.input.GetName()))
     report = dict(answer.report)
     volume = _show_volume(scene, nodes, answer, report["mode"])
-    mask = _show_mask(scene, nodes, volume, answer.mask)
-    for node in (volume, mask):
-        mrml.set_provenance(node, report)
-    seal.seal_mask(volume, answer.mask)
-    volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
+    chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
+    mask = _complete(volume, nodes.input, report, answer.mask, chosen)
     others = [other for other in nodes.others if other is not nodes.input]
     added, failed = [], []
     for other, done in zip(others, answer.others, strict=True):
@@ -205,6 +202,7 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
             failed.append((other, _("'{name}' was changed during the run.").format(name=other.GetName())))
         else:
             added.append(_show_other(nodes.input, volume, other, done))
+    masks.show_mask(scene, mask)
     choices = Choices(volume, answer.mask, answer.candidates) if answer.candidates else None
     return RefaceResultNodes(volume, mask, added, failed, report, choices)
 
@@ -233,11 +231,10 @@ def _show_other(
     done: OtherAnswer,
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Add the result of another volume than the input, beside the `first` result, which is that of the input."""
-    assert done.stored is not None
+    assert done.stored is not None and done.mask is not None
     name = _("{name} defaced").format(name=other.GetName())
     node = mrml.add_result_volume(other.GetScene(), other, done.stored, name, beside=input_node)
-    mrml.set_provenance(node, done.report)
-    node.SetNodeReferenceID(INPUT_ROLE, other.GetID())
+    _complete(node, other, done.report, done.mask)
     node.SetNodeReferenceID(FIRST_ROLE, first.GetID())
     return node
 
@@ -264,15 +261,25 @@ def _pass_on_input(output: slicer.vtkMRMLScalarVolumeNode) -> None:
             node.SetNodeReferenceID(INPUT_ROLE, former.GetID() if former is not None else None)
 
 
-def _show_mask(
-    scene: slicer.vtkMRMLScene, nodes: RefaceNodes, volume: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray
+def _complete(
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    source: slicer.vtkMRMLScalarVolumeNode,
+    report: dict[str, Any],
+    mask: np.ndarray,
+    chosen: slicer.vtkMRMLSegmentationNode | None = None,
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Into the segmentation that was chosen, or that `masks` has for it, or a new one."""
-    chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
-    name = _("{name} face mask").format(name=nodes.input.GetName())
-    existing = masks.mask_to_fill(scene, nodes.input, mask, chosen)
-    segmentation = mrml.add_mask_segmentation(scene, nodes.input, mask, name, existing)
+    """Give a result its report, its source and its mask, which goes where `masks` says; the node of the mask."""
+    scene = source.GetScene()
+    existing = masks.mask_to_fill(scene, source, mask, chosen)
+    name = _("{name} face mask").format(name=source.GetName())
+    segmentation = mrml.add_mask_segmentation(scene, source, mask, name, existing)
+    if existing is None:
+        hierarchy.place_result(volume, segmentation)
     masks.show_outline(segmentation)
+    for node in (volume, segmentation):
+        mrml.set_provenance(node, report)
+    seal.seal_mask(volume, mask)
+    volume.SetNodeReferenceID(INPUT_ROLE, source.GetID())
     volume.SetNodeReferenceID(MASK_ROLE, segmentation.GetID())
     return segmentation
 

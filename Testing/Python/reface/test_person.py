@@ -10,9 +10,11 @@ from helpers.reface.child import NO_HEAD, STRANGER
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
+from helpers.reface import hospital  # noqa: E402
 from helpers.reface.fixtures import *  # noqa: E402, F403
 from helpers.reface.fixtures import SIZE, node_of, report_of, voxels  # noqa: E402
-from RefaceLib.window import mrml, person, results  # noqa: E402
+from RefaceLib.window import mrml, person, results, shared  # noqa: E402
+from RefaceLib.window.nodes import nodes_of_class  # noqa: E402
 from RefaceLib.window.parameters import Mode  # noqa: E402
 
 TICKED, UNTICKED = 2, 0
@@ -277,6 +279,31 @@ def test_a_volume_that_was_removed_is_in_no_run(widget, scene, patient, runs):
 
 
 # ---- each for itself ----
+
+
+def test_each_volume_has_its_mask_and_that_of_the_row_is_shown(widget, scene):
+    t1, t2 = (hospital.scan(scene, name) for name in ("T1", "T2"))
+    made = hospital.refaced(t1, t2)
+    (other,) = made.others
+    mask = other.GetNodeReference(results.MASK_ROLE)
+    assert mask.GetName() == "T2 face mask" and mask is not made.mask
+    assert np.array_equal(shared.face_mask(other), shared.face_mask(made.volume))
+    assert shown_masks(scene) == [made.mask]
+    parameters = widget._parameterNode
+    parameters.inputVolume, parameters.otherVolumes, parameters.resultVolume = t1, [t2], made.volume
+    widget.ui.maskCheckBox.checked = True
+    for row, expected in ((1, mask), (0, made.mask)):
+        widget.ui.personTable.emit("currentCellChanged(int,int,int,int)", row, 0, 0, 0)
+        assert shown_masks(scene) == [expected]
+    again = hospital.refaced(t1, t2)  # an input has one mask
+    assert again.others[0].GetNodeReference(results.MASK_ROLE) is mask
+
+
+def shown_masks(scene):
+    nodes = nodes_of_class(scene, "vtkMRMLSegmentationNode")
+    displays = [(node, node.GetDisplayNode(), mrml.mask_segment(node)) for node in nodes]
+    assert not any(display.GetSegmentVisibility2DFill(segment) for _node, display, segment in displays)
+    return [node for node, display, segment in displays if display.GetSegmentVisibility(segment)]
 
 
 def test_each_volume_succeeds_or_fails_alone(reface, app, scene, head):

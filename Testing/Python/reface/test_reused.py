@@ -44,7 +44,7 @@ def answer(node, *others):
     mask[:, :3] = True
     stored = slicer.util.arrayFromVolume(node).transpose(2, 1, 0).copy()
     applied = tuple(
-        OtherAnswer(slicer.util.arrayFromVolume(each).transpose(2, 1, 0), hospital.APPLIED) for each in others
+        OtherAnswer(slicer.util.arrayFromVolume(each).transpose(2, 1, 0), mask, hospital.APPLIED) for each in others
     )
     return RefaceAnswer(stored, mask, applied, hospital.REPORT)
 
