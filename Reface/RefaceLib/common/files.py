@@ -223,6 +223,8 @@ class OutputSet:
         try:
             if isinstance(error, OSError):
                 raise write_error(last, error) from error
+            if isinstance(error, OutputError):
+                raise OutputError(self._named(str(error))) from error
             if error is None:
                 self._commit()
         except OSError as failure:
@@ -230,6 +232,12 @@ class OutputSet:
         finally:
             for temporary, _ in self._staged:
                 _remove(temporary)
+
+    def _named(self, sentence: str) -> str:
+        """The sentence with the targets in place of the hidden files, which are gone when it is read."""
+        for temporary, target in self._staged:
+            sentence = sentence.replace(str(temporary), str(target))
+        return sentence
 
     def _may_replace(self, target: Path) -> bool:
         return self._overwrite or target in self._own

@@ -5,6 +5,7 @@ qt is imported inside functions, as in slicerui.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ class ComparePanel:
         """
         there = all(volume is not None and volume.GetScene() is slicer.mrmlScene for volume in (before, after))
         former, self._pair = self._pair, (before, after) if there else None
-        if self._pair != former and self._mask.checked:
-            self.onMask(True)
+        if self._pair is not None and self._pair != former:
+            self._follow()
         for widget in (self._button, self._slider, self._mask):
             widget.setEnabled(self._pair is not None)
         self._turntable.setEnabled(self._pair is not None and self._capture is not None)
@@ -141,6 +142,19 @@ class ComparePanel:
         self._slide(100)
         skinlight.light_views(slicer.app.layoutManager(), faceviews.VIEW_NAMES)
         return models
+
+    def _follow(self) -> None:
+        """Show the pair that is named now in place of another one, where that is in the views."""
+        scene = slicer.mrmlScene
+        if self._mask.checked:
+            self.onMask(True)
+        if faces.shown_volumes(scene) in ([], list(self._pair or ())):
+            return
+        if not faceviews.in_layout(scene):
+            faces.hide_faces(scene)
+            return
+        with contextlib.suppress(RefaceError):  # of a pair without skin the slices are shown
+            self._show()
 
     def _slide(self, percent: int) -> None:
         self._slider.setValue(percent)

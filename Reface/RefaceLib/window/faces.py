@@ -50,6 +50,12 @@ def hide_faces(scene: slicer.vtkMRMLScene) -> None:
                 node.SetDisplayVisibility(False)
 
 
+def shown_volumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The volumes whose skins are shown, that before first."""
+    models = filter(None, (_face(scene, which) for which in WHICH))
+    return [model.GetNodeReference(_VOLUME_ROLE) for model in models if model.GetDisplayVisibility()]
+
+
 def remove_faces(scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:
     """Remove the skin of a volume that has another face now, or (None) those of volumes that have left the scene."""
     for which in WHICH:

@@ -30,7 +30,7 @@ def show_before_after(
     compare_slices(scene, before, after, 1.0)
     masks.show_mask(scene, None)
     hide_faces(scene)
-    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    layout = _layout(scene)
     if layout is not None:
         layout.SetViewArrangement(LAYOUT)
     try:
@@ -42,6 +42,16 @@ def show_before_after(
         _show_in(scene.GetSingletonNode(name, "vtkMRMLViewNode"), model)
     look_at_face(scene, models[0])
     return models
+
+
+def in_layout(scene: slicer.vtkMRMLScene) -> bool:
+    """Whether the views are those of show_before_after, and no others that the user has chosen since."""
+    layout = _layout(scene)
+    return layout is not None and layout.GetViewArrangement() == LAYOUT
+
+
+def _layout(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
+    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 
 def compare_slices(

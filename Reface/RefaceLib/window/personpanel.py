@@ -87,7 +87,7 @@ class PersonPanel:
         return person.table_rows(self.volumes, self._parameters.mode, self._panel.turn, self._said)
 
     def _inputChanged(self) -> None:
-        """What was chosen for the former input goes: ticks of another person, where its result went, and a mode.
+        """What belongs to the former input goes: ticks of another person, its result and where that went, and a mode.
 
         Reface and Recover say what an input is; Deface only says what is wanted, and stays.
         """
@@ -95,6 +95,7 @@ class PersonPanel:
         if self._input is None:
             return
         self._parameters.otherVolumes = person.others_kept(former, self._input, self.volumes[1:])
+        self._parameters.resultVolume = person.result_of(self._input)
         if self._ran is None or self._ran is self._input:
             return
         self._parameters.outputVolume = self._parameters.maskSegmentation = None

@@ -178,17 +178,3 @@ def test_a_label_is_checked_where_the_original_was_removed(scene, doe):
     scene.RemoveNode(doe)
     with pytest.raises(InputError, match="word of the patient"):
         shared.check_label("JaneDoe_4711", [made.volume])
-
-
-def test_a_file_that_was_written_in_part_is_an_error(doe, tmp_path, monkeypatch):
-    """The writer of a full disk says that all went well."""
-    made = hospital.refaced(doe)
-
-    class Full(slicer.vtkMRMLVolumeArchetypeStorageNode):
-        def WriteData(self, _node):
-            (tmp_path / "a.nii.gz").write_bytes(b"")
-            return 1
-
-    monkeypatch.setattr(slicer, "vtkMRMLVolumeArchetypeStorageNode", Full)
-    with pytest.raises(OutputError, match="space on the disk"):
-        export.save_file(made.volume, tmp_path / "a.nii.gz")

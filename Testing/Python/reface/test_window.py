@@ -147,6 +147,23 @@ def test_a_result_of_a_result_is_compared_with_that_result(widget, scene, head):
     assert widget.ui.compareLabel.text == f"Left: Head defaced. Right: {recovered.GetName()}."
 
 
+def test_result_and_views_go_with_the_input(widget, app, scene, head):
+    """The panel named one person's heads, and the views showed another's."""
+    add_views(scene)
+    other = node_of(scene, make_phantom(), "Other")
+    first, second = run(widget, head), run(widget, other)
+    parameters = widget._parameterNode
+    for source, result in ((head, first), (other, second)):
+        parameters.inputVolume = source
+        assert parameters.resultVolume is result and source.GetName() in widget.ui.compareLabel.text
+        assert shown(scene) == [f"{source.GetName()} face", f"{source.GetName()} refaced face"]
+    scene.GetFirstNodeByClass("vtkMRMLLayoutNode").SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    parameters.resultVolume = first
+    assert shown(scene) == []  # the user has other views: they stay, without the wrong face
+    parameters.inputVolume = node_of(scene, make_phantom(), "New")
+    assert parameters.resultVolume is None and widget.ui.resultLabel.text == "No result yet."
+
+
 def test_a_result_that_shows_no_skin_is_ready_all_the_same(widget, app, scene, head):
     slicer.util.arrayFromVolume(head)[:] = 0
     run(widget, head)
