@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import RefaceLib
 from RefaceLib.common.errors import PromiseError
 from RefaceLib.common.personal import EDITION
+from RefaceLib.common.spelling import Spellings
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -27,9 +28,10 @@ ANONYMOUS = "ANONYMOUS"
 _DICOM_ROOT = "1.2.840.10008."  # UIDs that the standard itself defines
 _MOMENTS = ("DA", "TM", "DT")
 _DUMMY = {"DA": "19000101", "TM": "000000", "DT": "19000101000000"}
-_TEXT = ("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR")
+_TEXT = ("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR", "CS")
 _SHIFT_DAYS = (30, 3650)
-_SHORTEST_WORD, _SHORTEST_ID = 3, 4  # a shorter name or number is in every header
+# Codes that an image needs. What is not one of their terms can only stand behind the first two values.
+_NEEDED = ("Modality", "ImageType", "FrameType", "PhotometricInterpretation")
 # The columns "Rtn. Dev. Id. Opt." of table E.1-1, as far as images have them.
 _DEVICE = (
     "DeviceSerialNumber", "DeviceUID", "DeviceID", "DeviceLabel", "DeviceDescription", "StationName", "GantryID",
@@ -63,11 +65,11 @@ class Anonymiser:
     cleaned: Counter[str] = field(default_factory=Counter)
     _uids: dict[str, str] = field(default_factory=dict, repr=False)
     _days: int = field(default_factory=lambda: -secrets.choice(range(*_SHIFT_DAYS)), repr=False)
-    _words: set[str] = field(default_factory=set, repr=False)
+    _person: Spellings = field(default_factory=Spellings, repr=False)
 
     def learn(self, header: Dataset) -> None:
         """Remember the names and IDs of persons in a header, to find them in the texts of this and others."""
-        self._words |= _identifying(header, dates=self.dates != "keep")
+        _collect(header, self._person, dates=self.dates != "keep")
 
     def apply(self, dataset: Dataset) -> None:
         """Anonymise ``dataset`` in place; PromiseError where a UID, date or name of it would be left."""
@@ -134,9 +136,17 @@ class Anonymiser:
         elif element.VR == "PN" or element.VR == "UN" or action:
             return _replace(dataset, element, action or ("empty" if element.VR == "PN" else "delete"))
         elif element.VR in _TEXT and self._tells(element):
-            self.cleaned[element.keyword] += 1
-            del dataset[element.tag]
+            self._clean(dataset, element)
         return element.VR != "SQ"
+
+    def _clean(self, dataset: Dataset, element: DataElement) -> None:
+        """Take out a text that tells who it is; of a code that an image needs, the values behind the second."""
+        self.cleaned[element.keyword] += 1
+        if element.keyword not in _NEEDED:
+            del dataset[element.tag]
+        elif element.VM > 2:
+            rest = [value for value in element.value[2:] if not self._person.found_in(str(value))]
+            element.value = [*element.value[:2], *rest]
 
     def _replace_uids(self, element: DataElement) -> None:
         if element.VM > 1:
@@ -171,11 +181,8 @@ class Anonymiser:
         return f"{shifted:%Y%m%d}{digits[4] if digits else ''}"
 
     def _tells(self, element: DataElement) -> bool:
-        """Whether a text holds a word of the person's names or IDs."""
-        text = " ".join(_each(element, str)) if element.VM > 1 else str(element.value)
-        return not self._words.isdisjoint(_words(text)) or any(
-            word in text.lower() for word in self._words if not word.isalpha()
-        )
+        """Whether a text holds a name, an ID or a date of the person."""
+        return self._person.found_in(" ".join(_each(element, str)) if element.VM > 1 else str(element.value))
 
     # ---- what was done ----
 
@@ -308,24 +315,20 @@ _IDENTIFYING = (
 )  # fmt: skip
 
 
-def _identifying(header: Dataset, dates: bool) -> set[str]:
-    """The words of all names, the IDs, and the ``dates`` in a header; in lower case."""
-    found: set[str] = set()
+def _collect(header: Dataset, person: Spellings, *, dates: bool) -> None:
+    """Add the names, the IDs, and with ``dates`` those of a header to what tells who a ``person`` is."""
     for element in header.iterall():
-        if element.tag.is_private or element.is_empty:
+        if element.tag.is_private or element.is_empty or element.VR not in (*_TEXT, "DA"):
             continue
-        values = _each(element, str) if element.VR in (*_TEXT, "DA") else ""
+        values = _each(element, str)
         texts = [values] if isinstance(values, str) else values
         if element.VR == "PN":
-            words = _words(" ".join(texts))
-            found |= {word for word in words if len(word) >= _SHORTEST_WORD and not word.isdigit()}
-        elif element.keyword in _IDENTIFYING or (dates and element.VR == "DA"):
-            found |= {text.lower() for text in texts if len(text) >= _SHORTEST_ID}
-    return found - {ANONYMOUS.lower()}
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower().replace("_", " ")))
+            person.add_names(texts)
+        elif element.keyword in _IDENTIFYING:
+            person.add_codes(texts)
+        elif dates and element.VR == "DA":
+            person.add_dates(texts)
+    person.forget(ANONYMOUS)
 
 
 def _old_uids(dataset: Dataset, kept: Collection[str]) -> set[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_SLAB = 16  # voxels of the halved raster
+_SLAB = 16  # voxels of the halved raster, at most
 
 
 def fold(x: Tensor) -> Tensor:
@@ -30,10 +31,12 @@ def in_slabs(last: Callable[..., Tensor], low: Tensor, *full: Tensor) -> Tensor:
 
     ``low`` (B, C, X/2, Y/2, Z/2) is on the halved raster of ``full`` (B, C, X, Y, Z). A voxel of the result may depend
     on four voxels on each side: an enlargement and two convolutions reach no farther. So the result is the same.
+    All slabs are about as thick, because PyTorch has slow convolutions for thin ones.
     """
     parts = []
-    for start in range(0, low.shape[2], _SLAB):
-        stop = min(start + _SLAB, low.shape[2])
+    length = low.shape[2]
+    count = -(-length // _SLAB)
+    for start, stop in pairwise(length * i // count for i in range(count + 1)):
         first = max(0, start - 2)
         piece = last(low[:, :, first : stop + 2], *(a[:, :, 2 * first : 2 * (stop + 2)] for a in full))
         parts.append(piece[:, :, 2 * (start - first) : 2 * (stop - first)])

@@ -16,6 +16,7 @@ import numpy as np
 import slicer
 
 from RefaceLib.common.errors import InputError
+from RefaceLib.common.spelling import Spellings
 from RefaceLib.window import export, hierarchy, mrml, person, results, seal
 from RefaceLib.window.slicerui import translator
 
@@ -24,7 +25,6 @@ _ = translator(__name__)
 DEFAULT_LABEL = "sub-01"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SHORTEST_WORD = 3  # of a name; shorter ones are in every label
-_SHORTEST_TEXT = 4  # of a whole name or ID, without what separates its parts
 _REPORT = (
     "report_version", "reface_version", "mode", "seed", "draws", "ears", "model", "device", "voxels_changed",
     "voxels_changed_outside_mask", "brain_voxels_changed", "brain_voxels", "mask_ml", "mask_voxels", "tissue_ml",
@@ -75,11 +75,11 @@ def check_label(label: str, nodes: Sequence[slicer.vtkMRMLNode]) -> None:
     """Raise InputError where a label is no safe file name, or holds a word of the name or ID of a patient."""
     if not _LABEL.fullmatch(label):
         raise InputError(_("The label must be up to 32 letters, digits, '-' or '_', and begin with a letter or digit."))
-    texts = _texts_of_patients(nodes)
-    whole = {re.sub(r"[\W_]", "", text) for text in texts}
-    words = {word for text in texts for word in re.findall(r"[^\W_]+", text)}
-    personal = {each for each in words if len(each) >= _SHORTEST_WORD} | {e for e in whole if len(e) >= _SHORTEST_TEXT}
-    if any(each in written for each in personal for written in (label.lower(), re.sub(r"[\W_]", "", label.lower()))):
+    person, texts = Spellings(glued=_SHORTEST_WORD), _texts_of_patients(nodes)
+    person.add_names(texts)
+    person.add_codes([*texts, *(part for text in texts for part in re.split(r"[\W_]+", text))])
+    person.add_dates(texts)
+    if person.found_in(label):
         raise InputError(_("The label holds a word of the patient's name or ID: choose another one."))
 
 
@@ -118,7 +118,7 @@ def _unnamed(sentence: str, names: Sequence[str]) -> str:
 
 
 def _texts_of_patients(nodes: Sequence[slicer.vtkMRMLNode]) -> set[str]:
-    """The names, IDs and birth dates, in lower case, of the originals' patients, also where an original was removed."""
+    """The names, IDs and birth dates of the originals' patients, also where an original was removed."""
     originals = list(filter(None, map(export.original_of, nodes)))
     texts = [text for original in originals for text in hierarchy.patient_texts(original)]
-    return {text.lower() for text in (*texts, *(text for node in nodes for text in hierarchy.texts_of_origin(node)))}
+    return {*texts, *(text for node in nodes for text in hierarchy.texts_of_origin(node))}

@@ -159,6 +159,22 @@ def test_a_date_and_an_id_in_the_texts_of_others_are_found(tmp_path):
         assert dataset.SoftwareVersions == ["5.7", "5.8"]
 
 
+def test_names_and_dates_are_found_in_codes_and_in_other_spellings(tmp_path):
+    def told(_, dataset):
+        dataset.PatientName, dataset.PatientBirthDate = "Wi\u015bniewska^\u017baneta", "19431117"
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.BodyPartExamined, dataset.ScanOptions = "HEADWISNIEWSKA", ["FS", "PFP"]
+        dataset.ReceiveCoilName, dataset.TransmitCoilName = "for Zaneta", "17.11.1943"
+        dataset.SequenceName, dataset.PulseSequenceName = "WisniewskaZ", "*tfl3d1"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "WISNIEWSKA"]
+
+    for dataset in written(tmp_path, change=told)[0]:
+        gone = ("BodyPartExamined", "ReceiveCoilName", "TransmitCoilName", "SequenceName")
+        assert not [name for name in gone if name in dataset]
+        assert list(dataset.ScanOptions) == ["FS", "PFP"] and dataset.PulseSequenceName == "*tfl3d1"
+        assert list(dataset.ImageType) == ["DERIVED", "PRIMARY", "M"] and dataset.Modality == "MR"
+
+
 def test_each_of_several_ids_is_found_in_the_texts_of_others(tmp_path):
     def told(_, dataset):
         dataset.OtherPatientIDs = ["HOSP-77", "XA123"]

@@ -36,6 +36,18 @@ def test_slabs_give_what_the_whole_gives(size):
         torch.testing.assert_close(layers.in_slabs(last, low, full), last(low, full), rtol=1e-5, atol=1e-6)
 
 
+def test_all_slabs_are_about_as_thick():
+    # PyTorch's convolutions are slow where a slab is thin.
+    thick = []
+
+    def last(low, full):
+        thick.append(low.shape[2])
+        return full
+
+    layers.in_slabs(last, _random(1, 1, 84, 1, 1), _random(1, 1, 168, 2, 2))
+    assert len(thick) == 6 and max(thick[1:-1]) == min(thick[1:-1]) == 14 + 4 and thick[0] == thick[-1] == 14 + 2
+
+
 def test_pictures_stand_beside_what_is_enlarged():
     low, pictures = _random(1, 6, 3, 4, 5), [_random(1, 1, 6, 8, 10), -_random(1, 1, 6, 8, 10)]
     expected = torch.cat([F.interpolate(low, scale_factor=2, mode="trilinear"), *pictures], dim=1)

@@ -225,7 +225,7 @@ def test_a_label_must_be_a_safe_name(done, tmp_path, label):
         sharing.share([done.volume], tmp_path / "out", label, Ways())
 
 
-@pytest.mark.parametrize("label", ["JaneDoe", "sub-4711", "quentin_1"])
+@pytest.mark.parametrize("label", ["JaneDoe", "sub-4711", "quentin_1", "SUBQUENTIN"])
 def test_a_label_may_not_hold_the_name_or_the_number_of_the_patient(done, tmp_path, label):
     with pytest.raises(InputError, match="patient's name or ID"):
         sharing.share([done.volume], tmp_path / "out", label, Ways())
