@@ -35,6 +35,7 @@ class ComparePanel:
         self._mask, self._turntable = maskCheckBox, turntableButton
         maskCheckBox.setChecked(False)
         self._pair: tuple[Any, Any] | None = None
+        self._seen: tuple[Any, Any] | None = None  # the pair into whose face the slices were moved
         self._keys: list[Any] = []
         compareButton.connect("clicked()", self.onCompare)
         slider.connect("valueChanged(int)", self.onSlider)
@@ -93,10 +94,9 @@ class ComparePanel:
         if self._pair is None or self._pair[1] is not result:
             return ""
         try:
-            model, _after = self._show()
+            self._show()
         except RefaceError as error:
             return str(error)
-        slicerui.once_idle(lambda: _fit_slices(model))  # only then they have the size that the layout gives them
         return ""
 
     def onCompare(self) -> None:
@@ -134,14 +134,16 @@ class ComparePanel:
             self.setPair(*self._pair)
         faces.remove_faces(slicer.mrmlScene)
 
-    def _show(self) -> list[Any]:
+    def _show(self) -> None:
         if self._pair is None:
             raise InputError(_("There is nothing to compare: the result, or what it was made of, was removed."))
-        models = faceviews.show_before_after(slicer.mrmlScene, *self._pair)
+        model, _after = faceviews.show_before_after(slicer.mrmlScene, *self._pair)
         self._mask.setChecked(False)
         self._slide(100)
         skinlight.light_views(slicer.app.layoutManager(), faceviews.VIEW_NAMES)
-        return models
+        if self._seen != self._pair:  # else the user may have moved them
+            self._seen = self._pair
+            slicerui.once_idle(lambda: _fit_slices(model))  # only then they have the size that the layout gives them
 
     def _follow(self) -> None:
         """Show the pair that is named now in place of another one, where that is in the views."""

@@ -27,7 +27,9 @@ def mask_to_fill(
     One that the user has `chosen` comes first, but by the same rule.
     """
     geometry = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    of_source = [node for node in _masks(scene) if node.GetNodeReference(geometry) is source_node]
+    of_source = [
+        node for node in _masks(scene) if node.GetNodeReference(geometry) is source_node and holds_voxels(node)
+    ]
     taken = {node.GetNodeReference(MASK_ROLE) for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode")}
 
     def free(node: slicer.vtkMRMLSegmentationNode) -> bool:
@@ -37,6 +39,12 @@ def mask_to_fill(
         return chosen
     same = (node for node in of_source if mrml.holds_mask(node, source_node, mask))
     return next(same, None) or next(filter(free, of_source), None)
+
+
+def holds_voxels(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation keeps voxels, and not surfaces, as those of an STL file, which would smooth a mask."""
+    voxels = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    return node.GetSegmentation().GetSourceRepresentationName() == voxels
 
 
 def show_outline(node: slicer.vtkMRMLSegmentationNode) -> None:

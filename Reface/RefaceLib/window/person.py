@@ -39,7 +39,7 @@ _MODALITIES = {"CT": "CT", "PT": "PET"}
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of a volume; `first` is the one that gets the face, `tip` is the tool tip."""
+    """What the table says of a volume; `first` is the one that gets the face, `promise` how much of it is gone."""
 
     volume: slicer.vtkMRMLScalarVolumeNode
     name: str
@@ -172,24 +172,23 @@ def _row(
     volume: slicer.vtkMRMLScalarVolumeNode, first: bool, ticked: bool, mode: Mode, turn: int | None, said: Said
 ) -> Row:
     kind = contrast(volume)
-    work = _work(mode) if first else _("face off")
+    work = _work(mode) if first else _("deface")
     done = result_of(volume)
     text = done.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if done is not None else None
     report: Mapping[str, Any] = json.loads(text) if text else {}
     failed, found = (known.get(volume.GetID(), "") for known in (said.failed, said.found))
     state = _state(turn, bool(failed), report)
     tip = "\n".join(filter(None, [volume.GetName(), found, failed, results.result_text(done)]))
-    return Row(
-        volume, volume.GetName(), first, ticked, kind or "?", work if ticked else "", state, _promise(report), tip
-    )
+    promise = "" if failed or not report else results.share_text(results.least_removed(report))
+    return Row(volume, volume.GetName(), first, ticked, kind, work if ticked else "", state, promise, tip)
 
 
 def _work(mode: Mode) -> str:
     return {
         Mode.AUTO: _("new face"),
         Mode.REFACE: _("new face"),
-        Mode.DEFACE: _("face off"),
-        Mode.RECOVER: _("face back"),
+        Mode.DEFACE: _("deface"),
+        Mode.RECOVER: _("recover"),
     }[mode]
 
 
@@ -200,12 +199,4 @@ def _state(turn: int | None, failed: bool, report: Mapping[str, Any]) -> str:
         return _("failed")
     if not report:
         return ""
-    return _("done, warned") if report["warnings"] else _("done")
-
-
-def _promise(report: Mapping[str, Any]) -> str:
-    """Share of the face that is gone, voxels of the brain and outside the mask that changed: "100 %, 0, 0"."""
-    if not report:
-        return ""
-    share = results.share_text(results.least_removed(report))
-    return f"{share}, {report['brain_voxels_changed']}, {report['voxels_changed_outside_mask']}"
+    return _("warned") if report["warnings"] else _("done")

@@ -90,6 +90,9 @@ def check_nodes(nodes: RefaceNodes) -> None:
             raise OutputError(
                 f"The output volume '{name}' is no result of this input, and its image would be lost: choose another."
             )
+    if nodes.mask is not None and not masks.holds_voxels(nodes.mask):
+        text = _("The segmentation '{name}' holds surfaces, which would smooth the mask: choose another one as Mask.")
+        raise OutputError(text.format(name=nodes.mask.GetName()))
     if any(other is nodes.output for other in nodes.others):
         raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
 
@@ -165,15 +168,15 @@ def _between(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkM
     """From the local coordinates of another volume to those of the input, (4, 4); InputError where none is linear."""
     if other_node.GetParentTransformNode() is input_node.GetParentTransformNode():
         return np.eye(4)
-    matrix = vtk.vtkMatrix4x4()
-    linear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
-        other_node.GetParentTransformNode(), input_node.GetParentTransformNode(), matrix
-    )
-    if not linear:
+    start, end = other_node.GetParentTransformNode(), input_node.GetParentTransformNode()
+    linear = start.IsTransformToNodeLinear(end) if start is not None else end.IsTransformToWorldLinear()
+    if not linear:  # asked first: the matrix of another one is an error in the log
         raise InputError(
             f"'{other_node.GetName()}' lies under a non-linear transform that '{input_node.GetName()}' does not: "
             "harden the transform first."
         )
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(start, end, matrix)
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 

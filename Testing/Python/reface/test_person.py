@@ -135,11 +135,11 @@ def test_a_row_a_volume_first_the_input_then_the_person_then_what_was_added(pati
         ("T2", "T2w", True, True, "new face"),
         ("T1", "T1w", False, False, ""),
         ("FLAIR", "FLAIR", False, False, ""),
-        ("loose", "?", True, False, "face off"),
+        ("loose", "", True, False, "deface"),
     ]
 
 
-@pytest.mark.parametrize(("mode", "work"), [(Mode.DEFACE, "face off"), (Mode.RECOVER, "face back")])
+@pytest.mark.parametrize(("mode", "work"), [(Mode.DEFACE, "deface"), (Mode.RECOVER, "recover")])
 def test_the_work_on_the_input_is_that_of_the_mode(patient, mode, work):
     assert rows([patient["loose"]], mode)[0].work == work
 
@@ -149,12 +149,19 @@ def test_state_and_promise_are_those_of_the_newest_result(scene, patient):
     result(scene, t2, warnings=["It is odd."], face_removed={"face": 0.99999, "ears": 0.2}, ears=False)
     said = person.Said(found={t1.GetID(): "whole"}, failed={flair.GetID(): "No head was found."})
     table = {row.name: row for row in rows([t1, t2, flair], said=said)}
-    assert (table["T1"].state, table["T1"].promise) == ("done", "99.8 %, 0, 0")  # never rounded up
-    assert (table["T2"].state, table["T2"].promise) == ("done, warned", "99.9 %, 0, 0")
+    assert (table["T1"].state, table["T1"].promise) == ("done", "99.8 %")  # never rounded up
+    assert (table["T2"].state, table["T2"].promise) == ("warned", "99.9 %")
     assert (table["FLAIR"].state, table["FLAIR"].promise) == ("failed", "")
     assert "It is odd." in table["T2"].tip and "No head was found." in table["FLAIR"].tip and "whole" in table["T1"].tip
     result(scene, t1, "apply-to", face_removed={"face": 1.0})
-    assert {row.name: row.promise for row in rows([t1])}["T1"] == "100 %, 0, 0"
+    assert {row.name: row.promise for row in rows([t1])}["T1"] == "100 %"
+
+
+def test_a_row_that_failed_promises_nothing_of_an_earlier_result(scene, patient):
+    result(scene, patient["T1"])
+    said = person.Said(failed={patient["T1"].GetID(): "No head was found."})
+    (first, *_) = person.table_rows([patient["T1"]], Mode.AUTO, lambda _node: None, said)
+    assert (first.state, first.promise) == ("failed", "") and "No head" in first.tip
 
 
 def test_the_state_tells_of_runs_under_way(patient):

@@ -147,6 +147,19 @@ def shared_grid(node, image):
     image.GetPointData().GetScalars().Fill(1)
 
 
+def test_a_segmentation_of_surfaces_takes_no_mask(scene, doe):
+    """It smoothed the mask, whose result could then never be shared."""
+    surfaces = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "STL")
+    ball = vtk.vtkSphereSource()
+    ball.Update()
+    surfaces.GetSegmentation().SetSourceRepresentationName(
+        slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    )
+    surfaces.AddSegmentFromClosedSurfaceRepresentation(ball.GetOutput(), "Implant", (1, 0, 0))
+    with pytest.raises(OutputError, match="'STL' holds surfaces"):
+        results.check_nodes(results.RefaceNodes(doe, (), None, surfaces))
+
+
 def test_a_result_that_was_changed_is_not_written_as_dicom(doe, tmp_path):
     """Its header would say that the face is gone."""
     made = hospital.refaced(doe)

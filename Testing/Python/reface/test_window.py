@@ -85,12 +85,12 @@ def test_a_run_in_the_window_ends_in_a_result(widget, app, head):
     widget._parameterNode.inputVolume = head
     widget.ui.applyButton.emit("clicked()")
     assert widget.panel.running and widget.ui.cancelButton.enabled
-    assert widget.ui.personTable.texts() == [["Head", "?", "new face", "under way", ""]]
+    assert widget.ui.personTable.texts() == [["Head", "", "new face", "under way", ""]]
     wait(widget)
     assert app.shown == [] and app.ensured.call_args.args[0] == "Reface"
     result = widget._parameterNode.resultVolume
     assert result.GetName() == "Head refaced"
-    assert widget.ui.personTable.texts() == [["Head", "?", "new face", "done, warned", "100 %, 0, 0"]]
+    assert widget.ui.personTable.texts() == [["Head", "", "new face", "warned", "100 %"]]
     text = widget.ui.resultLabel.text
     for words in ("Head refaced", "of the brain: 0", "ml", "fake 1 (00), seed 0", "A warning."):
         assert words in text
@@ -330,6 +330,24 @@ def test_the_slices_are_fitted_once_the_layout_has_given_the_views_their_size(wi
         function()
     assert manager.resetSliceViews.call_count == 1
     assert scene.GetFirstNodeByClass("vtkMRMLSliceNode").GetSliceToRAS().GetElement(2, 3) != 0.0
+
+
+def test_compare_moves_the_slices_into_the_face_of_another_pair(widget, scene, head, monkeypatch):
+    """The other volume lay elsewhere, and its slices were black."""
+    add_views(scene)
+    waiting = []
+    monkeypatch.setattr(comparison.slicerui, "once_idle", waiting.append)
+    moved = node_of(scene, make_phantom(), "Elsewhere")
+    moved.SetOrigin(*(np.array(moved.GetOrigin()) + (0.0, 0.0, 49.0)))
+    made = [run(widget, head), run(widget, moved)]
+    heights = []
+    for result in made:
+        widget._parameterNode.resultVolume = result
+        widget.ui.compareButton.emit("clicked()")
+        while waiting:
+            waiting.pop(0)()
+        heights.append(scene.GetFirstNodeByClass("vtkMRMLSliceNode").GetSliceToRAS().GetElement(2, 3))
+    assert abs(heights[1] - heights[0] - 49.0) < 1.0
 
 
 def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_place(widget, app, scene, head, runs):
