@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import slicer
-import vtk
 
-from RefaceLib.window import mrml, results
+from RefaceLib.window import hierarchy, mrml, results
 from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.parameters import Mode
 from RefaceLib.window.slicerui import translator
@@ -76,22 +75,14 @@ def volumes_of_person(volume: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtk
 
     Results of Reface and label maps are none of them.
     """
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
-    item = hierarchy.GetItemByDataNode(volume)
-    constants = slicer.vtkMRMLSubjectHierarchyConstants
-    levels = (constants.GetDICOMLevelPatient(), constants.GetDICOMLevelStudy())
-    above = next((found for level in levels if item and (found := hierarchy.GetItemAncestorAtLevel(item, level))), 0)
-    found = volumes_under(hierarchy, above) if above else []
+    above = hierarchy.person_item(volume)
+    found = volumes_under(volume.GetScene(), above) if above else []
     return found if volume in found else [volume, *found]
 
 
-def volumes_under(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[slicer.vtkMRMLScalarVolumeNode]:
+def volumes_under(scene: slicer.vtkMRMLScene, item: int) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """The original volumes in a branch of the subject hierarchy: of a patient, a study, a folder, or a volume alone."""
-    nodes = vtk.vtkCollection()
-    hierarchy.GetDataNodesInBranch(item, nodes, "vtkMRMLScalarVolumeNode")
-    found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
-    own = hierarchy.GetItemDataNode(item)
-    return [node for node in ([own] if own is not None and own not in found else []) + found if is_original(node)]
+    return [node for node in hierarchy.nodes_in_branch(scene, item) if is_original(node)]
 
 
 def is_original(node: slicer.vtkMRMLNode) -> bool:
@@ -129,10 +120,9 @@ def others_kept(
 
 def contrast(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     """The contrast by the modality in the subject hierarchy and by the name; empty where they do not tell it."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
-    item = hierarchy.GetItemByDataNode(volume)
     attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
-    modality = hierarchy.GetItemAttribute(item, attribute) if item else ""
+    item = hierarchy.item_of(volume)
+    modality = hierarchy.hierarchy_of(volume.GetScene()).GetItemAttribute(item, attribute) if item else ""
     if modality in _MODALITIES:
         return _MODALITIES[modality]
     name = re.sub(r"[_\-.\s:()\[\]+]+", " ", volume.GetName().lower())

@@ -65,7 +65,7 @@ def share(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], folder: str | Path, l
 def results_of_person(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """One result, and then all others that lie under its subject."""
     subject = hierarchy.subject_of(node)
-    nodes = hierarchy.nodes_under(node.GetScene(), subject) if subject else []
+    nodes = hierarchy.nodes_in_branch(node.GetScene(), subject) if subject else []
     found = [each for each in nodes if each.IsA("vtkMRMLScalarVolumeNode") and _is_result(each)]
     return [node, *(each for each in found if each is not node)]
 

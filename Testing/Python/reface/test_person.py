@@ -82,8 +82,8 @@ def test_a_study_without_a_patient_is_a_person(scene):
 def test_a_branch_holds_the_volume_of_its_item_and_those_below(scene, patient):
     hierarchy = hierarchy_of(scene)
     item = hierarchy.GetItemByDataNode(patient["T1"])
-    assert person.volumes_under(hierarchy, item) == [patient["T1"]]
-    assert len(person.volumes_under(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemParent(item)))) == 3
+    assert person.volumes_under(hierarchy.GetScene(), item) == [patient["T1"]]
+    assert len(person.volumes_under(hierarchy.GetScene(), hierarchy.GetItemParent(hierarchy.GetItemParent(item)))) == 3
 
 
 @pytest.mark.parametrize(
