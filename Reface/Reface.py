@@ -230,7 +230,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self.ui.modelsPathLineEdit.currentPath != models:
                 self.ui.modelsPathLineEdit.currentPath = models
             self._updating = False
-            self.ui.modelInfoLabel.text = slicerui.path_problem(models) or results.model_text(models)
+            self.ui.modelInfoLabel.text = "".join(results.about_models(models))
         self.person.show(self._parameterNode)
         self._checkCanApply()
         self._showResult()
@@ -254,7 +254,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose an input volume.")
         if parameters.outputVolume is parameters.inputVolume:
             return _("Choose another output volume: the input is never changed.")
-        return results.input_problem(parameters.inputVolume) or slicerui.path_problem(parameters.models)
+        return results.input_problem(parameters.inputVolume) or results.about_models(parameters.models)[1]
 
     def choosePerson(self, volumes):
         """Take these volumes of one person into the table: the best of them for a face as input, all ticked."""
@@ -332,7 +332,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showResult(self):
         text = results.result_text(self.resultVolume)
-        self.ui.resultLabel.text = text or _("No result yet.")
+        slicerui.write_whole(self.ui.resultLabel, text or _("No result yet."))
         self.candidates.show(self.resultVolume)
         before = self.resultVolume.GetNodeReference(results.INPUT_ROLE) if text else None
         self.comparison.setPair(before, self.resultVolume)

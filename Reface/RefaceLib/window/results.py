@@ -353,14 +353,19 @@ def share_text(share: float) -> str:
     return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %"
 
 
-def model_text(models: str) -> str:
-    """What the window says about the weights in the folder `models` (empty: those of the extension)."""
+def about_models(models: str) -> tuple[str, str]:
+    """What the weights in the folder `models` (empty: those of the extension) are called, or why they cannot be used.
+
+    One of both texts is empty.
+    """
     from RefaceLib.face.weights import about_generator  # imports scipy
 
+    if problem := slicerui.path_problem(models):
+        return "", problem
     try:
-        return _named(about_generator(Path(models) if models else None))
+        return _named(about_generator(Path(models) if models else None)), ""
     except RefaceError as error:
-        return str(error)
+        return "", str(error)
 
 
 def _named(model: Mapping[str, str]) -> str:

@@ -200,6 +200,12 @@ def path_problem(path: str) -> str:
     return _("There is no folder {path}: choose another one, or empty the field.").format(path=path)
 
 
+def write_whole(label: Any, text: str) -> None:
+    """Write into a QLabel of several lines, and keep all of them: a full panel would take the last ones away."""
+    label.setText(text)
+    once_idle(lambda: label.setMinimumHeight(label.heightForWidth(label.width)))  # only then it has its width
+
+
 def once_idle(function: Callable[[], None]) -> None:
     """Call `function` when the events that are under way have been dealt with, as those of a scene that is read."""
     import qt

@@ -67,12 +67,14 @@ def test_weights_of_ones_own_can_be_chosen(widget, reface, head, tmp_path):
     assert field.currentPath == str(tmp_path)
 
 
-def test_a_folder_of_weights_that_is_not_there_is_named_and_nothing_can_be_applied(widget, head, tmp_path):
+def test_a_folder_without_weights_is_named_and_nothing_can_be_applied(widget, head, tmp_path):
     widget._parameterNode.inputVolume = head
-    widget.ui.modelsPathLineEdit.type("/nonexistent")
-    assert widget._parameterNode.models == "/nonexistent"
-    assert "There is no folder /nonexistent" in widget.ui.modelInfoLabel.text
-    assert not widget.ui.applyButton.enabled and "/nonexistent" in widget.ui.applyButton.toolTip
+    for folder, problem in (("/nonexistent", "There is no folder"), (str(tmp_path), "no weights of Reface")):
+        widget.ui.modelsPathLineEdit.type(folder)
+        assert widget._parameterNode.models == folder
+        for text in (widget.ui.modelInfoLabel.text, widget.ui.applyButton.toolTip):
+            assert problem in text and folder in text
+        assert not widget.ui.applyButton.enabled
 
 
 def test_a_folder_without_weights_fails_the_run_in_one_sentence(reface, app, head, tmp_path):
