@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,10 @@ FILE_FILTERS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)")
 
 def result_report(node: slicer.vtkMRMLNode | None) -> dict[str, Any]:
     """The report that mrml.set_provenance left in a result; InputError where there is none."""
-    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if node is not None else None
-    if not text:
+    report = mrml.report_of(node)
+    if not report:
         raise InputError("This volume is no result of Reface: press Apply first.")
-    return json.loads(text)
+    return report
 
 
 def save_file(node: slicer.vtkMRMLScalarVolumeNode, path: str | Path) -> None:
@@ -124,7 +123,7 @@ def done_word(mode: str) -> str:
 def original_of(node: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode | None:
     """The volume with which a result, or the result of a result, began; None where it is gone."""
     seen = set()
-    while node is not None and node.GetID() not in seen and node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"):
+    while node is not None and node.GetID() not in seen and mrml.is_result(node):
         seen.add(node.GetID())
         node = node.GetNodeReference(results.INPUT_ROLE)
     return node

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from RefaceLib.volume.io import Volume
 
 ATTRIBUTE_PREFIX = "Reface."
+_REPORT = f"{ATTRIBUTE_PREFIX}Report"  # the attribute that makes a node a result
 SEGMENT_NAME = "Face"
 SEGMENT_TAG = "Reface.Segment"  # marks the segment of a mask, whatever it and others are called
 SEGMENT_COLOR = (0.87, 0.56, 0.42)
@@ -293,9 +294,18 @@ def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
     for key, value in values.items():
         if value is not None:
             node.SetAttribute(ATTRIBUTE_PREFIX + key, str(value).lower() if isinstance(value, bool) else str(value))
-    node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
+    node.SetAttribute(_REPORT, json.dumps(report))
     if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None:
         seal.seal(node)
+
+
+def report_of(node: slicer.vtkMRMLNode | None) -> dict[str, Any]:
+    """The report that set_provenance left in a result; an empty one where a node is none."""
+    return json.loads(node.GetAttribute(_REPORT) or "{}") if node is not None else {}
+
+
+def is_result(node: slicer.vtkMRMLNode) -> bool:
+    return bool(node.GetAttribute(_REPORT))
 
 
 def _affine(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:

@@ -5,7 +5,6 @@ A person is a patient (or, without one, a study) of the subject hierarchy. To th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +88,7 @@ def is_original(node: slicer.vtkMRMLNode) -> bool:
     """Whether a node is a scalar volume of a scene, and no result of Reface."""
     if node.GetScene() is None:  # while it is being removed, its item is still there
         return False
-    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report")
+    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not mrml.is_result(node)
 
 
 def best_for_face(
@@ -135,7 +134,7 @@ def result_of(volume: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLSc
     if scene is None:
         return None
     nodes = reversed(nodes_of_class(scene, "vtkMRMLScalarVolumeNode"))
-    found = (node for node in nodes if node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"))
+    found = filter(mrml.is_result, nodes)
     return next((node for node in found if node.GetNodeReference(results.INPUT_ROLE) is volume), None)
 
 
@@ -164,8 +163,7 @@ def _row(
     kind = contrast(volume)
     work = _work(mode) if first else _("deface")
     done = result_of(volume)
-    text = done.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if done is not None else None
-    report: Mapping[str, Any] = json.loads(text) if text else {}
+    report = mrml.report_of(done)
     failed, found = (known.get(volume.GetID(), "") for known in (said.failed, said.found))
     state = _state(turn, bool(failed), report)
     tip = "\n".join(filter(None, [volume.GetName(), found, failed, results.result_text(done)]))

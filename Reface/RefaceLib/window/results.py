@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from RefaceLib.window.slicerui import translator
 _ = translator(__name__)
 
 INPUT_ROLE = "Reface.Input"  # from a result volume to its input, to compare both
-_REPORT = f"{mrml.ATTRIBUTE_PREFIX}Report"  # the attribute that makes a node a result
 FIRST_ROLE = "Reface.First"  # from the result of another volume of the session to that of the first one
 
 
@@ -68,8 +66,7 @@ class Choices:
     @property
     def current(self) -> int | None:
         """Which of the faces the volume has; None when it was removed, or has the result of another run."""
-        text = self.volume.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if self.volume.GetScene() else None
-        report = json.loads(text) if text else {}
+        report = mrml.report_of(self.volume) if self.volume.GetScene() else {}
         seeds = [candidate.seed for candidate in self.candidates]
         if report.get("candidates", {}).get("seeds") != seeds or report["seed"] not in seeds:
             return None
@@ -149,7 +146,7 @@ def would_be_lost(
     """Whether a volume holds an image that is no earlier result of the input, whose new one would overwrite it."""
     if node is None or node.GetImageData() is None:
         return False
-    return not node.GetAttribute(_REPORT) or node.GetNodeReference(INPUT_ROLE) is not input_node
+    return not mrml.is_result(node) or node.GetNodeReference(INPUT_ROLE) is not input_node
 
 
 def overwrite_question(node: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -298,12 +295,9 @@ def done_text(result: RefaceResultNodes) -> str:
 
 def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """What the window says about a result, in lines of plain text; empty for a volume that is none."""
-    if node is None:
+    report = mrml.report_of(node)
+    if node is None or not report:
         return ""
-    text = node.GetAttribute(_REPORT)
-    if not text:
-        return ""
-    report = json.loads(text)
     gone = promise_text(report)
     changed = _("Voxels changed: {count}, of the brain: {brain}, outside the mask: {outside}").format(
         count=report["voxels_changed"],
