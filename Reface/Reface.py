@@ -177,9 +177,9 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, _scene, _event, node):
-        """The input is about to go: no other volume takes its place by itself, and its run ends."""
-        if self._parameterNode is not None and node is self._parameterNode.inputVolume:
-            self._parameterNode.inputVolume = None
+        """What was chosen is about to go: no other node takes its place by itself, and the run of an input ends."""
+        if self._parameterNode is not None:
+            settings.let_go(self._parameterNode, node)
         if self.panel.remove(node):
             text = _("'{name}' was removed, so its run was stopped. Nothing was added to the scene.")
             self.ui.statusLabel.text = text.format(name=node.GetName())
@@ -230,7 +230,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self.ui.modelsPathLineEdit.currentPath != models:
                 self.ui.modelsPathLineEdit.currentPath = models
             self._updating = False
-            self.ui.modelInfoLabel.text = slicerui.path_problem(models) or results.model_text(models)
+            self.ui.modelInfoLabel.text = "".join(results.about_models(models))
         self.person.show(self._parameterNode)
         self._checkCanApply()
         self._showResult()
@@ -254,7 +254,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose an input volume.")
         if parameters.outputVolume is parameters.inputVolume:
             return _("Choose another output volume: the input is never changed.")
-        return results.input_problem(parameters.inputVolume) or slicerui.path_problem(parameters.models)
+        return results.input_problem(parameters.inputVolume) or results.about_models(parameters.models)[1]
 
     def choosePerson(self, volumes):
         """Take these volumes of one person into the table: the best of them for a face as input, all ticked."""
@@ -273,7 +273,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             files = [self.resourcePath("requirements_Reface.txt")]
             if parameters.candidates > 1 and parameters.mode is not Mode.DEFACE and self.logic.judge is not None:
                 files.append(self.logic.judge.requirements)
-            lost = results.would_be_lost(parameters.outputVolume)
+            lost = results.would_be_lost(parameters.outputVolume, parameters.inputVolume)
             if lost and not slicerui.confirm(results.overwrite_question(parameters.outputVolume)):
                 return
             slicerui.ensure_dependencies("Reface", *files)
@@ -332,7 +332,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showResult(self):
         text = results.result_text(self.resultVolume)
-        self.ui.resultLabel.text = text or _("No result yet.")
+        slicerui.write_whole(self.ui.resultLabel, text or _("No result yet."))
         self.candidates.show(self.resultVolume)
         before = self.resultVolume.GetNodeReference(results.INPUT_ROLE) if text else None
         self.comparison.setPair(before, self.resultVolume)
@@ -372,7 +372,7 @@ class RefaceLogic(ScriptedLoadableModuleLogic):
         :param candidates: number of faces to make; the one least like the original is kept
         :param otherVolumes: further volumes of the person, each defaced into a new volume, or left out with a reason
         :param maskSegmentation: segmentation node that gets the mask beside its other segments, or None: see masks
-        :param overwrite: whether an outputVolume that is no result of Reface may lose its image
+        :param overwrite: whether an outputVolume that is no result of the input may lose its image
         :param onProgress: called with a fraction 0..1 and the name of the stage
         :param onDone: called with a RefaceLib.window.results.RefaceResultNodes once everything is in the scene
         :param onFailed: called with one sentence, or None after a cancel; nothing has been added then

@@ -71,7 +71,7 @@ class PersonInTheApplicationTest(unittest.TestCase):
         self.assertEqual(slicer.util.selectedModule(), "Reface")
         self.assertEqual(self.ui.inputVolumeSelector.currentNode(), self.t1)
         self.assertEqual(
-            [row[:3] for row in self._table()], [["T1 mprage", "T1w", "new face"], ["FLAIR", "FLAIR", "face off"]]
+            [row[:3] for row in self._table()], [["T1 mprage", "T1w", "new face"], ["FLAIR", "FLAIR", "deface"]]
         )
         self.assertLessEqual(self.widget.parent.minimumSizeHint.width(), 400)
 

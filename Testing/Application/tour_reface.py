@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 from refacewindow import RefaceWindow
 from states import Tour, run_to_end, scalar_volumes, volume
-from tour_saving import PATIENT, SavingTour
+from tour_saving import NUMBER, PATIENT, SavingTour
 from watching import children
 
 
@@ -20,8 +20,8 @@ def go(tour: Tour) -> None:
     for name in (
         "empty", "input", "running", "cancelled", "result", "slider_before", "slider_after", "mask_shown", "turntable",
         "deface_only", "recovered", "candidates", "other_candidate", "person_table", "person_done", "queue",
-        "input_removed", "tumour_kept", "output_asked", "models_missing", "models_emptied", "sequence_refused",
-        "no_head",
+        "input_removed", "chosen_removed", "tumour_kept", "output_asked", "models_missing", "models_emptied",
+        "sequence_refused", "no_head",
     ):  # fmt: skip
         tour.state("Reface", f"reface_{name}", getattr(part, name))
     saving = SavingTour(tour, part.first, part.shown)
@@ -142,7 +142,7 @@ class RefaceTour(RefaceWindow):
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), PATIENT)
         hierarchy.SetItemAttribute(patient, "DICOM.PatientName", PATIENT)
-        hierarchy.SetItemAttribute(patient, "DICOM.PatientID", "PID-4711")
+        hierarchy.SetItemAttribute(patient, "DICOM.PatientID", NUMBER)
         study = hierarchy.CreateStudyItem(patient, "Brain")
         self.first = volume(self.tour.head, "T1w of a very long series name MPRAGE sag 1 mm iso post contrast")
         self.second = volume(self.tour.head, "T2w")
@@ -164,7 +164,7 @@ class RefaceTour(RefaceWindow):
         self.shown = self.run(mode=self.mode("AUTO"), seed=11)
         rows = [[self._cell(row, column) for column in range(5)] for row in range(self.ui.personTable.rowCount)]
         self.check(f"the table: {rows}", len(rows) == 3)
-        self.check("both scans are done", all(row[3].startswith("done") for row in rows[:2]))
+        self.check("both scans are done", all(row[3] in ("done", "warned") for row in rows[:2]))
         self.check("the empty volume has failed alone", rows[2][3] == "failed")
         self.check("its reason is told", len(self.ui.statusLabel.text) > 30)
         self.parameters.otherVolumes = []
@@ -189,6 +189,21 @@ class RefaceTour(RefaceWindow):
         driving.wait_until(lambda: not self.widget.panel.running, 5, "the end of the run of a removed input")
         self.check(f"told: {self.ui.statusLabel.text}", "removed" in self.ui.statusLabel.text)
         self.check("no other volume takes its place", self.parameters.inputVolume is None)
+
+    def chosen_removed(self):
+        """An output, a mask and a ticked volume that go leave their places empty."""
+        self.parameters.inputVolume = self.head
+        other, output = volume(self.tour.head, "Other"), volume(self.tour.head, "Output")
+        mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Chosen mask")
+        self.parameters.otherVolumes = [other]
+        self.parameters.outputVolume, self.parameters.maskSegmentation = output, mask
+        driving.wait(0.3)
+        for node in (other, output, mask):
+            slicer.mrmlScene.RemoveNode(node)
+        driving.wait(0.3)
+        self.check("no other output takes its place", self.parameters.outputVolume is None)
+        self.check("no other mask takes its place", self.parameters.maskSegmentation is None)
+        self.check("nothing is ticked", list(self.parameters.otherVolumes) == [])
 
     # ---- choices that need care ----
 

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 
 import driving
+import numpy as np
 import slicer
 from refacewindow import RefaceWindow
 from states import Tour, scalar_volumes
 from watching import faces_in
 
-PATIENT = "Quentinson^Jane"
+PATIENT, NUMBER = "Quentinson^Janette", "PID-4711"
 
 
 class SavingTour(RefaceWindow):
     """The states that begin with a person whose volumes were done: `first` and its result `shown`."""
 
     STATES = (
-        "share_dialog", "saved_single", "scene_closed", "scene_reopened", "menu", "dicom_loaded", "dicom_done", "dark",
-        "light", "reloaded",
+        "share_dialog", "saved_single", "scene_closed", "scene_reopened", "menu", "dicom_loaded", "dicom_done",
+        "dicom_shared", "dark", "light", "reloaded",
     )  # fmt: skip
 
     def __init__(self, tour: Tour, first, shown):
         super().__init__(tour)
         self.first, self.shown = first, shown
+        self._database = contextlib.ExitStack()  # the DICOM database that is open
 
     def share_dialog(self):
         self.parameters.inputVolume = self.first
         self.parameters.resultVolume = self.shown
         driving.wait(0.3)
-        folder, faults = self.tour.out / "shared", []
+        self._share(self.tour.out / "shared", "reface_share_dialog_open")
+
+    def _share(self, folder, photograph: str):
+        """Save for sharing in all ways; nothing that was written names the patient."""
+        faults = []
 
         def act(dialog):
             named = slicer.util.childWidgetVariables(dialog)
@@ -37,7 +44,7 @@ class SavingTour(RefaceWindow):
             for box in (named.filesCheckBox, named.sceneCheckBox, named.dicomCheckBox):
                 box.checked = True
             driving.wait(0.5)
-            self.tour.photograph("reface_share_dialog_open", dialog)
+            self.tour.photograph(photograph, dialog)
             named.saveButton.click()
 
         driving.in_dialog(act, faults)
@@ -47,8 +54,11 @@ class SavingTour(RefaceWindow):
         self.check(f"told: {self.ui.statusLabel.text}", "Left out" in self.ui.statusLabel.text)
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         self.check(f"{len(names)} files are there", names)
-        found = _files_with(folder, ("Quentinson", "PID-4711"))
-        self.check(f"no file names the patient {found}", not found)
+        self._check_names_nobody(folder)
+
+    def _check_names_nobody(self, folder):
+        found = _files_with(folder, (*PATIENT.split("^"), NUMBER))
+        self.check(f"no file in {folder.name} names the patient {found}", not found)
 
     def saved_single(self):
         self.check(f"patient tags: {self.ui.warningLabel.text or 'no warning'}", True)
@@ -107,27 +117,41 @@ class SavingTour(RefaceWindow):
     # ---- DICOM ----
 
     def dicom_loaded(self):
-        from DICOMLib import DICOMUtils
-
+        """A series of the patient, out of a database that stays open."""
         slicer.mrmlScene.Clear()
-        source = self.tour.out / "single" / "series"
-        with DICOMUtils.TemporaryDICOMDatabase(str(self.tour.out / "database")) as database:
-            DICOMUtils.importDicom(str(source), database)
-            for patient in database.patients():
-                DICOMUtils.loadPatientByUID(patient)
-            slicer.util.selectModule("Reface")
-            driving.wait(1.0)
-            self.series = scalar_volumes()[0]
-            self.parameters.inputVolume = self.series
-            self.check("the series can be refaced", self.ui.applyButton.enabled)
+        series = _of_the_patient(self.tour.out / "single" / "series", self.tour.out / "hospital")
+        self._database.enter_context(_database_with(series, self.tour.out / "database"))
+        slicer.util.selectModule("Reface")
+        driving.wait(1.0)
+        self.series = scalar_volumes()[0]
+        self.parameters.inputVolume = self.series
+        self.check("the series can be refaced", self.ui.applyButton.enabled)
+        self.check("the search finds the patient in it", _files_with(series, (NUMBER,)))
 
     def dicom_done(self):
-        result = self.run(seed=3)
-        self.check_pair(self.series, result)
+        self.done = self.run(seed=3)
+        self.check_pair(self.series, self.done)
         out = self.tour.out / "series_of_a_series"
         driving.files_for(out)
         self.ui.dicomButton.click()
         self.check("a series is written", out.is_dir() and any(out.rglob("*.dcm")))
+        self._check_names_nobody(out)
+
+    def dicom_shared(self):
+        """What is shared goes into another open database, which knows nobody but the label."""
+        self._share(self.tour.out / "shared_series", "reface_share_series_open")
+        self._database.close()
+        values = slicer.util.arrayFromVolume(self.done).copy()
+        folder = self.tour.out / "other_database"
+        with _database_with(self.tour.out / "shared_series" / "dicom", folder) as database:
+            names = [database.nameForPatient(patient) for patient in database.patients()]
+            self.check(f"the database knows {names}", names == ["sub-01"])
+            loaded = [node for node in scalar_volumes() if node not in (self.series, self.done)]
+            self.check("one series was read", len(loaded) == 1)
+            self.check("with the voxels of the result", np.array_equal(slicer.util.arrayFromVolume(loaded[0]), values))
+            self._check_names_nobody(folder)
+        for node in loaded:
+            slicer.mrmlScene.RemoveNode(node)
 
     # ---- the rest ----
 
@@ -151,6 +175,30 @@ class SavingTour(RefaceWindow):
     def _settings() -> list:
         nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
         return [node for node in nodes if node.GetAttribute("ModuleName") == "Reface"]
+
+
+def _of_the_patient(source, folder):
+    """The files of a series with the name and the number of the patient."""
+    import pydicom
+
+    folder.mkdir(exist_ok=True)
+    for path in source.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName, dataset.PatientID = PATIENT, NUMBER
+        dataset.save_as(folder / path.name)
+    return folder
+
+
+@contextlib.contextmanager
+def _database_with(series, folder):
+    """An open database in a folder with the files of another one, whose patients are loaded into the scene."""
+    from DICOMLib import DICOMUtils
+
+    with DICOMUtils.TemporaryDICOMDatabase(str(folder)) as database:
+        DICOMUtils.importDicom(str(series), database)
+        for patient in database.patients():
+            DICOMUtils.loadPatientByUID(patient)
+        yield database
 
 
 def _files_with(folder, secrets) -> list[str]:

@@ -151,7 +151,7 @@ class DicomCommand:
             "profile": "DICOM PS3.15 Basic Application Level Confidentiality Profile, table E.1-1 of 2026c",
             "dates": anonymiser.dates,
             "keep_device": anonymiser.keep_device,
-            "private_elements_removed": dict(sorted(anonymiser.private.items())),
+            "private_elements_removed": anonymiser.private_creators(),
             "texts_removed": dict(sorted(anonymiser.cleaned.items())),
         }
         return report

@@ -126,7 +126,7 @@ def check_new_folder(target: Path, overwrite: bool) -> None:
     if os.path.lexists(target) and not target.is_dir():
         raise OutputError(f"{target} is a file: give the name of a folder.")
     if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise OutputError(f"The folder {target} is not empty: choose another name or allow overwriting.")
+        raise OutputError(f"The folder {target} is not empty: choose an empty or a new one.")
     check_writable(_hidden_beside(target), extensions=None)
 
 
@@ -152,6 +152,8 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
             raise
     except OSError as error:
         raise write_error(target, error) from error
+    except OutputError as error:  # of a file in the hidden folder, which the user will not find
+        raise OutputError(str(error).replace(str(temporary), str(target))) from error
     finally:
         for folder in (temporary, backup):
             shutil.rmtree(folder, ignore_errors=True)
@@ -221,6 +223,8 @@ class OutputSet:
         try:
             if isinstance(error, OSError):
                 raise write_error(last, error) from error
+            if isinstance(error, OutputError):
+                raise OutputError(self._named(str(error))) from error
             if error is None:
                 self._commit()
         except OSError as failure:
@@ -228,6 +232,12 @@ class OutputSet:
         finally:
             for temporary, _ in self._staged:
                 _remove(temporary)
+
+    def _named(self, sentence: str) -> str:
+        """The sentence with the targets in place of the hidden files, which are gone when it is read."""
+        for temporary, target in self._staged:
+            sentence = sentence.replace(str(temporary), str(target))
+        return sentence
 
     def _may_replace(self, target: Path) -> bool:
         return self._overwrite or target in self._own

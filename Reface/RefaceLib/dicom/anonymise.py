@@ -20,6 +20,7 @@ import RefaceLib
 from RefaceLib.common.errors import PromiseError
 from RefaceLib.common.personal import EDITION
 from RefaceLib.common.spelling import Spellings
+from RefaceLib.dicom.terms import TERMS
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -30,8 +31,22 @@ _MOMENTS = ("DA", "TM", "DT")
 _DUMMY = {"DA": "19000101", "TM": "000000", "DT": "19000101000000"}
 _TEXT = ("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "UR", "CS")
 _SHIFT_DAYS = (30, 3650)
-# Codes that an image needs. What is not one of their terms can only stand behind the first two values.
-_NEEDED = ("Modality", "ImageType", "FrameType", "PhotometricInterpretation")
+_PATIENT = 0x0010  # the group of attributes that describe the patient
+_UID = re.compile(r"\b[0-2](\.\d+){5,}")  # in a text: of the study, since a standard is told by name
+_VENDORS = (
+    "Siemens", "Philips", "GE", "Canon", "Toshiba", "Hitachi", "Fujifilm", "United Imaging", "UIH", "Bruker",
+    "Hyperfine",
+)  # fmt: skip
+_OF_VENDORS = {
+    *" ".join(_VENDORS).lower().split(),
+    "medical",
+    "systems",
+    "healthcare",
+    "healthineers",
+    "health",
+    "mr",
+    "ag",
+}
 # The columns "Rtn. Dev. Id. Opt." of table E.1-1, as far as images have them.
 _DEVICE = (
     "DeviceSerialNumber", "DeviceUID", "DeviceID", "DeviceLabel", "DeviceDescription", "StationName", "GantryID",
@@ -69,7 +84,14 @@ class Anonymiser:
 
     def learn(self, header: Dataset) -> None:
         """Remember the names and IDs of persons in a header, to find them in the texts of this and others."""
-        _collect(header, self._person, dates=self.dates != "keep")
+        _collect(header, self._person, dates=self.dates != "keep", device=not self.keep_device)
+
+    def private_creators(self) -> dict[str, int]:
+        """``private`` for a report that is published: a creator whose name tells who it is, is unknown."""
+        told: Counter[str] = Counter()
+        for creator, count in self.private.items():
+            told["unknown" if self._person.found_in(creator) else creator] += count
+        return dict(sorted(told.items()))
 
     def apply(self, dataset: Dataset) -> None:
         """Anonymise ``dataset`` in place; PromiseError where a UID, date or name of it would be left."""
@@ -135,18 +157,28 @@ class Anonymiser:
             self._change_moment(dataset, element, action)
         elif element.VR == "PN" or element.VR == "UN" or action:
             return _replace(dataset, element, action or ("empty" if element.VR == "PN" else "delete"))
-        elif element.VR in _TEXT and self._tells(element):
+        elif element.VR in _TEXT and element.keyword != "SpecificCharacterSet":
             self._clean(dataset, element)
         return element.VR != "SQ"
 
     def _clean(self, dataset: Dataset, element: DataElement) -> None:
-        """Take out a text that tells who it is; of a code that an image needs, the values behind the second."""
+        """Take out a text or code that tells who it is. A term of the standard, and a vendor, tell nobody."""
+        values = [str(value) for value in element.value] if element.VM > 1 else [str(element.value)]
+        if element.VR == "CS":
+            left = [value for value in values if value in TERMS or not self._person.found_in(value)]
+        else:
+            left = [] if self._person.found_in(" ".join(values)) or _UID.search(" ".join(values)) else values
+        if left == values:
+            return
+        if element.keyword == "Manufacturer":
+            left = [vendor for vendor in _VENDORS if re.search(rf"\b{vendor}\b", values[0], re.IGNORECASE)][:1] or [""]
+            if left[0] and set(values[0].lower().split()) <= _OF_VENDORS:
+                return
         self.cleaned[element.keyword] += 1
-        if element.keyword not in _NEEDED:
+        if left:
+            element.value = left if len(left) > 1 else left[0]
+        else:
             del dataset[element.tag]
-        elif element.VM > 2:
-            rest = [value for value in element.value[2:] if not self._person.found_in(str(value))]
-            element.value = [*element.value[:2], *rest]
 
     def _replace_uids(self, element: DataElement) -> None:
         if element.VM > 1:
@@ -156,7 +188,7 @@ class Anonymiser:
 
     def _change_moment(self, dataset: Dataset, element: DataElement, action: str) -> None:
         """Dates and times: kept, shifted by whole days, or removed, where the standard needs them by a dummy."""
-        retained = element.tag.group != 0x0010  # a birth date is no date of an examination
+        retained = element.tag.group != _PATIENT  # a birth date is no date of an examination
         if self.dates == "keep" and retained:
             return
         if self.dates == "shift" and retained and element.VR != "DA" and element.VR != "DT":
@@ -179,10 +211,6 @@ class Anonymiser:
         except (ValueError, OverflowError):
             return _DUMMY["DA"]
         return f"{shifted:%Y%m%d}{digits[4] if digits else ''}"
-
-    def _tells(self, element: DataElement) -> bool:
-        """Whether a text holds a name, an ID or a date of the person."""
-        return self._person.found_in(" ".join(_each(element, str)) if element.VM > 1 else str(element.value))
 
     # ---- what was done ----
 
@@ -311,22 +339,42 @@ def _each(element: DataElement, change: Callable[[str], str]) -> list[str] | str
 
 _IDENTIFYING = (
     "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "InstitutionName", "InstitutionAddress",
-    "InstitutionalDepartmentName", "IssuerOfPatientID", "PatientAddress", "PatientTelephoneNumbers",
+    "InstitutionalDepartmentName", "IssuerOfPatientID", "PatientAddress", "PatientTelephoneNumbers", "AdmissionID",
+    "MedicalRecordLocator", "RequestedProcedureID", "ScheduledProcedureStepID", "PerformedProcedureStepID",
+    "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest", "ServiceEpisodeID",
+)  # fmt: skip
+_SCANNER = ("DeviceSerialNumber", "StationName")
+_NAMING = ("PN", "DA", "DT")  # kinds of values that tell who it is, wherever they stand
+_PEOPLE = (
+    "RequestAttributesSequence", "OtherPatientIDsSequence", "ReferringPhysicianIdentificationSequence",
+    "PerformingPhysicianIdentificationSequence", "OperatorIdentificationSequence",
 )  # fmt: skip
 
 
-def _collect(header: Dataset, person: Spellings, *, dates: bool) -> None:
-    """Add the names, the IDs, and with ``dates`` those of a header to what tells who a ``person`` is."""
+@cache
+def telling_keywords() -> tuple[str, ...]:
+    """The attributes of a file from which an Anonymiser learns, at the top level of its header."""
+    from pydicom.datadict import DicomDictionary
+
+    names = (entry[4] for entry in DicomDictionary.values() if entry[0] in _NAMING and entry[4])
+    return (*names, *_IDENTIFYING, *_SCANNER, *_PEOPLE)
+
+
+def _collect(header: Dataset, person: Spellings, *, dates: bool, device: bool) -> None:
+    """Add the names, IDs and dates of a header to what tells who a ``person`` is.
+
+    A birth date is one of the ``dates`` always, the number of the scanner an ID with ``device``.
+    """
     for element in header.iterall():
-        if element.tag.is_private or element.is_empty or element.VR not in (*_TEXT, "DA"):
+        if element.tag.is_private or element.is_empty or element.VR not in (*_TEXT, *_NAMING):
             continue
         values = _each(element, str)
         texts = [values] if isinstance(values, str) else values
         if element.VR == "PN":
             person.add_names(texts)
-        elif element.keyword in _IDENTIFYING:
+        elif element.keyword in _IDENTIFYING or (device and element.keyword in _SCANNER):
             person.add_codes(texts)
-        elif dates and element.VR == "DA":
+        elif element.VR in _NAMING and (dates or element.tag.group == _PATIENT):
             person.add_dates(texts)
     person.forget(ANONYMOUS)
 

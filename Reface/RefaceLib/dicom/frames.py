@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from RefaceLib.common.errors import InputError, RefaceError
+from RefaceLib.dicom.anonymise import telling_keywords
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -80,7 +81,7 @@ def read_header(path: Path) -> Dataset | None:
     """
     from pydicom.uid import MediaStorageDirectoryStorage
 
-    header = _read(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+    header = _read(path, stop_before_pixels=True, specific_tags=[*_HEADER, *telling_keywords()])
     if header is None:
         return None
     with reading(path):

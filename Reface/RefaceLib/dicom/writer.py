@@ -41,6 +41,8 @@ def write_files(
     an image has no edit, since its face would stay, and InputError where a file cannot be read any more.
     """
     planes = _planes(edits)
+    for _, header in series.files:  # what one file tells may stand in another
+        anonymiser.learn(header)
     written = []
     for index, path in enumerate(series.paths):
         target = folder / f"IM{index + 1:06d}.dcm"

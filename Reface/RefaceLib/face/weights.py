@@ -74,7 +74,9 @@ def read_registry(folder: Path | None = None) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError):
         complete = False
     if not complete:
-        raise WeightsError(f"{path.parent} holds no weights of Reface: give the folder Models of 'reface train'.")
+        raise WeightsError(
+            f"{path.parent} holds no weights of Reface: choose the folder Models that a training has written."
+        )
     try:
         FittedConstants.of(registry.get("fitted"))
     except ValueError as error:

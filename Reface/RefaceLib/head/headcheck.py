@@ -122,5 +122,5 @@ def choose_mode(mode: str, parts: dict[str, Part]) -> str:
     """
     share = share_left(parts)
     if mode == "recover" and share > WHOLE:
-        raise InputError("The head has a face, so there is none to recover: choose the mode reface or auto.")
+        raise InputError("The head has a face, so there is none to recover: give it a new one instead.")
     return mode if mode != "auto" else "recover" if share < DEFACED else "reface"

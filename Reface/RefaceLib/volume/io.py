@@ -48,7 +48,8 @@ class Volume:
     """One 3D image, or several frames of it; the arrays are not to be changed in place.
 
     ``stored`` is (I, J, K), the numbers as they are in the file, in its data type and byte order; (I, J, K, T) where
-    frames were asked for (see read_volume), which session.py understands and the pipeline does not. ``affine`` is
+    frames were asked for (see read_volume), which session.py understands and the pipeline does not. It is in Fortran
+    order, as files have it, and copied where it is not: sums depend on the order of their terms. ``affine`` is
     (4, 4) float64, IJK to RAS mm; a value is stored * ``slope`` + ``inter``. ``source`` holds the file's other bytes,
     None for a volume that came from no file. ``warnings`` are sentences for the user.
     """
@@ -59,6 +60,9 @@ class Volume:
     inter: float = 0.0
     source: FileSource | None = None
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stored", np.asfortranarray(self.stored))
 
     @property
     def name(self) -> str:
@@ -71,7 +75,7 @@ class Volume:
         return LEFT_RIGHT_UNKNOWN not in self.warnings
 
     def values(self) -> np.ndarray:
-        """The values, (I, J, K) float32 in the memory order of ``stored``; NaN and Inf are kept."""
+        """The values, (I, J, K) float32 in Fortran order; NaN and Inf are kept."""
         return self.codec.to_values(self.stored)
 
     @property

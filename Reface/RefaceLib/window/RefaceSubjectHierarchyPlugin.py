@@ -51,8 +51,7 @@ class RefaceSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlugin):  # t
         slicer.modules.reface.widgetRepresentation().self().choosePerson(volumes)
 
     def _volumes(self, itemID):
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-        return person.volumes_under(hierarchy, itemID) if itemID else []
+        return person.volumes_under(slicer.mrmlScene, itemID) if itemID else []
 
 
 def register() -> None:

@@ -34,7 +34,9 @@ class ComparePanel:
     def __init__(self, compareButton: Any, slider: Any, label: Any, maskCheckBox: Any, turntableButton: Any):
         self._button, self._slider, self._label = compareButton, slider, label
         self._mask, self._turntable = maskCheckBox, turntableButton
+        maskCheckBox.setChecked(False)
         self._pair: tuple[Any, Any] | None = None
+        self._seen: tuple[Any, Any] | None = None  # the pair into whose face the slices were moved
         self._keys: list[Any] = []
         compareButton.connect("clicked()", self.onCompare)
         slider.connect("valueChanged(int)", self.onSlider)
@@ -51,7 +53,9 @@ class ComparePanel:
         With None, or a volume that has left the scene, there is nothing to compare.
         """
         there = all(volume is not None and volume.GetScene() is slicer.mrmlScene for volume in (before, after))
-        self._pair = (before, after) if there else None
+        former, self._pair = self._pair, (before, after) if there else None
+        if self._pair is not None and self._pair != former:
+            self._follow()
         for widget in (self._button, self._slider, self._mask):
             widget.setEnabled(self._pair is not None)
         self._turntable.setEnabled(self._pair is not None and self._capture is not None)
@@ -91,10 +95,9 @@ class ComparePanel:
         if self._pair is None or self._pair[1] is not result:
             return ""
         try:
-            model, _after = self._show()
+            self._show()
         except RefaceError as error:
             return str(error)
-        slicerui.once_idle(lambda: _fit_slices(model))  # only then they have the size that the layout gives them
         return ""
 
     def onCompare(self) -> None:
@@ -133,14 +136,29 @@ class ComparePanel:
             self.setPair(*self._pair)
         faces.remove_faces(slicer.mrmlScene)
 
-    def _show(self) -> list[Any]:
+    def _show(self) -> None:
         if self._pair is None:
             raise InputError(_("There is nothing to compare: the result, or what it was made of, was removed."))
-        models = faceviews.show_before_after(slicer.mrmlScene, *self._pair)
+        model, _after = faceviews.show_before_after(slicer.mrmlScene, *self._pair)
         self._mask.setChecked(False)
         self._slide(100)
         skinlight.light_views(slicer.app.layoutManager(), faceviews.VIEW_NAMES)
-        return models
+        if self._seen != self._pair:  # else the user may have moved them
+            self._seen = self._pair
+            slicerui.once_idle(lambda: _fit_slices(model))  # only then they have the size that the layout gives them
+
+    def _follow(self) -> None:
+        """Show the pair that is named now in place of another one, where that is in the views."""
+        scene = slicer.mrmlScene
+        if self._mask.checked:
+            self.onMask(True)
+        if faces.shown_volumes(scene) in ([], list(self._pair or ())):
+            return
+        if not faceviews.in_layout(scene):
+            faces.hide_faces(scene)
+            return
+        with contextlib.suppress(RefaceError):  # of a pair without skin the slices are shown
+            self._show()
 
     def _slide(self, percent: int) -> None:
         self._slider.setValue(percent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import slicer
 
 from RefaceLib.common.errors import InputError, OutputError
-from RefaceLib.common.files import new_folder
+from RefaceLib.common.files import OutputSet, new_folder, write_json
 from RefaceLib.volume.io import read_volume
 from RefaceLib.window import mrml, results, seal
 
@@ -22,22 +21,23 @@ FILE_FILTERS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)")
 
 def result_report(node: slicer.vtkMRMLNode | None) -> dict[str, Any]:
     """The report that mrml.set_provenance left in a result; InputError where there is none."""
-    text = node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if node is not None else None
-    if not text:
+    report = mrml.report_of(node)
+    if not report:
         raise InputError("This volume is no result of Reface: press Apply first.")
-    return json.loads(text)
+    return report
 
 
 def save_file(node: slicer.vtkMRMLScalarVolumeNode, path: str | Path) -> None:
     """Write a result's voxels and geometry (without the parent transform) as NIfTI or NRRD, without its attributes.
 
-    OutputError where the file cannot be written.
+    OutputError where the file cannot be written; one that was there stays then.
     """
     path = Path(path)
     if not path.name.lower().endswith((".nii.gz", ".nii", ".nrrd")):
         raise OutputError(f"{path.name} has no known ending: choose .nii.gz or .nrrd.")
     result_report(node)
-    write_image(node, path)
+    with OutputSet(overwrite=True) as outputs:  # the file dialog has asked
+        write_image(node, outputs.stage(path))
 
 
 def write_image(node: slicer.vtkMRMLScalarVolumeNode, path: Path, voxels: np.ndarray | None = None) -> None:
@@ -50,7 +50,7 @@ def write_image(node: slicer.vtkMRMLScalarVolumeNode, path: Path, voxels: np.nda
     copy.SetName("volume")
     storage = alone.AddNode(slicer.vtkMRMLVolumeArchetypeStorageNode())
     storage.SetFileName(str(path))
-    if not path.parent.is_dir() or not storage.WriteData(copy) or not _holds(path, copy):
+    if not storage.WriteData(copy) or not _holds(path, copy):
         raise OutputError(f"{path} cannot be written: check the folder and the space on the disk.")
 
 
@@ -78,12 +78,10 @@ def copy_of_volume(
 
 
 def save_report(node: slicer.vtkMRMLNode, path: str | Path) -> None:
-    """Write a result's report as JSON, as the command line does; OutputError where the file cannot be written."""
-    text = json.dumps(result_report(node), indent=2, ensure_ascii=False)
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
+    """Write a result's report as JSON, as the command line does; OutputError as from save_file."""
+    report = result_report(node)
+    with OutputSet(overwrite=True) as outputs:
+        write_json(outputs.stage(path), report)
 
 
 def save_dicom(node: slicer.vtkMRMLScalarVolumeNode, folder: str | Path) -> None:
@@ -125,7 +123,7 @@ def done_word(mode: str) -> str:
 def original_of(node: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode | None:
     """The volume with which a result, or the result of a result, began; None where it is gone."""
     seen = set()
-    while node is not None and node.GetID() not in seen and node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"):
+    while node is not None and node.GetID() not in seen and mrml.is_result(node):
         seen.add(node.GetID())
         node = node.GetNodeReference(results.INPUT_ROLE)
     return node

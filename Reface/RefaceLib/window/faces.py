@@ -6,12 +6,11 @@ the face before is what should not leave the computer, and both are made quickly
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import slicer
 import vtk
 
 from RefaceLib.window import mrml
+from RefaceLib.window.nodes import nodes_of_class
 
 WHICH = ("before", "after")
 _WHICH = "Reface.Face"  # the attribute that marks a model of ours, and says which of the two it is
@@ -46,10 +45,15 @@ def face_model(
 def hide_faces(scene: slicer.vtkMRMLScene) -> None:
     """Hide every face and landmark that Reface and ReidentRisk have put into the 3D views; models of others stay."""
     for kind in ("vtkMRMLModelNode", "vtkMRMLMarkupsNode"):
-        for index in range(scene.GetNumberOfNodesByClass(kind)):
-            node = scene.GetNthNodeByClass(index, kind)
+        for node in nodes_of_class(scene, kind):
             if any(name.startswith(_OURS) for name in node.GetAttributeNames()):
                 node.SetDisplayVisibility(False)
+
+
+def shown_volumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The volumes whose skins are shown, that before first."""
+    models = filter(None, (_face(scene, which) for which in WHICH))
+    return [model.GetNodeReference(_VOLUME_ROLE) for model in models if model.GetDisplayVisibility()]
 
 
 def remove_faces(scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:
@@ -61,12 +65,8 @@ def remove_faces(scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVo
 
 
 def _face(scene: slicer.vtkMRMLScene, which: str) -> slicer.vtkMRMLModelNode | None:
-    return next((model for model in _models(scene) if model.GetAttribute(_WHICH) == which), None)
-
-
-def _models(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLModelNode]:
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode")):
-        yield scene.GetNthNodeByClass(index, "vtkMRMLModelNode")
+    models = nodes_of_class(scene, "vtkMRMLModelNode")
+    return next((model for model in models if model.GetAttribute(_WHICH) == which), None)
 
 
 def _new_model(scene: slicer.vtkMRMLScene, which: str) -> slicer.vtkMRMLModelNode:

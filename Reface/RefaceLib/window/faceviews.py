@@ -6,13 +6,12 @@ result of a result, "before" is what it was made of: the earlier result, not the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import slicer
 
 from RefaceLib.common.errors import HeadNotFoundError
 from RefaceLib.window import cameras, masks
 from RefaceLib.window.faces import WHICH, face_model, hide_faces
+from RefaceLib.window.nodes import nodes_of_class
 
 LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutDual3DView  # two 3D views above three slice views
 VIEW_NAMES = ("1", "2")
@@ -31,7 +30,7 @@ def show_before_after(
     compare_slices(scene, before, after, 1.0)
     masks.show_mask(scene, None)
     hide_faces(scene)
-    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    layout = _layout(scene)
     if layout is not None:
         layout.SetViewArrangement(LAYOUT)
     try:
@@ -45,6 +44,16 @@ def show_before_after(
     return models
 
 
+def in_layout(scene: slicer.vtkMRMLScene) -> bool:
+    """Whether the views are those of show_before_after, and no others that the user has chosen since."""
+    layout = _layout(scene)
+    return layout is not None and layout.GetViewArrangement() == LAYOUT
+
+
+def _layout(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode | None:
+    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+
+
 def compare_slices(
     scene: slicer.vtkMRMLScene,
     before: slicer.vtkMRMLScalarVolumeNode,
@@ -52,8 +61,7 @@ def compare_slices(
     share: float,
 ) -> None:
     """Show `after` over `before` in every slice view; `share` from 0 (before only) to 1 (after only)."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-        composite = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+    for composite in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
         composite.SetBackgroundVolumeID(before.GetID())
         composite.SetForegroundVolumeID(after.GetID())
         composite.SetForegroundOpacity(share)
@@ -69,7 +77,8 @@ def look_at_face(scene: slicer.vtkMRMLScene, model: slicer.vtkMRMLModelNode) -> 
     # The parent transform may have turned the head: the camera goes with it.
     forward, up = cameras.directions(model, target, forward, up)
     (target,) = cameras.in_the_world(model, target)
-    for camera in _cameras(scene):
+    ours = (each for each in nodes_of_class(scene, "vtkMRMLCameraNode") if each.GetLayoutName() in VIEW_NAMES)
+    for camera in ours:  # a camera has the name of its view as layout name
         cameras.stand_in_front(camera, target, forward, up, reach, distance=CAMERA_DISTANCE)
 
 
@@ -93,11 +102,3 @@ def _show_in(view: slicer.vtkMRMLViewNode | None, model: slicer.vtkMRMLModelNode
         view.SetLinkedControl(True)
         view.SetBoxVisible(False)
         view.SetAxisLabelsVisible(False)
-
-
-def _cameras(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLCameraNode]:
-    """The cameras of our 3D views, which have the names of the views as their layout names."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
-        camera = scene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
-        if camera.GetLayoutName() in VIEW_NAMES:
-            yield camera

@@ -39,11 +39,11 @@ def place_result(
     A source under no patient or study is a person of its own, or that of the volume `beside`, where that is given.
     """
     hierarchy = hierarchy_of(node.GetScene())
-    owner = beside if beside is not None and not _person(hierarchy, source) else source
+    owner = beside if beside is not None and not person_item(source) else source
     subject = subject_of(owner)
     if not subject:
         own = item_of(owner) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), owner)
-        subject = _subject_for(hierarchy, _person(hierarchy, owner) or own)
+        subject = _subject_for(hierarchy, person_item(owner) or own)
     item = item_of(node)
     if not item:
         hierarchy.CreateItem(subject, node)
@@ -57,10 +57,16 @@ def subject_of(node: slicer.vtkMRMLNode) -> int:
     return next((item for item in _above(hierarchy, item_of(node)) if _results_of(hierarchy, item)), 0)
 
 
-def nodes_under(scene: slicer.vtkMRMLScene, item: int) -> list[slicer.vtkMRMLNode]:
-    """The nodes that lie under an item, at any depth, in the order of the hierarchy."""
+def person_item(node: slicer.vtkMRMLNode) -> int:
+    """The item that stands for the person of a node: its patient, else its study, else 0."""
+    hierarchy, item = hierarchy_of(node.GetScene()), item_of(node)
+    return item and (hierarchy.GetItemAncestorAtLevel(item, PATIENT) or hierarchy.GetItemAncestorAtLevel(item, STUDY))
+
+
+def nodes_in_branch(scene: slicer.vtkMRMLScene, item: int) -> list[slicer.vtkMRMLNode]:
+    """The nodes of an item and of those under it, at any depth, in the order of the hierarchy."""
     hierarchy = hierarchy_of(scene)
-    nodes = (hierarchy.GetItemDataNode(child) for child in _below(hierarchy, item))
+    nodes = (hierarchy.GetItemDataNode(each) for each in (item, *_below(hierarchy, item)))
     return [node for node in nodes if node is not None]
 
 
@@ -108,18 +114,17 @@ def patient_tags_warning(node: slicer.vtkMRMLNode) -> str | None:
     return text.format(tags=", ".join(dict.fromkeys(tags)))
 
 
-def scrub_item(node: slicer.vtkMRMLNode) -> list[str]:
-    """Remove DICOM attributes and UIDs of the node's own item; the names of what was removed."""
+def strip_item(node: slicer.vtkMRMLNode) -> None:
+    """Take all attributes and UIDs from the node's own item, and what lies under it to the item above."""
     hierarchy, item = hierarchy_of(node.GetScene()), item_of(node)
     if not item:
-        return []
-    attributes = [name for name in hierarchy.GetItemAttributeNames(item) if is_dicom(name)]
-    for name in attributes:
+        return
+    for child in _below(hierarchy, item, deep=False):
+        hierarchy.SetItemParent(child, hierarchy.GetItemParent(item))
+    for name in hierarchy.GetItemAttributeNames(item):
         hierarchy.RemoveItemAttribute(item, name)
-    uids = [name for name in hierarchy.GetItemUIDNames(item) if is_dicom(name)]
-    for name in uids:
+    for name in hierarchy.GetItemUIDNames(item):
         hierarchy.RemoveItemUID(item, name)
-    return attributes + uids
 
 
 def is_dicom(name: str) -> bool:
@@ -139,12 +144,6 @@ def _subject_for(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, person: int) -> 
         hierarchy.SetItemAttribute(item, RESULTS_OF, token)
         return item
     return subjects[token]
-
-
-def _person(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode) -> int:
-    """The item that stands for the person of a node: its patient, else its study, else 0."""
-    item = hierarchy.GetItemByDataNode(node)
-    return hierarchy.GetItemAncestorAtLevel(item, PATIENT) or hierarchy.GetItemAncestorAtLevel(item, STUDY)
 
 
 def _free_name(hierarchy: slicer.vtkMRMLSubjectHierarchyNode) -> str:
@@ -169,9 +168,9 @@ def _above(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> Iterator
             yield item
 
 
-def _below(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[int]:
+def _below(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int, *, deep: bool = True) -> list[int]:
     ids = vtk.vtkIdList()
-    hierarchy.GetItemChildren(item, ids, True)
+    hierarchy.GetItemChildren(item, ids, deep)
     return [ids.GetId(index) for index in range(ids.GetNumberOfIds())]
 
 

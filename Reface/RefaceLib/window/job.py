@@ -85,9 +85,10 @@ class RefaceRequest:
 
 @dataclass(frozen=True, eq=False)
 class OtherAnswer:
-    """What became of another volume of the person: its voxels (I, J, K) and its report, or why it was left out."""
+    """What became of another volume of the person: voxels and mask (I, J, K) and a report, or why it was left out."""
 
     stored: np.ndarray | None
+    mask: np.ndarray | None
     report: dict[str, Any]
 
     @property
@@ -224,12 +225,12 @@ class RefaceFiles:
         name, volume = self._request.others[index]
         path = self._path(f"applied{index}")
         if error := self._report(f"applied{index}").get("error"):
-            return OtherAnswer(None, {"mode": "apply-to", "error": error.replace("the input", name)})
+            return OtherAnswer(None, None, {"mode": "apply-to", "error": error.replace("the input", name)})
         stored = handover.read_result(path, volume)
         mask, brain = (handover.read_mask(mask, volume) for mask in masks_beside(path))
         report = self._report(f"applied{index}")
         promise.verify_report(report, promise.count_changes(volume.stored, stored, mask, brain))
-        return OtherAnswer(stored, handover.node_report(report))
+        return OtherAnswer(stored, mask, handover.node_report(report))
 
 
 def stage_title(stage: str) -> str:

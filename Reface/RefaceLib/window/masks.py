@@ -7,12 +7,11 @@ both results need a mask of their own, and the run makes a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import slicer
 
 from RefaceLib.window import mrml
+from RefaceLib.window.nodes import nodes_of_class
 
 MASK_ROLE = "Reface.Mask"  # from a result volume to the segmentation of its mask
 
@@ -28,15 +27,24 @@ def mask_to_fill(
     One that the user has `chosen` comes first, but by the same rule.
     """
     geometry = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    of_source = [node for node in _masks(scene) if node.GetNodeReference(geometry) is source_node]
+    of_source = [
+        node for node in _masks(scene) if node.GetNodeReference(geometry) is source_node and holds_voxels(node)
+    ]
+    taken = {node.GetNodeReference(MASK_ROLE) for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode")}
 
     def free(node: slicer.vtkMRMLSegmentationNode) -> bool:
-        return not any(_results_of(scene, node))
+        return node not in taken
 
     if chosen is not None and (free(chosen) or mrml.holds_mask(chosen, source_node, mask)):
         return chosen
     same = (node for node in of_source if mrml.holds_mask(node, source_node, mask))
     return next(same, None) or next(filter(free, of_source), None)
+
+
+def holds_voxels(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation keeps voxels, and not surfaces, as those of an STL file, which would smooth a mask."""
+    voxels = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    return node.GetSegmentation().GetSourceRepresentationName() == voxels
 
 
 def show_outline(node: slicer.vtkMRMLSegmentationNode) -> None:
@@ -59,18 +67,5 @@ def show_mask(scene: slicer.vtkMRMLScene, shown: slicer.vtkMRMLSegmentationNode 
             display.SetVisibility(True)
 
 
-def _masks(scene: slicer.vtkMRMLScene) -> Iterator[slicer.vtkMRMLSegmentationNode]:
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
-        if mrml.mask_segment(node):
-            yield node
-
-
-def _results_of(
-    scene: slicer.vtkMRMLScene, mask: slicer.vtkMRMLSegmentationNode
-) -> Iterator[slicer.vtkMRMLScalarVolumeNode]:
-    """The volumes that refer to a mask as theirs."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
-        if node.GetNodeReference(MASK_ROLE) is mask:
-            yield node
+def _masks(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSegmentationNode]:
+    return [node for node in nodes_of_class(scene, "vtkMRMLSegmentationNode") if mrml.mask_segment(node)]

@@ -22,11 +22,13 @@ from vtk.util.numpy_support import vtk_to_numpy
 import RefaceLib
 from RefaceLib.common.errors import InputError, OutputError
 from RefaceLib.window import hierarchy, seal
+from RefaceLib.window.nodes import nodes_of_class
 
 if TYPE_CHECKING:
     from RefaceLib.volume.io import Volume
 
 ATTRIBUTE_PREFIX = "Reface."
+_REPORT = f"{ATTRIBUTE_PREFIX}Report"  # the attribute that makes a node a result
 SEGMENT_NAME = "Face"
 SEGMENT_TAG = "Reface.Segment"  # marks the segment of a mask, whatever it and others are called
 SEGMENT_COLOR = (0.87, 0.56, 0.42)
@@ -68,9 +70,7 @@ def check_input(node: slicer.vtkMRMLNode | None) -> None:
 
 def is_frame(node: slicer.vtkMRMLNode) -> bool:
     """Whether a sequence browser shows the frames of a sequence in this node, one after the other."""
-    scene = node.GetScene()
-    count = scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")
-    browsers = (scene.GetNthNodeByClass(index, "vtkMRMLSequenceBrowserNode") for index in range(count))
+    browsers = nodes_of_class(node.GetScene(), "vtkMRMLSequenceBrowserNode")
     return any(browser.IsProxyNode(node.GetID()) for browser in browsers)
 
 
@@ -109,25 +109,13 @@ def add_result_volume(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a volume with the voxels `stored`, (I, J, K) of the source's scalar type, that is otherwise like the source.
 
-    Geometry, parent transform and display (window and level as the user sees them now) are the source's. Attributes,
-    references and description are not: what a reader left there may name the patient (`DICOM.*`, keys of NRRD headers),
-    and the mask and the input of a source that is a result are not this one's. Its place is not under the patient, but
-    that of hierarchy.place_result, with `beside`.
+    Geometry, parent transform, unit and display (window and level as the user sees them now) are the source's; nothing
+    else is: what a reader left in attributes may name the patient (`DICOM.*`, keys of NRRD headers). Its place is not
+    under the patient, but that of hierarchy.place_result, with `beside`.
     """
     image = _image_like(source_node, stored)
-    # Without the image data: the clone never holds a copy of the original face.
-    node = slicer.vtkSlicerVolumesLogic.CloneVolume(scene, source_node, name, False)
-    for attribute in node.GetAttributeNames():
-        node.RemoveAttribute(attribute)
-    of_any_volume = _reference_roles(slicer.vtkMRMLScalarVolumeNode())  # display, storage, transform
-    for role in _reference_roles(node):
-        if role not in of_any_volume:
-            node.RemoveNodeReferenceIDs(role)
-    node.SetDescription("")
-    node.SetAndObserveImageData(image)
-    copy_display(source_node, node)
-    hierarchy.place_result(source_node, node, beside)
-    scrub_dicom(node)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    _become_result(node, source_node, image, beside)
     return node
 
 
@@ -137,32 +125,56 @@ def update_result_volume(
     output_node: slicer.vtkMRMLScalarVolumeNode,
     stored: np.ndarray,
 ) -> None:
-    """Put the result into a volume node that exists: voxels, geometry, parent transform, display as in a new result.
+    """Make a volume node that exists a result as add_result_volume adds it; it keeps its ID and its name.
 
-    Its name stays; attributes of DICOM go, as do attributes and references of an earlier result. Raises OutputError
-    when `output_node` is the input or no scalar volume of the scene.
+    All else that it had goes, also where it was saved: its file on the disk is not written over with the scene. Raises
+    OutputError when `output_node` is the input or no scalar volume of the scene.
     """
     check_output(source_node, output_node)
     image = _image_like(source_node, stored)
     was_modifying = output_node.StartModify()
     try:
-        for attribute in output_node.GetAttributeNames():
-            if attribute.startswith(ATTRIBUTE_PREFIX):
-                output_node.RemoveAttribute(attribute)
-        for role in _reference_roles(output_node):
-            if role.startswith(ATTRIBUTE_PREFIX):
-                output_node.RemoveNodeReferenceIDs(role)
-        output_node.SetDescription("")
-        output_node.CopyOrientation(source_node)
-        output_node.SetVoxelValueQuantity(source_node.GetVoxelValueQuantity())
-        output_node.SetVoxelValueUnits(source_node.GetVoxelValueUnits())
-        output_node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
-        output_node.SetAndObserveImageData(image)
+        _strip(scene, output_node)
+        _become_result(output_node, source_node, image)
     finally:
         output_node.EndModify(was_modifying)
-    copy_display(source_node, output_node)
-    hierarchy.place_result(source_node, output_node)
-    scrub_dicom(output_node)
+
+
+def _become_result(
+    node: slicer.vtkMRMLScalarVolumeNode,
+    source_node: slicer.vtkMRMLScalarVolumeNode,
+    image: vtk.vtkImageData,
+    beside: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> None:
+    """Give a volume that has nothing yet an image, and what a result takes over from its source."""
+    node.CopyOrientation(source_node)
+    node.SetVoxelValueQuantity(source_node.GetVoxelValueQuantity())
+    node.SetVoxelValueUnits(source_node.GetVoxelValueUnits())
+    node.SetAndObserveTransformNodeID(source_node.GetTransformNodeID())
+    node.SetAndObserveImageData(image)
+    copy_display(source_node, node)
+    hierarchy.place_result(source_node, node, beside)
+
+
+def _strip(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Take all attributes, references and the description from a volume and its item in the subject hierarchy.
+
+    Its display and storage leave the scene, unless another node has them too.
+    """
+    hierarchy.strip_item(node)
+    count, stored = node.GetNumberOfDisplayNodes(), node.GetNumberOfStorageNodes()
+    parts = [node.GetNthDisplayNode(index) for index in range(count)]
+    parts += [node.GetNthStorageNode(index) for index in range(stored)]
+    for attribute in node.GetAttributeNames():
+        node.RemoveAttribute(attribute)
+    roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+    for role in roles:
+        node.RemoveNodeReferenceIDs(role)
+    node.SetDescription("")
+    others = nodes_of_class(scene, "vtkMRMLDisplayableNode")
+    for part in filter(None, parts):
+        if not any(scene.IsNodeReferencingNodeID(other, part.GetID()) for other in others):
+            scene.RemoveNode(part)
 
 
 def replace_voxels(node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray) -> None:
@@ -191,7 +203,6 @@ def add_mask_segmentation(
     node = existing
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-        hierarchy.place_result(source_node, node)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     former = mask_segment(node)
@@ -260,17 +271,6 @@ def is_like(node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray) -> bool:
     return voxels.shape == stored.shape and np.can_cast(stored.dtype, voxels.dtype, casting="equiv")
 
 
-def scrub_dicom(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
-    """Remove what ties a node to DICOM files: its `DICOM*` attributes, and those and the UIDs of its hierarchy item.
-
-    Returns the names of what was removed. Items above it (patient, study) are left: see hierarchy.place_result.
-    """
-    removed = [attribute for attribute in node.GetAttributeNames() if hierarchy.is_dicom(attribute)]
-    for attribute in removed:
-        node.RemoveAttribute(attribute)
-    return (*removed, *hierarchy.scrub_item(node))
-
-
 def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
     """Write the report of a run (`build_report`) into attributes `Reface.*`, and its JSON in `Reface.Report`.
 
@@ -294,9 +294,18 @@ def set_provenance(node: slicer.vtkMRMLNode, report: dict[str, Any]) -> None:
     for key, value in values.items():
         if value is not None:
             node.SetAttribute(ATTRIBUTE_PREFIX + key, str(value).lower() if isinstance(value, bool) else str(value))
-    node.SetAttribute(ATTRIBUTE_PREFIX + "Report", json.dumps(report))
+    node.SetAttribute(_REPORT, json.dumps(report))
     if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None:
         seal.seal(node)
+
+
+def report_of(node: slicer.vtkMRMLNode | None) -> dict[str, Any]:
+    """The report that set_provenance left in a result; an empty one where a node is none."""
+    return json.loads(node.GetAttribute(_REPORT) or "{}") if node is not None else {}
+
+
+def is_result(node: slicer.vtkMRMLNode) -> bool:
+    return bool(node.GetAttribute(_REPORT))
 
 
 def _affine(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:
@@ -333,7 +342,7 @@ def _image_like(source_node: slicer.vtkMRMLScalarVolumeNode, stored: np.ndarray)
 
 
 def copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Show the node with the very window, level, thresholds and colours of the source.
+    """Show a node with the very window, level, thresholds and colours of the source.
 
     Automatic window and level are fixed at the source's values: computed anew for another face they would differ,
     and two scans that should be compared would look different all over.
@@ -356,7 +365,3 @@ def copy_display(source_node: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMR
         display.SetApplyThreshold(source.GetApplyThreshold())
     finally:
         display.EndModify(was_modifying)
-
-
-def _reference_roles(node: slicer.vtkMRMLNode) -> list[str]:
-    return [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]

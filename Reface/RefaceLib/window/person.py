@@ -5,16 +5,15 @@ A person is a patient (or, without one, a study) of the subject hierarchy. To th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import slicer
-import vtk
 
-from RefaceLib.window import mrml, results
+from RefaceLib.window import hierarchy, mrml, results
+from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.parameters import Mode
 from RefaceLib.window.slicerui import translator
 
@@ -38,7 +37,7 @@ _MODALITIES = {"CT": "CT", "PT": "PET"}
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of a volume; `first` is the one that gets the face, `tip` is the tool tip."""
+    """What the table says of a volume; `first` is the one that gets the face, `promise` how much of it is gone."""
 
     volume: slicer.vtkMRMLScalarVolumeNode
     name: str
@@ -75,27 +74,21 @@ def volumes_of_person(volume: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtk
 
     Results of Reface and label maps are none of them.
     """
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
-    item = hierarchy.GetItemByDataNode(volume)
-    constants = slicer.vtkMRMLSubjectHierarchyConstants
-    levels = (constants.GetDICOMLevelPatient(), constants.GetDICOMLevelStudy())
-    above = next((found for level in levels if item and (found := hierarchy.GetItemAncestorAtLevel(item, level))), 0)
-    found = volumes_under(hierarchy, above) if above else []
+    above = hierarchy.person_item(volume)
+    found = volumes_under(volume.GetScene(), above) if above else []
     return found if volume in found else [volume, *found]
 
 
-def volumes_under(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[slicer.vtkMRMLScalarVolumeNode]:
+def volumes_under(scene: slicer.vtkMRMLScene, item: int) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """The original volumes in a branch of the subject hierarchy: of a patient, a study, a folder, or a volume alone."""
-    nodes = vtk.vtkCollection()
-    hierarchy.GetDataNodesInBranch(item, nodes, "vtkMRMLScalarVolumeNode")
-    found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
-    own = hierarchy.GetItemDataNode(item)
-    return [node for node in ([own] if own is not None and own not in found else []) + found if is_original(node)]
+    return [node for node in hierarchy.nodes_in_branch(scene, item) if is_original(node)]
 
 
 def is_original(node: slicer.vtkMRMLNode) -> bool:
-    """Whether a node is a scalar volume, and no result of Reface."""
-    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report")
+    """Whether a node is a scalar volume of a scene, and no result of Reface."""
+    if node.GetScene() is None:  # while it is being removed, its item is still there
+        return False
+    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not mrml.is_result(node)
 
 
 def best_for_face(
@@ -126,10 +119,9 @@ def others_kept(
 
 def contrast(volume: slicer.vtkMRMLScalarVolumeNode) -> str:
     """The contrast by the modality in the subject hierarchy and by the name; empty where they do not tell it."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
-    item = hierarchy.GetItemByDataNode(volume)
     attribute = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
-    modality = hierarchy.GetItemAttribute(item, attribute) if item else ""
+    item = hierarchy.item_of(volume)
+    modality = hierarchy.hierarchy_of(volume.GetScene()).GetItemAttribute(item, attribute) if item else ""
     if modality in _MODALITIES:
         return _MODALITIES[modality]
     name = re.sub(r"[_\-.\s:()\[\]+]+", " ", volume.GetName().lower())
@@ -141,9 +133,8 @@ def result_of(volume: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLSc
     scene = volume.GetScene() if volume is not None else None
     if scene is None:
         return None
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    nodes = (scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in reversed(range(count)))
-    found = (node for node in nodes if node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"))
+    nodes = reversed(nodes_of_class(scene, "vtkMRMLScalarVolumeNode"))
+    found = filter(mrml.is_result, nodes)
     return next((node for node in found if node.GetNodeReference(results.INPUT_ROLE) is volume), None)
 
 
@@ -170,24 +161,22 @@ def _row(
     volume: slicer.vtkMRMLScalarVolumeNode, first: bool, ticked: bool, mode: Mode, turn: int | None, said: Said
 ) -> Row:
     kind = contrast(volume)
-    work = _work(mode) if first else _("face off")
+    work = _work(mode) if first else _("deface")
     done = result_of(volume)
-    text = done.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if done is not None else None
-    report: Mapping[str, Any] = json.loads(text) if text else {}
+    report = mrml.report_of(done)
     failed, found = (known.get(volume.GetID(), "") for known in (said.failed, said.found))
     state = _state(turn, bool(failed), report)
     tip = "\n".join(filter(None, [volume.GetName(), found, failed, results.result_text(done)]))
-    return Row(
-        volume, volume.GetName(), first, ticked, kind or "?", work if ticked else "", state, _promise(report), tip
-    )
+    promise = "" if failed or not report else results.share_text(results.least_removed(report))
+    return Row(volume, volume.GetName(), first, ticked, kind, work if ticked else "", state, promise, tip)
 
 
 def _work(mode: Mode) -> str:
     return {
         Mode.AUTO: _("new face"),
         Mode.REFACE: _("new face"),
-        Mode.DEFACE: _("face off"),
-        Mode.RECOVER: _("face back"),
+        Mode.DEFACE: _("deface"),
+        Mode.RECOVER: _("recover"),
     }[mode]
 
 
@@ -198,12 +187,4 @@ def _state(turn: int | None, failed: bool, report: Mapping[str, Any]) -> str:
         return _("failed")
     if not report:
         return ""
-    return _("done, warned") if report["warnings"] else _("done")
-
-
-def _promise(report: Mapping[str, Any]) -> str:
-    """Share of the face that is gone, voxels of the brain and outside the mask that changed: "100 %, 0, 0"."""
-    if not report:
-        return ""
-    share = results.share_text(results.least_removed(report))
-    return f"{share}, {report['brain_voxels_changed']}, {report['voxels_changed_outside_mask']}"
+    return _("warned") if report["warnings"] else _("done")

@@ -78,8 +78,8 @@ class PersonPanel:
     @property
     def volumes(self) -> list[Any]:
         """The volumes of the next run: the input, and what is ticked; a volume that was removed is none of them."""
-        parameters = self._parameters
-        return [volume for volume in (parameters.inputVolume, *parameters.otherVolumes) if volume is not None]
+        volumes = (self._parameters.inputVolume, *self._parameters.otherVolumes)
+        return [volume for volume in volumes if volume is not None and volume.GetScene() is not None]
 
     def _rows(self) -> list[person.Row]:
         if self._input is None:
@@ -87,16 +87,19 @@ class PersonPanel:
         return person.table_rows(self.volumes, self._parameters.mode, self._panel.turn, self._said)
 
     def _inputChanged(self) -> None:
-        """Ticks of another person go; so does a mode that was chosen for what the former input is.
+        """What belongs to the former input goes: ticks of another person, its result and where that went, and a mode.
 
-        Reface and Recover say that of an input; Deface only says what is wanted, and stays.
+        Reface and Recover say what an input is; Deface only says what is wanted, and stays.
         """
         former, self._input = self._input, self._parameters.inputVolume
         if self._input is None:
             return
         self._parameters.otherVolumes = person.others_kept(former, self._input, self.volumes[1:])
-        of_former = self._ran is not None and self._ran is not self._input
-        if of_former and self._parameters.mode in (Mode.REFACE, Mode.RECOVER):
+        self._parameters.resultVolume = person.result_of(self._input)
+        if self._ran is None or self._ran is self._input:
+            return
+        self._parameters.outputVolume = self._parameters.maskSegmentation = None
+        if self._parameters.mode in (Mode.REFACE, Mode.RECOVER):
             self._parameters.mode = Mode.AUTO
 
     def _ticked(self, volumes: list[Any]) -> None:

@@ -24,7 +24,6 @@ class PersonTable:
         self._showing = False
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
-        header.setMinimumSectionSize(40)
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         table.connect("itemChanged(QTableWidgetItem*)", self._itemChanged)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,15 @@ import vtk
 
 from RefaceLib.common.errors import InputError, OutputError, RefaceError
 from RefaceLib.volume.io import Volume
-from RefaceLib.window import faces, masks, mrml, seal, slicerui
+from RefaceLib.window import faces, hierarchy, masks, mrml, seal, slicerui
 from RefaceLib.window.job import Candidate, OtherAnswer, RefaceAnswer, RefaceRequest
 from RefaceLib.window.masks import MASK_ROLE
+from RefaceLib.window.nodes import nodes_of_class
 from RefaceLib.window.slicerui import translator
 
 _ = translator(__name__)
 
 INPUT_ROLE = "Reface.Input"  # from a result volume to its input, to compare both
-_REPORT = f"{mrml.ATTRIBUTE_PREFIX}Report"  # the attribute that makes a node a result
 FIRST_ROLE = "Reface.First"  # from the result of another volume of the session to that of the first one
 
 
@@ -31,7 +30,7 @@ FIRST_ROLE = "Reface.First"  # from the result of another volume of the session 
 class RefaceNodes:
     """What a run takes from the scene and where it puts its result (None: into new nodes).
 
-    An `output` that is no result of Reface is only filled with `overwrite`.
+    An `output` that is no result of the input is only filled with `overwrite`.
     """
 
     input: slicer.vtkMRMLScalarVolumeNode
@@ -67,8 +66,7 @@ class Choices:
     @property
     def current(self) -> int | None:
         """Which of the faces the volume has; None when it was removed, or has the result of another run."""
-        text = self.volume.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report") if self.volume.GetScene() else None
-        report = json.loads(text) if text else {}
+        report = mrml.report_of(self.volume) if self.volume.GetScene() else {}
         seeds = [candidate.seed for candidate in self.candidates]
         if report.get("candidates", {}).get("seeds") != seeds or report["seed"] not in seeds:
             return None
@@ -82,13 +80,16 @@ def check_nodes(nodes: RefaceNodes) -> None:
         mrml.check_input(other)
     if nodes.output is not None:
         mrml.check_output(nodes.input, nodes.output)
-        if would_be_lost(nodes.output) and not nodes.overwrite:
-            name = nodes.output.GetName()
-            raise OutputError(
-                f"The output volume '{name}' is no result of Reface, and its image would be lost: choose another."
-            )
         if _descends(nodes.input, nodes.output):
             raise OutputError("The input was made from the output volume, which would be lost: choose another output.")
+        if would_be_lost(nodes.output, nodes.input) and not nodes.overwrite:
+            name = nodes.output.GetName()
+            raise OutputError(
+                f"The output volume '{name}' is no result of this input, and its image would be lost: choose another."
+            )
+    if nodes.mask is not None and not masks.holds_voxels(nodes.mask):
+        text = _("The segmentation '{name}' holds surfaces, which would smooth the mask: choose another one as Mask.")
+        raise OutputError(text.format(name=nodes.mask.GetName()))
     if any(other is nodes.output for other in nodes.others):
         raise OutputError("The output volume is one of the other volumes, which are never changed: choose another.")
 
@@ -139,14 +140,18 @@ def make_request(nodes: RefaceNodes, **options: Any) -> RefaceRequest:
     return request
 
 
-def would_be_lost(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
-    """Whether a volume holds an image that Reface has not made, and that an output in its place would overwrite."""
-    return node is not None and node.GetImageData() is not None and not node.GetAttribute(_REPORT)
+def would_be_lost(
+    node: slicer.vtkMRMLScalarVolumeNode | None, input_node: slicer.vtkMRMLScalarVolumeNode | None
+) -> bool:
+    """Whether a volume holds an image that is no earlier result of the input, whose new one would overwrite it."""
+    if node is None or node.GetImageData() is None:
+        return False
+    return not mrml.is_result(node) or node.GetNodeReference(INPUT_ROLE) is not input_node
 
 
 def overwrite_question(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """What the user is asked before such a volume is overwritten."""
-    question = _("'{name}' is no result of Reface. Overwrite its image? It cannot be brought back.")
+    question = _("'{name}' is no result of this input. Overwrite its image? It cannot be brought back.")
     return question.format(name=node.GetName())
 
 
@@ -160,15 +165,15 @@ def _between(input_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkM
     """From the local coordinates of another volume to those of the input, (4, 4); InputError where none is linear."""
     if other_node.GetParentTransformNode() is input_node.GetParentTransformNode():
         return np.eye(4)
-    matrix = vtk.vtkMatrix4x4()
-    linear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
-        other_node.GetParentTransformNode(), input_node.GetParentTransformNode(), matrix
-    )
-    if not linear:
+    start, end = other_node.GetParentTransformNode(), input_node.GetParentTransformNode()
+    linear = start.IsTransformToNodeLinear(end) if start is not None else end.IsTransformToWorldLinear()
+    if not linear:  # asked first: the matrix of another one is an error in the log
         raise InputError(
             f"'{other_node.GetName()}' lies under a non-linear transform that '{input_node.GetName()}' does not: "
             "harden the transform first."
         )
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(start, end, matrix)
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
@@ -180,13 +185,12 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
     scene = nodes.input.GetScene()
     if scene is None:
         raise InputError("The input volume was removed during the run, so there is no place for the result.")
+    if not mrml.is_like(nodes.input, answer.stored):
+        raise InputError(_("'{name}' was changed during the run.").format(name=nodes.input.GetName()))
     report = dict(answer.report)
     volume = _show_volume(scene, nodes, answer, report["mode"])
-    mask = _show_mask(scene, nodes, volume, answer.mask)
-    for node in (volume, mask):
-        mrml.set_provenance(node, report)
-    seal.seal_mask(volume, answer.mask)
-    volume.SetNodeReferenceID(INPUT_ROLE, nodes.input.GetID())
+    chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
+    mask = _complete(volume, nodes.input, report, answer.mask, chosen)
     others = [other for other in nodes.others if other is not nodes.input]
     added, failed = [], []
     for other, done in zip(others, answer.others, strict=True):
@@ -198,6 +202,7 @@ def show_answer(nodes: RefaceNodes, answer: RefaceAnswer) -> RefaceResultNodes:
             failed.append((other, _("'{name}' was changed during the run.").format(name=other.GetName())))
         else:
             added.append(_show_other(nodes.input, volume, other, done))
+    masks.show_mask(scene, mask)
     choices = Choices(volume, answer.mask, answer.candidates) if answer.candidates else None
     return RefaceResultNodes(volume, mask, added, failed, report, choices)
 
@@ -226,11 +231,10 @@ def _show_other(
     done: OtherAnswer,
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Add the result of another volume than the input, beside the `first` result, which is that of the input."""
-    assert done.stored is not None
+    assert done.stored is not None and done.mask is not None
     name = _("{name} defaced").format(name=other.GetName())
     node = mrml.add_result_volume(other.GetScene(), other, done.stored, name, beside=input_node)
-    mrml.set_provenance(node, done.report)
-    node.SetNodeReferenceID(INPUT_ROLE, other.GetID())
+    _complete(node, other, done.report, done.mask)
     node.SetNodeReferenceID(FIRST_ROLE, first.GetID())
     return node
 
@@ -238,7 +242,8 @@ def _show_other(
 def _show_volume(
     scene: slicer.vtkMRMLScene, nodes: RefaceNodes, answer: RefaceAnswer, mode: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    if nodes.output is not None and nodes.output.GetScene() is scene:
+    taken = would_be_lost(nodes.output, nodes.input) and not nodes.overwrite  # by a run that ended meanwhile
+    if nodes.output is not None and nodes.output.GetScene() is scene and not taken:
         _pass_on_input(nodes.output)
         mrml.update_result_volume(scene, nodes.input, nodes.output, answer.stored)
         faces.remove_faces(scene, nodes.output)
@@ -250,22 +255,31 @@ def _show_volume(
 
 def _pass_on_input(output: slicer.vtkMRMLScalarVolumeNode) -> None:
     """The results of a volume that is overwritten become those of its own input."""
-    scene, former = output.GetScene(), output.GetNodeReference(INPUT_ROLE)
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+    former = output.GetNodeReference(INPUT_ROLE)
+    for node in nodes_of_class(output.GetScene(), "vtkMRMLScalarVolumeNode"):
         if node.GetNodeReference(INPUT_ROLE) is output:
             node.SetNodeReferenceID(INPUT_ROLE, former.GetID() if former is not None else None)
 
 
-def _show_mask(
-    scene: slicer.vtkMRMLScene, nodes: RefaceNodes, volume: slicer.vtkMRMLScalarVolumeNode, mask: np.ndarray
+def _complete(
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    source: slicer.vtkMRMLScalarVolumeNode,
+    report: dict[str, Any],
+    mask: np.ndarray,
+    chosen: slicer.vtkMRMLSegmentationNode | None = None,
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Into the segmentation that was chosen, or that `masks` has for it, or a new one."""
-    chosen = nodes.mask if nodes.mask is not None and nodes.mask.GetScene() is scene else None
-    name = _("{name} face mask").format(name=nodes.input.GetName())
-    existing = masks.mask_to_fill(scene, nodes.input, mask, chosen)
-    segmentation = mrml.add_mask_segmentation(scene, nodes.input, mask, name, existing)
+    """Give a result its report, its source and its mask, which goes where `masks` says; the node of the mask."""
+    scene = source.GetScene()
+    existing = masks.mask_to_fill(scene, source, mask, chosen)
+    name = _("{name} face mask").format(name=source.GetName())
+    segmentation = mrml.add_mask_segmentation(scene, source, mask, name, existing)
+    if existing is None:
+        hierarchy.place_result(volume, segmentation)
     masks.show_outline(segmentation)
+    for node in (volume, segmentation):
+        mrml.set_provenance(node, report)
+    seal.seal_mask(volume, mask)
+    volume.SetNodeReferenceID(INPUT_ROLE, source.GetID())
     volume.SetNodeReferenceID(MASK_ROLE, segmentation.GetID())
     return segmentation
 
@@ -281,12 +295,9 @@ def done_text(result: RefaceResultNodes) -> str:
 
 def result_text(node: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     """What the window says about a result, in lines of plain text; empty for a volume that is none."""
-    if node is None:
+    report = mrml.report_of(node)
+    if node is None or not report:
         return ""
-    text = node.GetAttribute(_REPORT)
-    if not text:
-        return ""
-    report = json.loads(text)
     gone = promise_text(report)
     changed = _("Voxels changed: {count}, of the brain: {brain}, outside the mask: {outside}").format(
         count=report["voxels_changed"],
@@ -336,14 +347,19 @@ def share_text(share: float) -> str:
     return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths / 10} %"
 
 
-def model_text(models: str) -> str:
-    """What the window says about the weights in the folder `models` (empty: those of the extension)."""
+def about_models(models: str) -> tuple[str, str]:
+    """What the weights in the folder `models` (empty: those of the extension) are called, or why they cannot be used.
+
+    One of both texts is empty.
+    """
     from RefaceLib.face.weights import about_generator  # imports scipy
 
+    if problem := slicerui.path_problem(models):
+        return "", problem
     try:
-        return _named(about_generator(Path(models) if models else None))
+        return _named(about_generator(Path(models) if models else None)), ""
     except RefaceError as error:
-        return str(error)
+        return "", str(error)
 
 
 def _named(model: Mapping[str, str]) -> str:

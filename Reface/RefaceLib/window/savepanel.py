@@ -78,3 +78,4 @@ class SavePanel:
             if path:
                 slicerui.ensure_packages("Reface", self._requirements)
                 write(self._result, path)
+                self._told(_("Saved: {name}").format(name=slicerui.short_name(path)))

@@ -73,6 +73,9 @@ class LoadedSettings:
         if not loaded:
             return []
         empty = [node for node in self._before if node in nodes and uses.nothing_chosen(uses.wrap(node))]
+        for node in loaded:  # two of one name cannot be told apart
+            if any(other.GetName() == node.GetName() for other in nodes if other is not node and other not in empty):
+                node.SetName(slicer.mrmlScene.GenerateUniqueName(node.GetName()))
         current = self._selector.currentNode()
         if current is None or current not in nodes or current in empty or current in loaded:
             chosen = next((node for node in loaded if uses.has_result(uses.wrap(node))), loaded[0])

@@ -65,8 +65,8 @@ def share(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode], folder: str | Path, l
 def results_of_person(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """One result, and then all others that lie under its subject."""
     subject = hierarchy.subject_of(node)
-    nodes = hierarchy.nodes_under(node.GetScene(), subject) if subject else []
-    found = [each for each in nodes if each.IsA("vtkMRMLScalarVolumeNode") and _is_result(each)]
+    nodes = hierarchy.nodes_in_branch(node.GetScene(), subject) if subject else []
+    found = [each for each in nodes if each.IsA("vtkMRMLScalarVolumeNode") and mrml.is_result(each)]
     return [node, *(each for each in found if each is not node)]
 
 
@@ -77,10 +77,6 @@ def latest_results(node: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLS
         latest[each.GetNodeReference(results.INPUT_ROLE) or each] = each
     latest[node.GetNodeReference(results.INPUT_ROLE) or node] = node
     return [each for each in results_of_person(node) if each in latest.values()]
-
-
-def _is_result(node: slicer.vtkMRMLNode) -> bool:
-    return bool(node.GetAttribute(f"{mrml.ATTRIBUTE_PREFIX}Report"))
 
 
 def _write_files(one: SharedResult, folder: Path) -> None:

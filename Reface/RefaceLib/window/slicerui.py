@@ -200,6 +200,12 @@ def path_problem(path: str) -> str:
     return _("There is no folder {path}: choose another one, or empty the field.").format(path=path)
 
 
+def write_whole(label: Any, text: str) -> None:
+    """Write into a QLabel of several lines, and keep all of them: a full panel would take the last ones away."""
+    label.setText(text)
+    once_idle(lambda: label.setMinimumHeight(label.heightForWidth(label.width)))  # only then it has its width
+
+
 def once_idle(function: Callable[[], None]) -> None:
     """Call `function` when the events that are under way have been dealt with, as those of a scene that is read."""
     import qt
@@ -299,9 +305,8 @@ class RunPanel:
         except Exception as error:  # of a callback: the run is over, and the user is told in one sentence
             run.runner.stop()
             running = False
-            self._label.setText("")
             self._end()
-            _report(error)
+            self._label.setText(_report(error))
         if not running and self._run is run:
             self._end()
 
@@ -356,11 +361,13 @@ class RunPanel:
         self._button.setEnabled(False)
 
 
-def _report(error: Exception) -> None:
+def _report(error: Exception) -> str:
+    """Show what went wrong, in one sentence, and return it."""
     import logging
 
-    if isinstance(error, RefaceError):
-        show_error(str(error))
-        return
-    logging.exception("Unexpected error after a run")
-    show_error(_("The result could not be shown ({error}).").format(error=f"{type(error).__name__}: {error}"))
+    sentence = str(error)
+    if not isinstance(error, RefaceError):
+        logging.exception("Unexpected error after a run")
+        sentence = _("The result could not be shown ({error}).").format(error=f"{type(error).__name__}: {error}")
+    show_error(sentence)
+    return sentence

@@ -56,6 +56,11 @@ class FakeWidget:
         self._node: Any = None
         self.layout = mock.MagicMock()
 
+    width = 0
+
+    def heightForWidth(self, _width: int) -> int:
+        return 0
+
     def property(self, name: str) -> str | None:
         return self._parameter if name == "SlicerParameterName" else None
 

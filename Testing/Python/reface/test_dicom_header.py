@@ -175,6 +175,65 @@ def test_names_and_dates_are_found_in_codes_and_in_other_spellings(tmp_path):
         assert list(dataset.ImageType) == ["DERIVED", "PRIMARY", "M"] and dataset.Modality == "MR"
 
 
+@pytest.mark.parametrize("name", ["Philip^Row", "SIEMENS^BRAIN", "None^Mixed", "Iso^Norm"])
+def test_a_term_of_the_standard_and_a_vendor_tell_nobody(tmp_path, name):
+    def told(_, dataset):
+        dataset.PatientName, dataset.SpecificCharacterSet = name, "ISO_IR 192"
+        dataset.Manufacturer = "Siemens Healthineers" if "SIEMENS" in name else "Philips Medical Systems"
+        dataset.BodyPartExamined, dataset.InPlanePhaseEncodingDirection = "BRAIN", "ROW"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "NORM"]
+        dataset.TransmitCoilName = "頭部"
+
+    anonymiser = Anonymiser()
+    for dataset in written(tmp_path, anonymiser, change=told)[0]:
+        assert dataset.BodyPartExamined == "BRAIN" and dataset.InPlanePhaseEncodingDirection == "ROW"
+        assert "NORM" in dataset.ImageType and dataset.Manufacturer.split()[-1] in ("Systems", "Healthineers")
+        assert dataset.SpecificCharacterSet == "ISO_IR 192" and dataset.TransmitCoilName == "頭部"
+    assert set(anonymiser.cleaned) <= {"ReceiveCoilName"}  # which names the operator in all of these files
+
+
+def test_of_a_manufacturer_that_names_a_person_the_vendor_stays(tmp_path):
+    def told(_, dataset):
+        dataset.PatientName, dataset.Manufacturer = "Doe^Jane", "SIEMENS, by Jane"
+
+    for dataset in written(tmp_path, change=told)[0]:
+        assert dataset.Manufacturer == "Siemens"
+
+
+def test_what_the_last_file_tells_is_found_in_the_first(tmp_path):
+    def told(index, dataset):
+        if index == HEAD.stored.shape[2] - 1:
+            dataset.OperatorsName, dataset.AccessionNumber = "Musterfrau^Erika", "ACC-7788"
+            dataset.AcquisitionDateTime = "20030919101112.5"
+        dataset.ReceiveCoilName, dataset.TransmitCoilName = "by Musterfrau", "acc7788"
+        dataset.SequenceName = "E11 2003-09-19"
+
+    for dataset in written(tmp_path, change=told)[0]:
+        assert not {"ReceiveCoilName", "TransmitCoilName", "SequenceName"} & set(dataset.dir())
+
+
+def test_a_birth_date_and_uids_are_found_in_texts_though_dates_are_kept(tmp_path):
+    def told(_, dataset):
+        dataset.PatientBirthDate, dataset.StudyDate = "19560704", "20010203"
+        dataset.ReceiveCoilName, dataset.TransmitCoilName = "04-Jul-1956", "of 3.2.2001"
+        dataset.SequenceName, dataset.StationName = f"{UID}.4.5.6.7", "MRHOST77"
+        dataset.PulseSequenceName = "at mrhost77"
+
+    for dataset in written(tmp_path, Anonymiser(dates="keep"), change=told)[0]:
+        assert [dataset.get(name) for name in ("ReceiveCoilName", "SequenceName", "PulseSequenceName")] == [None] * 3
+        assert dataset.TransmitCoilName == "of 3.2.2001"
+
+
+def test_a_private_creator_that_names_a_person_is_unknown_in_a_report(tmp_path):
+    def told(_, dataset):
+        dataset.OperatorsName = "Musterfrau^Erika"
+        dataset.private_block(0x0099, "for Musterfrau", create=True).add_new(1, "LO", "x")
+
+    anonymiser = Anonymiser()
+    written(tmp_path, anonymiser, change=told)
+    assert "Musterfrau" not in str(anonymiser.private_creators()) and "unknown" in anonymiser.private_creators()
+
+
 def test_each_of_several_ids_is_found_in_the_texts_of_others(tmp_path):
     def told(_, dataset):
         dataset.OtherPatientIDs = ["HOSP-77", "XA123"]

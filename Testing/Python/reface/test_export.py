@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -59,10 +61,36 @@ def test_a_saved_file_holds_voxels_and_place_and_nothing_else(result, tmp_path, 
 def test_a_file_that_cannot_be_written_is_told_of(result, tmp_path):
     with pytest.raises(OutputError, match="no known ending"):
         export.save_file(result, tmp_path / "out.txt")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="nowhere does not exist"):
         export.save_file(result, tmp_path / "nowhere" / "out.nrrd")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="nowhere does not exist"):
         export.save_report(result, tmp_path / "nowhere" / "out.json")
+
+
+def test_a_file_that_is_there_stays_until_the_new_one_is_whole(result, tmp_path, monkeypatch):
+    image, report = tmp_path / "a.nii.gz", tmp_path / "r.json"
+    for path in (image, report):
+        path.write_bytes(b"good")
+
+    class Full(slicer.vtkMRMLVolumeArchetypeStorageNode):
+        """The writer of a full disk says that all went well."""
+
+        def WriteData(self, _node):
+            Path(self.GetFileName()).write_bytes(b"half")
+            return 1
+
+    def full(path, _content):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(slicer, "vtkMRMLVolumeArchetypeStorageNode", Full)
+    monkeypatch.setattr(export, "write_json", full, raising=False)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match="a.nii.gz cannot be written"):
+        export.save_file(result, image)
+    with pytest.raises(OutputError, match="full"):
+        export.save_report(result, report)
+    assert [image.read_bytes(), report.read_bytes()] == [b"good"] * 2 and len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_report_is_saved_as_it_was_made(result, tmp_path):

@@ -19,7 +19,7 @@ from helpers.imagefiles import (
 )
 from RefaceLib.common import files
 from RefaceLib.common.errors import OutputError
-from RefaceLib.common.files import OutputSet, check_writable, same_file
+from RefaceLib.common.files import OutputSet, check_writable, new_folder, same_file
 from RefaceLib.volume import io
 from RefaceLib.volume.io import Volume, check_format, read_volume, write_mask, write_volume
 
@@ -154,6 +154,12 @@ def test_a_device_that_is_really_full_is_reported_as_full(tmp_path, head, monkey
 
 
 # ---- several outputs ----
+
+
+def test_a_file_of_a_folder_that_was_not_made_is_named_where_it_was_to_be(tmp_path):
+    with pytest.raises(OutputError) as caught, new_folder(tmp_path / "out", overwrite=False) as made:
+        raise OutputError(f"{made / 'a.nii.gz'} cannot be written.")
+    assert str(caught.value) == f"{tmp_path / 'out' / 'a.nii.gz'} cannot be written."
 
 
 def stage_two(folder, overwrite=False):

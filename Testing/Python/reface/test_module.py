@@ -141,7 +141,7 @@ def test_other_segments_of_the_segmentation_that_was_chosen_stay(reface, app, sc
 def test_an_original_is_never_taken_as_the_output_without_a_word(reface, app, scene, head):
     other = node_of(scene, make_phantom((12, 12, 12), (5.0, 5.0, 5.0), "LPS"), "T2")
     before = voxels(other).copy()
-    with pytest.raises(OutputError, match="'T2' is no result of Reface") as caught:
+    with pytest.raises(OutputError, match="'T2' is no result of this input") as caught:
         reface.RefaceLogic().process(head, other)
     assert_one_sentence(caught)
     assert np.array_equal(voxels(other), before)

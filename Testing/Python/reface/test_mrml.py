@@ -211,17 +211,6 @@ def test_a_result_knows_nothing_of_the_files_and_the_patient_of_the_input(scene)
     assert node.GetAttribute("DICOM.instanceUIDs") == "secret"
 
 
-def test_scrubbing_removes_every_dicom_attribute_and_uid_and_nothing_else(scene):
-    node = add_volume(scene)
-    hierarchy, *_, item = place_in_study(scene, node)
-    node.SetAttribute("DICOM.instanceUIDs", "1.2.3")
-    node.SetAttribute("Other", "kept")
-    removed = mrml.scrub_dicom(node)
-    assert set(removed) == {"DICOM.instanceUIDs", "DICOM.SeriesModality", "DICOM"}
-    assert node.GetAttributeNames() == ("Other",)
-    assert hierarchy.GetItemUIDNames(item) == ()
-
-
 def test_an_existing_output_becomes_like_a_new_result_and_keeps_its_name(scene):
     node = add_volume(scene, affine=OBLIQUE)
     transform = add_transform(scene, node)
@@ -236,6 +225,70 @@ def test_an_existing_output_becomes_like_a_new_result_and_keeps_its_name(scene):
     assert output.GetParentTransformNode() is transform
     assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (77.0, 33.5)
     assert output.GetAttributeNames() == ()
+
+
+def test_an_original_that_is_overwritten_keeps_nothing_but_its_name(scene):
+    """What a saved scene would tell of it, and the file on the disk over which the scene would be saved."""
+    node, original = add_volume(scene), add_volume(scene, "Mine")
+    bare = add_volume(scene, "Bare")
+    hierarchy, _patient, study, item = place_in_study(scene, original)
+    hierarchy.SetItemAttribute(item, "Site.Ward", "secret")
+    drawn = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Drawn")
+    below = hierarchy.CreateItem(item, drawn)
+    for name in ("DICOM.instanceUIDs", "PatientName", "ITK_original_file"):
+        original.SetAttribute(name, "secret")
+    original.SetDescription("secret")
+    storages = [scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode") for _ in range(2)]
+    for index, storage in enumerate(storages):
+        storage.SetFileName("/hospital/secret.nrrd")
+        storage.SetURI("file:///hospital/secret.nrrd")
+        storage.AddFileName("/hospital/secret_2.nrrd")
+        storage.SetAttribute("Tag", "secret")
+        original.SetAndObserveNthStorageNodeID(index, storage.GetID())
+    bare.SetAndObserveStorageNodeID(storages[1].GetID())
+    original.SetNodeReferenceID("Registration.Moving", bare.GetID())
+    colours = scene.AddNewNodeByClass("vtkMRMLColorTableNode", "secret")
+    display = original.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colours.GetID())
+    display.SetAttribute("Preset", "secret")
+    added, existing = (
+        mrml.add_result_volume(scene, node, mrml.volume_from_node(node).stored, "Result"),
+        original,
+    )
+    mrml.update_result_volume(scene, node, original, mrml.volume_from_node(node).stored)
+    assert existing.GetName() == "Mine" and existing.GetAttributeNames() == () == added.GetAttributeNames()
+    assert existing.GetStorageNode() is None and existing.GetNumberOfStorageNodes() == 0
+    assert not existing.GetDescription()
+    roles = [sorted(roles_of(each)) for each in (added, existing)]
+    assert roles[0] == roles[1] == ["display"]
+    assert existing.GetDisplayNode() is not display and existing.GetDisplayNode().GetAttributeNames() == ()
+    assert existing.GetDisplayNode().GetColorNodeID() == node.GetDisplayNode().GetColorNodeID()
+    assert not scene.IsNodePresent(display) and not scene.IsNodePresent(storages[0])
+    assert bare.GetStorageNode() is storages[1]  # another volume has it too
+    item = hierarchy.GetItemByDataNode(existing)
+    assert hierarchy.GetItemAttributeNames(item) == () == hierarchy.GetItemUIDNames(item)
+    assert hierarchy.GetItemParent(item) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(added))
+    assert hierarchy.GetItemParent(below) == study
+
+
+def roles_of(node):
+    """The roles of the nodes to which a node refers."""
+    roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+    return [role for role in roles if node.GetNumberOfNodeReferences(role)]
+
+
+def test_a_result_takes_over_what_its_numbers_mean_and_no_more_of_its_display(scene):
+    node = add_volume(scene)
+    unit = slicer.vtkCodedEntry()
+    unit.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
+    node.SetVoxelValueUnits(unit)
+    node.GetDisplayNode().SetAttribute("Preset", "secret")
+    node.GetDisplayNode().SetDescription("secret")
+    output = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    mrml.update_result_volume(scene, node, output, mrml.volume_from_node(node).stored)
+    for result in (output, mrml.add_result_volume(scene, node, mrml.volume_from_node(node).stored, "Result")):
+        assert result.GetVoxelValueUnits().GetCodeMeaning() == "Hounsfield unit"
+        assert result.GetDisplayNode().GetAttributeNames() == () and not result.GetDisplayNode().GetDescription()
 
 
 def test_an_existing_output_of_another_size_and_type_is_made_over(scene):

@@ -10,9 +10,11 @@ from helpers.reface.child import NO_HEAD, STRANGER
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
 vtk = pytest.importorskip("vtk", reason="vtk is not installed", exc_type=ImportError)
+from helpers.reface import hospital  # noqa: E402
 from helpers.reface.fixtures import *  # noqa: E402, F403
 from helpers.reface.fixtures import SIZE, node_of, report_of, voxels  # noqa: E402
-from RefaceLib.window import mrml, person, results  # noqa: E402
+from RefaceLib.window import mrml, person, results, shared  # noqa: E402
+from RefaceLib.window.nodes import nodes_of_class  # noqa: E402
 from RefaceLib.window.parameters import Mode  # noqa: E402
 
 TICKED, UNTICKED = 2, 0
@@ -80,8 +82,8 @@ def test_a_study_without_a_patient_is_a_person(scene):
 def test_a_branch_holds_the_volume_of_its_item_and_those_below(scene, patient):
     hierarchy = hierarchy_of(scene)
     item = hierarchy.GetItemByDataNode(patient["T1"])
-    assert person.volumes_under(hierarchy, item) == [patient["T1"]]
-    assert len(person.volumes_under(hierarchy, hierarchy.GetItemParent(hierarchy.GetItemParent(item)))) == 3
+    assert person.volumes_under(hierarchy.GetScene(), item) == [patient["T1"]]
+    assert len(person.volumes_under(hierarchy.GetScene(), hierarchy.GetItemParent(hierarchy.GetItemParent(item)))) == 3
 
 
 @pytest.mark.parametrize(
@@ -133,11 +135,11 @@ def test_a_row_a_volume_first_the_input_then_the_person_then_what_was_added(pati
         ("T2", "T2w", True, True, "new face"),
         ("T1", "T1w", False, False, ""),
         ("FLAIR", "FLAIR", False, False, ""),
-        ("loose", "?", True, False, "face off"),
+        ("loose", "", True, False, "deface"),
     ]
 
 
-@pytest.mark.parametrize(("mode", "work"), [(Mode.DEFACE, "face off"), (Mode.RECOVER, "face back")])
+@pytest.mark.parametrize(("mode", "work"), [(Mode.DEFACE, "deface"), (Mode.RECOVER, "recover")])
 def test_the_work_on_the_input_is_that_of_the_mode(patient, mode, work):
     assert rows([patient["loose"]], mode)[0].work == work
 
@@ -147,12 +149,19 @@ def test_state_and_promise_are_those_of_the_newest_result(scene, patient):
     result(scene, t2, warnings=["It is odd."], face_removed={"face": 0.99999, "ears": 0.2}, ears=False)
     said = person.Said(found={t1.GetID(): "whole"}, failed={flair.GetID(): "No head was found."})
     table = {row.name: row for row in rows([t1, t2, flair], said=said)}
-    assert (table["T1"].state, table["T1"].promise) == ("done", "99.8 %, 0, 0")  # never rounded up
-    assert (table["T2"].state, table["T2"].promise) == ("done, warned", "99.9 %, 0, 0")
+    assert (table["T1"].state, table["T1"].promise) == ("done", "99.8 %")  # never rounded up
+    assert (table["T2"].state, table["T2"].promise) == ("warned", "99.9 %")
     assert (table["FLAIR"].state, table["FLAIR"].promise) == ("failed", "")
     assert "It is odd." in table["T2"].tip and "No head was found." in table["FLAIR"].tip and "whole" in table["T1"].tip
     result(scene, t1, "apply-to", face_removed={"face": 1.0})
-    assert {row.name: row.promise for row in rows([t1])}["T1"] == "100 %, 0, 0"
+    assert {row.name: row.promise for row in rows([t1])}["T1"] == "100 %"
+
+
+def test_a_row_that_failed_promises_nothing_of_an_earlier_result(scene, patient):
+    result(scene, patient["T1"])
+    said = person.Said(failed={patient["T1"].GetID(): "No head was found."})
+    (first, *_) = person.table_rows([patient["T1"]], Mode.AUTO, lambda _node: None, said)
+    assert (first.state, first.promise) == ("failed", "") and "No head" in first.tip
 
 
 def test_the_state_tells_of_runs_under_way(patient):
@@ -213,6 +222,19 @@ def test_a_mode_that_says_what_one_input_is_does_not_stay_for_another(widget, pa
     assert parameters.mode is then
 
 
+def test_where_the_result_of_one_input_went_does_not_stay_for_another(widget, scene, patient, runs):
+    """The scan of another person replaced the result, and had its name."""
+    parameters = widget._parameterNode
+    parameters.inputVolume = patient["T1"]
+    parameters.outputVolume = mine = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    parameters.maskSegmentation = mask = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mask")
+    parameters.inputVolume = patient["T2"]
+    assert parameters.outputVolume is mine and parameters.maskSegmentation is mask  # the user is still choosing
+    widget.onApplyButton()
+    parameters.inputVolume = patient["Bert"]
+    assert parameters.outputVolume is None and parameters.maskSegmentation is None
+
+
 def test_a_ticked_volume_that_cannot_be_used_fails_alone(widget, patient, reface, monkeypatch, runs):
     """One frame of a sequence among the ticks kept the whole person from being done."""
     parameters = widget._parameterNode
@@ -264,6 +286,31 @@ def test_a_volume_that_was_removed_is_in_no_run(widget, scene, patient, runs):
 
 
 # ---- each for itself ----
+
+
+def test_each_volume_has_its_mask_and_that_of_the_row_is_shown(widget, scene):
+    t1, t2 = (hospital.scan(scene, name) for name in ("T1", "T2"))
+    made = hospital.refaced(t1, t2)
+    (other,) = made.others
+    mask = other.GetNodeReference(results.MASK_ROLE)
+    assert mask.GetName() == "T2 face mask" and mask is not made.mask
+    assert np.array_equal(shared.face_mask(other), shared.face_mask(made.volume))
+    assert shown_masks(scene) == [made.mask]
+    parameters = widget._parameterNode
+    parameters.inputVolume, parameters.otherVolumes, parameters.resultVolume = t1, [t2], made.volume
+    widget.ui.maskCheckBox.checked = True
+    for row, expected in ((1, mask), (0, made.mask)):
+        widget.ui.personTable.emit("currentCellChanged(int,int,int,int)", row, 0, 0, 0)
+        assert shown_masks(scene) == [expected]
+    again = hospital.refaced(t1, t2)  # an input has one mask
+    assert again.others[0].GetNodeReference(results.MASK_ROLE) is mask
+
+
+def shown_masks(scene):
+    nodes = nodes_of_class(scene, "vtkMRMLSegmentationNode")
+    displays = [(node, node.GetDisplayNode(), mrml.mask_segment(node)) for node in nodes]
+    assert not any(display.GetSegmentVisibility2DFill(segment) for _node, display, segment in displays)
+    return [node for node, display, segment in displays if display.GetSegmentVisibility(segment)]
 
 
 def test_each_volume_succeeds_or_fails_alone(reface, app, scene, head):

@@ -66,6 +66,12 @@ def test_choices_in_use_stay_when_another_scene_is_added(saved, widget, scene, l
     assert sorted(choices(scene)) == ["Empty", "Full", "Reface"]
 
 
+def test_choices_of_one_name_can_be_told_apart(saved, widget, scene, later):
+    for _ in range(2):
+        read(scene, saved, later, clear=False)
+    assert len(set(choices(scene))) == len(choices(scene)) and {"Empty", "Full"} < set(choices(scene))
+
+
 def test_a_scene_without_choices_changes_nothing(widget, scene, later, tmp_path):
     other = slicer.vtkMRMLScene()
     other.SetURL(str(tmp_path / "other.mrml"))

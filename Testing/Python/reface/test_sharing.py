@@ -89,7 +89,7 @@ def test_no_file_of_any_way_names_the_patient(scene, scans, done, tmp_path):
     assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.glob("out/*")) == [
         "dicom", "left_out.txt", "sub-07.mrb", "sub-07_T1w_refaced.nii.gz", "sub-07_T1w_refaced_dicom_reface.json",
         "sub-07_T1w_refaced_mask.nii.gz", "sub-07_T1w_refaced_reface.json", "sub-07_T2w_defaced.nii.gz",
-        "sub-07_T2w_defaced_dicom_reface.json", "sub-07_T2w_defaced_reface.json",
+        "sub-07_T2w_defaced_dicom_reface.json", "sub-07_T2w_defaced_mask.nii.gz", "sub-07_T2w_defaced_reface.json",
     ]  # fmt: skip
     told = leftout.text_with_names(gone)
     for name in (T1, T2, "Doe to atlas", "Tumour of Doe", "Letter about Jane Doe", "DICOM.PatientName", "Head MRI of"):
@@ -108,8 +108,9 @@ def test_files_hold_the_voxels_the_mask_and_the_public_report(done, tmp_path):
         np.testing.assert_allclose(volume.affine, mrml.volume_from_node(node).affine, atol=1e-4)
         report = json.loads((tmp_path / "out" / f"{name}_reface.json").read_text(encoding="utf-8"))
         assert report["output"] == f"{name}.nii.gz" and len(report["output_sha256"]) == 64
-    mask = read_volume(tmp_path / "out" / "sub-01_T1w_refaced_mask.nii.gz").stored
-    assert mask.dtype == np.uint8 and mask[:, : SHAPE[1] // 3].all() and not mask[:, SHAPE[1] // 3 :].any()
+        mask = read_volume(tmp_path / "out" / f"{name}_mask.nii.gz").stored
+        assert mask.dtype == np.uint8 and mask[:, : SHAPE[1] // 3].all() and not mask[:, SHAPE[1] // 3 :].any()
+        assert report["also_written"][0]["name"] == f"{name}_mask.nii.gz"
     assert report["mask_from"] == "sub-01_T1w_refaced"
 
 
@@ -127,13 +128,13 @@ def test_a_scene_loads_again_with_the_results_alone(done, tmp_path):
         assert node.GetParentTransformNode() is None and node.GetNodeReference(results.INPUT_ROLE) is None
         report = export.result_report(node)
         assert set(report) <= set(shared._REPORT) | {"mask_from"}
+        mask = node.GetNodeReference(results.MASK_ROLE)
+        assert mask.GetSegmentation().GetNumberOfSegments() == 1
+        assert np.array_equal(shared.face_mask(node), shared.face_mask(source))
     assert nodes[1].GetNodeReference(results.FIRST_ROLE) is nodes[0]
-    mask = nodes[0].GetNodeReference(results.MASK_ROLE)
-    assert mask.GetSegmentation().GetNumberOfSegments() == 1
-    assert np.array_equal(shared.face_mask(nodes[0]), shared.face_mask(done.volume))
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(again)
     subject = hierarchy.GetItemByName("De-identified sub-01")
-    assert hierarchy.IsItemLevel(subject, "Patient") and hierarchy.GetNumberOfItemChildren(subject) == 3
+    assert hierarchy.IsItemLevel(subject, "Patient") and hierarchy.GetNumberOfItemChildren(subject) == 4
     assert hierarchy.GetNumberOfItemChildren(hierarchy.GetSceneItemID()) == 1
     sharing.share([nodes[0]], tmp_path / "again", "sub-02", Ways())  # a result is one there as well
 

@@ -31,6 +31,18 @@ def _of(names=(), codes=(), dates=()):
         ("Nowak-Kowalczyk", "B.Kowalczyk"),
         ("Mu\u0308ller", "müller"),  # the accent as a letter of its own
         ("王小明", "of 王小明"),
+        ("DOE^JANE", "DOEJANE"),
+        ("DOE^JANE", "fl3d_JDoe1"),
+        ("DOE^JANE", "DOE01"),
+        ("Smith^John", "JohnS"),
+        ("Li^Na", "Prisma LI NA"),
+        ("O'NEIL^TIM", "ONEIL"),
+        ("Jean-Luc^Paul", "JEANLUC"),
+        ("MUELLER^HANS", "Muller"),
+        ("Wang^XiaoDong=王^小东", "E11 王小东"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "山田 太郎"),
+        ("Hong^Gildong=洪^吉洞=홍^길동", "홍길동님"),
+        ("ИВАНОВ^ИВАН", "Иванов И"),
     ],
 )
 def test_a_name_is_found_without_accents_and_beside_other_letters(name, text):
@@ -80,7 +92,7 @@ def test_a_date_is_found_in_any_order(text):
     ],
 )
 def test_other_texts_are_left_alone(text):
-    assert not _of(["Lee^Al", "Ng"], ["5758", "A 1", "12"], ["19560704"]).found_in(text)
+    assert not _of(["Lee^Al", "Ng", "Phil^Ip"], ["5758", "A 1", "12"], ["19560704"]).found_in(text)
 
 
 def test_the_name_of_all_anonymous_ones_is_nobodys():

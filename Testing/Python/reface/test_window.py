@@ -7,6 +7,7 @@ import re
 import time
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from helpers.checkout import REPOSITORY
@@ -66,12 +67,14 @@ def test_weights_of_ones_own_can_be_chosen(widget, reface, head, tmp_path):
     assert field.currentPath == str(tmp_path)
 
 
-def test_a_folder_of_weights_that_is_not_there_is_named_and_nothing_can_be_applied(widget, head, tmp_path):
+def test_a_folder_without_weights_is_named_and_nothing_can_be_applied(widget, head, tmp_path):
     widget._parameterNode.inputVolume = head
-    widget.ui.modelsPathLineEdit.type("/nonexistent")
-    assert widget._parameterNode.models == "/nonexistent"
-    assert "There is no folder /nonexistent" in widget.ui.modelInfoLabel.text
-    assert not widget.ui.applyButton.enabled and "/nonexistent" in widget.ui.applyButton.toolTip
+    for folder, problem in (("/nonexistent", "There is no folder"), (str(tmp_path), "no weights of Reface")):
+        widget.ui.modelsPathLineEdit.type(folder)
+        assert widget._parameterNode.models == folder
+        for text in (widget.ui.modelInfoLabel.text, widget.ui.applyButton.toolTip):
+            assert problem in text and folder in text
+        assert not widget.ui.applyButton.enabled
 
 
 def test_a_folder_without_weights_fails_the_run_in_one_sentence(reface, app, head, tmp_path):
@@ -84,12 +87,12 @@ def test_a_run_in_the_window_ends_in_a_result(widget, app, head):
     widget._parameterNode.inputVolume = head
     widget.ui.applyButton.emit("clicked()")
     assert widget.panel.running and widget.ui.cancelButton.enabled
-    assert widget.ui.personTable.texts() == [["Head", "?", "new face", "under way", ""]]
+    assert widget.ui.personTable.texts() == [["Head", "", "new face", "under way", ""]]
     wait(widget)
     assert app.shown == [] and app.ensured.call_args.args[0] == "Reface"
     result = widget._parameterNode.resultVolume
     assert result.GetName() == "Head refaced"
-    assert widget.ui.personTable.texts() == [["Head", "?", "new face", "done, warned", "100 %, 0, 0"]]
+    assert widget.ui.personTable.texts() == [["Head", "", "new face", "warned", "100 %"]]
     text = widget.ui.resultLabel.text
     for words in ("Head refaced", "of the brain: 0", "ml", "fake 1 (00), seed 0", "A warning."):
         assert words in text
@@ -144,6 +147,23 @@ def test_a_result_of_a_result_is_compared_with_that_result(widget, scene, head):
     recovered = run(widget, defaced, mode=Mode.RECOVER)
     assert shown(scene) == ["Head defaced face", "Head defaced with a face face"]
     assert widget.ui.compareLabel.text == f"Left: Head defaced. Right: {recovered.GetName()}."
+
+
+def test_result_and_views_go_with_the_input(widget, app, scene, head):
+    """The panel named one person's heads, and the views showed another's."""
+    add_views(scene)
+    other = node_of(scene, make_phantom(), "Other")
+    first, second = run(widget, head), run(widget, other)
+    parameters = widget._parameterNode
+    for source, result in ((head, first), (other, second)):
+        parameters.inputVolume = source
+        assert parameters.resultVolume is result and source.GetName() in widget.ui.compareLabel.text
+        assert shown(scene) == [f"{source.GetName()} face", f"{source.GetName()} refaced face"]
+    scene.GetFirstNodeByClass("vtkMRMLLayoutNode").SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    parameters.resultVolume = first
+    assert shown(scene) == []  # the user has other views: they stay, without the wrong face
+    parameters.inputVolume = node_of(scene, make_phantom(), "New")
+    assert parameters.resultVolume is None and widget.ui.resultLabel.text == "No result yet."
 
 
 def test_a_result_that_shows_no_skin_is_ready_all_the_same(widget, app, scene, head):
@@ -318,6 +338,24 @@ def test_the_slices_are_fitted_once_the_layout_has_given_the_views_their_size(wi
     assert scene.GetFirstNodeByClass("vtkMRMLSliceNode").GetSliceToRAS().GetElement(2, 3) != 0.0
 
 
+def test_compare_moves_the_slices_into_the_face_of_another_pair(widget, scene, head, monkeypatch):
+    """The other volume lay elsewhere, and its slices were black."""
+    add_views(scene)
+    waiting = []
+    monkeypatch.setattr(comparison.slicerui, "once_idle", waiting.append)
+    moved = node_of(scene, make_phantom(), "Elsewhere")
+    moved.SetOrigin(*(np.array(moved.GetOrigin()) + (0.0, 0.0, 49.0)))
+    made = [run(widget, head), run(widget, moved)]
+    heights = []
+    for result in made:
+        widget._parameterNode.resultVolume = result
+        widget.ui.compareButton.emit("clicked()")
+        while waiting:
+            waiting.pop(0)()
+        heights.append(scene.GetFirstNodeByClass("vtkMRMLSliceNode").GetSliceToRAS().GetElement(2, 3))
+    assert abs(heights[1] - heights[0] - 49.0) < 10.0
+
+
 def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_place(widget, app, scene, head, runs):
     other = node_of(scene, make_phantom(), "Other")
     parameters = widget._parameterNode
@@ -335,6 +373,50 @@ def test_an_input_that_is_removed_ends_its_run_at_once_and_no_other_takes_its_pl
     assert runs[0].log == ["start", "stop"] and not widget.panel.running
     assert "'Head' was removed, so its run was stopped" in widget.ui.statusLabel.text and app.shown == []
     assert parameters.inputVolume is None and scene.GetNumberOfNodes() == count - 1
+
+
+def test_no_other_node_takes_the_place_of_one_that_is_removed(widget, app, scene, head):
+    """The selectors went on to the next volume, an original, and to the next segmentation."""
+    other, output = (node_of(scene, make_phantom(), name) for name in ("Other", "Mine"))
+    mask = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mask")
+    parameters, raised = widget._parameterNode, []
+    parameters.inputVolume, parameters.otherVolumes = head, [other]
+    parameters.outputVolume, parameters.maskSegmentation, parameters.resultVolume = output, mask, output
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def go_to_the_next(_scene, _event, removed):  # as a qMRMLNodeComboBox whose node is removed
+        if parameters.outputVolume is removed:
+            parameters.outputVolume = head
+
+    tag = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, go_to_the_next)
+    shown = widget.person.show
+    widget.person.show = lambda *given: _noting(raised, shown, *given)
+    for node in (other, output, mask):
+        scene.RemoveNode(node)
+    scene.RemoveObserver(tag)
+    assert parameters.outputVolume is parameters.maskSegmentation is parameters.resultVolume is None
+    assert parameters.otherVolumes == [] and raised == []
+
+
+def _noting(raised, function, *given):
+    """VTK prints what an observer raises, and goes on."""
+    try:
+        function(*given)
+    except Exception as error:
+        raised.append(error)
+
+
+def test_an_input_that_was_changed_during_its_run_is_told_of_by_its_cause(widget, app, scene, head, monkeypatch):
+    show = results.show_answer
+
+    def cropped(nodes, done):
+        slicer.util.updateVolumeFromArray(head, np.zeros((5, 5, 5), np.int16))
+        return show(nodes, done)
+
+    monkeypatch.setattr(results, "show_answer", cropped)
+    run(widget, head)
+    assert app.shown == ["'Head' was changed during the run."] == [widget.ui.statusLabel.text]
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
 
 
 def test_compare_needs_the_input_of_the_result(widget, app, scene, head):
@@ -423,7 +505,9 @@ def test_no_error_that_reaches_the_window_speaks_of_options_of_the_command_line(
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Raise) and path.name != "shell.py"  # which reads the command line
         for text in ast.walk(node)
-        if isinstance(text, ast.Constant) and isinstance(text.value, str) and re.search(r"--\w", text.value)
+        if isinstance(text, ast.Constant)
+        and isinstance(text.value, str)
+        and re.search(r"--\w|\bmode \w+ or\b", text.value)
     ]
     assert raised == []
 

@@ -96,7 +96,7 @@ def refaced(node: Any, *others: Any, **more: Any) -> results.RefaceResultNodes:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[:, : SHAPE[1] // 3] = True
     face = _with_face(node, mask)
-    applied = tuple(OtherAnswer(_with_face(other, mask), APPLIED) for other in others)
+    applied = tuple(OtherAnswer(_with_face(other, mask), mask, APPLIED) for other in others)
     answer = RefaceAnswer(face, mask, applied, REPORT)
     return results.show_answer(results.RefaceNodes(node, others, **more), answer)
 
