@@ -266,8 +266,8 @@ def told_in(out: Path) -> dict[str, str]:
 LEFT_OUT = (
     "anat/orig.mgz", "anat/sub-01_ses-a_T1w_orig.nii.gz.bak", "anat/sub-01_ses-a_acq-x_T1w.NII.GZ", "anat/a_T1w.img",
     "anat/a_T1w.hdr", "anat/face.nrrd", "anat/IM0001", "anat/face.dcm", "anat/face.zip", "anat/a_eeg.edf",
-    "eeg/a_photo.jpg", "perf/sub-01_ses-a_asllabeling.jpg", "meg/sub-01_ses-a_task-x_meg.ds/x.mri", "meg/a_headshape.stl",
-    "a.txt", "anat/upper.JSON", "anat/lines.jsonl",
+    "eeg/a_photo.jpg", "perf/sub-01_ses-a_asllabeling.jpg", "meg/sub-01_ses-a_task-x_meg.ds/x.mri",
+    "meg/a_headshape.stl", "a.txt", "anat/upper.JSON", "anat/lines.jsonl",
 )  # fmt: skip
 
 
