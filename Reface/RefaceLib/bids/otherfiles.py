@@ -27,7 +27,7 @@ _IMAGES = (
 )
 _IN_NO_RECORDING = tuple(_IMAGES.split())
 
-_TOP_NAMES = ("README", "CHANGES", "LICENSE", "CITATION.cff", ".bidsignore")
+_TOP_NAMES = ("README", "CHANGES", "LICENSE", "CITATION.cff")
 _TOP_TEXTS = ("README", "CHANGES", "LICENSE")
 _TEXTS = (".md", ".rst", ".txt")
 _CODE_NAMES = (*_TOP_TEXTS, "Dockerfile", "Makefile", "Snakefile")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -176,6 +177,15 @@ def test_the_private_report_of_many_heads_has_all_of_them(folder):
     heads = json.loads((folder / "p.json").read_text())["heads"]
     assert [Path(head["volumes"][0]["output"]).name for head in heads] == ["t1_refaced.nii.gz", "t2_refaced.nii.gz"]
     assert [head["volumes"][0]["input_sha256"] for head in heads] == [sha("t1.nii.gz"), sha("t2.nii.gz")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_the_private_report_can_be_read_by_nobody_else(folder):
+    arguments = ["image", "t1.nii.gz", "t2.nii.gz", "--out-dir", "new", "--private-report", "p.json", "--overwrite"]
+    for _ in range(2):
+        assert cli.main(arguments) == 0
+        assert (folder / "p.json").stat().st_mode & 0o777 == 0o600
+        (folder / "p.json").chmod(0o644)
 
 
 # ---- sidecars ----
