@@ -104,7 +104,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/Reface.ui"))
         self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        ui = self.ui = slicer.util.childWidgetVariables(uiWidget)
+        self.labels = slicerui.Labels(uiWidget, self.whenIdle)
         self.ui.parameterNodeSelector.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", "Reface")
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = RefaceLogic()
@@ -115,10 +116,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.personTable, self.ui.addVolumeSelector, self.ui.tickAllButton, self.panel
         )
         self.candidates = candidates.CandidateRow(self.ui.candidatesFrame, self.onCandidateTaken)
-        ui = self.ui
-        self.comparison = comparison.ComparePanel(
-            ui.compareButton, ui.compareSlider, ui.compareLabel, ui.maskCheckBox, ui.turntableButton
-        )
+        compare = (ui.compareButton, ui.compareSlider, ui.compareLabel, ui.maskCheckBox, ui.turntableButton)
+        self.comparison = comparison.ComparePanel(*compare)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.showSettings)
         used = settings.Uses(RefaceParameterNode, nothing_chosen, lambda found: found.resultVolume is not None)
@@ -140,7 +139,8 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.connect("clicked()", self.onApplyButton)
         self.saving = savepanel.SavePanel(
             ui.shareButton, self.resourcePath("UI/SaveForSharing.ui"), (ui.saveButton, ui.dicomButton, ui.reportButton),
-            ui.warningLabel, ui.statusLabel.setText, self.resourcePath("requirements_Reface.txt"),
+            ui.warningLabel, lambda text: self.labels.write(ui.statusLabel, text),
+            self.resourcePath("requirements_Reface.txt"),
         )  # fmt: skip
         if self.logic.judge is None:
             self.ui.candidatesSpinBox.enabled = False
@@ -332,7 +332,7 @@ class RefaceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showResult(self):
         text = results.result_text(self.resultVolume)
-        slicerui.write_whole(self.ui.resultLabel, text or _("No result yet."))
+        self.labels.write(self.ui.resultLabel, text or _("No result yet."))
         self.candidates.show(self.resultVolume)
         before = self.resultVolume.GetNodeReference(results.INPUT_ROLE) if text else None
         self.comparison.setPair(before, self.resultVolume)

@@ -200,12 +200,6 @@ def path_problem(path: str) -> str:
     return _("There is no folder {path}: choose another one, or empty the field.").format(path=path)
 
 
-def write_whole(label: Any, text: str) -> None:
-    """Write into a QLabel of several lines, and keep all of them: a full panel would take the last ones away."""
-    label.setText(text)
-    once_idle(lambda: label.setMinimumHeight(label.heightForWidth(label.width)))  # only then it has its width
-
-
 def once_idle(function: Callable[[], None]) -> None:
     """Call `function` when the events that are under way have been dealt with, as those of a scene that is read."""
     import qt
@@ -224,6 +218,23 @@ class WhenIdle:
 
     def close(self) -> None:
         self._closed = True
+
+
+class Labels:
+    """Writes into the labels of a module's panel, and gives the panel the height that all of its texts need.
+
+    The scroll area about it gives less now and then: the last lines of a label were cut.
+    """
+
+    def __init__(self, panel: Any, when_idle: WhenIdle) -> None:
+        self._panel, self._when_idle = panel, when_idle
+
+    def write(self, label: Any, text: str) -> None:
+        label.setText(text)
+        self._when_idle(self._fit)  # only then the panel has its width
+
+    def _fit(self) -> None:
+        self._panel.setMinimumHeight(max(0, self._panel.heightForWidth(self._panel.width)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -233,3 +233,22 @@ def test_an_error_at_the_end_is_told_and_ends_the_run(panel, application, error,
     panel.poll()
     assert not panel.running and run.log == ["start", "stop"]
     assert len(application) == 1 and words in application[0]
+
+
+# ---- labels ----
+
+
+def test_a_panel_gets_the_height_of_its_texts_unless_it_has_gone(monkeypatch):
+    waiting = []
+    monkeypatch.setattr(slicerui, "once_idle", waiting.append)
+    panel, label, when_idle = mock.Mock(width=300), mock.Mock(), slicerui.WhenIdle()
+    panel.heightForWidth.return_value = 512
+    labels = slicerui.Labels(panel, when_idle)
+    labels.write(label, "a text of several lines")
+    label.setText.assert_called_once_with("a text of several lines")
+    waiting.pop()()
+    panel.setMinimumHeight.assert_called_once_with(512)
+    labels.write(label, "another")
+    when_idle.close()  # as at the end of the application, where the widgets are destroyed before what waits is called
+    waiting.pop()()
+    panel.setMinimumHeight.assert_called_once_with(512)
