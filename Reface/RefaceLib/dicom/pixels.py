@@ -50,7 +50,10 @@ def stored_numbers(path: Path, dataset: Dataset) -> np.ndarray:
     with reading(path):
         missing = _missing_decoder(dataset)
         if missing:
-            raise InputError(f"{path} is compressed ({missing}): install python-gdcm, pylibjpeg and pyjpegls with pip.")
+            raise InputError(
+                f"{path} is compressed ({missing}), which no installed package reads: decompress the series first, or "
+                "install python-gdcm (not into 3D Slicer for Linux), pylibjpeg and pyjpegls."
+            )
         numbers = dataset.pixel_array
         return numbers.reshape(-1, int(dataset.Rows), int(dataset.Columns))
 
