@@ -25,7 +25,7 @@ class SharingInTheApplicationTest(unittest.TestCase):
     def _result_of_a_patient(self):
         import numpy as np
 
-        from RefaceLib.window import mrml, results
+        from RefaceLib.window import mrml, results, seal
 
         stored = np.arange(24 * 20 * 16, dtype=np.int16).reshape(16, 20, 24)
         scan = slicer.util.addVolumeFromArray(stored, name=NAME)
@@ -43,6 +43,7 @@ class SharingInTheApplicationTest(unittest.TestCase):
             mrml.set_provenance(node, REPORT)
         result.SetNodeReferenceID(results.INPUT_ROLE, scan.GetID())
         result.SetNodeReferenceID(results.MASK_ROLE, segmentation.GetID())
+        seal.seal_mask(result, mask)
         return result
 
     def test_results_lie_apart_from_the_patient_and_long_names_do_not_widen_the_panel(self):

@@ -234,7 +234,7 @@ class Labels:
         self._when_idle(self._fit)  # only then the panel has its width
 
     def _fit(self) -> None:
-        self._panel.setMinimumHeight(max(0, self._panel.heightForWidth(self._panel.width)))
+        self._panel.setMinimumHeight(self._panel.heightForWidth(self._panel.width))
 
 
 @dataclass(frozen=True, eq=False)
